@@ -1,0 +1,130 @@
+//! The command line: one driver and the two roles it starts.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use lexopt::{Arg, Parser, ValueExt};
+
+use crate::contender::Contender;
+use crate::driver::Plan;
+use crate::harness::Load;
+use crate::scenario::Scenario;
+
+const USAGE: &str = "\
+compare [run] [--rounds N] [--seconds S] [--scenario NAME]... [--contender NAME]...
+compare serve CONTENDER [--addr ADDR] [--core N]
+compare load CONTENDER --addr ADDR --scenario NAME [--seconds S] [--core N]
+
+run      starts server and client processes by itself and prints the comparison (default)
+serve    prints its address, then its CPU nanoseconds for every line of input; ends with its input
+load     prints `begin` when it is warm, then one line of figures
+";
+
+const DEFAULT_ROUNDS: NonZeroUsize = NonZeroUsize::new(5).expect("five is not zero");
+const DEFAULT_TIME: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    Help,
+    Run(Plan),
+    Serve {
+        contender: Contender,
+        addr: SocketAddr,
+        core: Option<usize>,
+    },
+    Load {
+        contender: Contender,
+        load: Load,
+        core: Option<usize>,
+    },
+}
+
+/// Every option of every subcommand, as far as given.
+#[derive(Default)]
+struct Options {
+    words: Vec<String>,
+    help: bool,
+    rounds: Option<NonZeroUsize>,
+    time: Option<Duration>,
+    scenarios: Vec<Scenario>,
+    contenders: Vec<Contender>,
+    addr: Option<SocketAddr>,
+    core: Option<usize>,
+}
+
+/// The commands, and the names they take.
+pub(crate) fn help() -> String {
+    let contenders = Contender::ALL.map(Contender::name).join(" ");
+    let scenarios = Scenario::ALL.map(|scenario| scenario.name).join(" ");
+    format!("{USAGE}\ncontenders: {contenders}\nscenarios:  {scenarios}")
+}
+
+pub(crate) fn parse() -> Result<Command, lexopt::Error> {
+    read_options(Parser::from_env())?.into_command()
+}
+
+fn read_options(mut parser: Parser) -> Result<Options, lexopt::Error> {
+    let mut options = Options::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Short('h') | Arg::Long("help") => options.help = true,
+            Arg::Long("rounds") => options.rounds = Some(parser.value()?.parse()?),
+            Arg::Long("seconds") => {
+                options.time = Some(parser.value()?.parse_with(|text| {
+                    let seconds = text.parse().map_err(|_| "not a number")?;
+                    Duration::try_from_secs_f64(seconds).map_err(|_| "not a length of time")
+                })?);
+            }
+            Arg::Long("scenario") => options.scenarios.push(parser.value()?.parse()?),
+            Arg::Long("contender") => options.contenders.push(parser.value()?.parse()?),
+            Arg::Long("addr") => options.addr = Some(parser.value()?.parse()?),
+            Arg::Long("core") => options.core = Some(parser.value()?.parse()?),
+            Arg::Value(word) => options.words.push(word.string()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(options)
+}
+
+impl Options {
+    fn into_command(self) -> Result<Command, lexopt::Error> {
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        match words[..] {
+            _ if self.help => Ok(Command::Help),
+            [] | ["run"] => Ok(Command::Run(self.into_plan())),
+            ["serve", contender] => Ok(Command::Serve {
+                contender: contender.parse()?,
+                addr: self.addr.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
+                core: self.core,
+            }),
+            ["load", contender] => Ok(Command::Load {
+                contender: contender.parse()?,
+                core: self.core,
+                load: Load {
+                    addr: self.addr.ok_or("load needs --addr")?,
+                    scenario: *self.scenarios.first().ok_or("load needs --scenario")?,
+                    time: self.time.unwrap_or(DEFAULT_TIME),
+                },
+            }),
+            _ => Err(format!("no such command: {}; try --help", words.join(" ")).into()),
+        }
+    }
+
+    fn into_plan(self) -> Plan {
+        Plan {
+            rounds: self.rounds.unwrap_or(DEFAULT_ROUNDS),
+            time: self.time.unwrap_or(DEFAULT_TIME),
+            scenarios: or_all(self.scenarios, &Scenario::ALL),
+            contenders: or_all(self.contenders, &Contender::ALL),
+        }
+    }
+}
+
+fn or_all<T: Clone>(chosen: Vec<T>, all: &[T]) -> Vec<T> {
+    if chosen.is_empty() {
+        all.to_vec()
+    } else {
+        chosen
+    }
+}

@@ -1,0 +1,49 @@
+//! The process and its core: pins one to the other and reads the CPU time spent.
+
+use std::io;
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
+/// CPU time of this process so far, user and system, all threads.
+pub(crate) fn time() -> io::Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let micros = (usage.user_time() + usage.system_time()).num_microseconds();
+    Ok(Duration::from_micros(micros.unsigned_abs()))
+}
+
+/// The first two cores this process may run on, if it has two and can pin to them.
+#[cfg(target_os = "linux")]
+pub(crate) fn first_two() -> Option<[usize; 2]> {
+    use nix::sched::{CpuSet, sched_getaffinity};
+    use nix::unistd::Pid;
+
+    let allowed = sched_getaffinity(Pid::from_raw(0)).ok()?;
+    let mut cores = (0..CpuSet::count()).filter(|&core| allowed.is_set(core).unwrap_or(false));
+    Some([cores.next()?, cores.next()?])
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn first_two() -> Option<[usize; 2]> {
+    None
+}
+
+/// Pins this thread, and every thread it starts from now on, to one core.
+#[cfg(target_os = "linux")]
+pub(crate) fn pin(core: usize) -> io::Result<()> {
+    use nix::sched::{CpuSet, sched_setaffinity};
+    use nix::unistd::Pid;
+
+    let mut set = CpuSet::new();
+    set.set(core)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn pin(_core: usize) -> io::Result<()> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "pinning to a core needs Linux",
+    ))
+}

@@ -1,0 +1,103 @@
+//! What the reading of one message may still cost, and where in it we are. Plain counting; what is counted
+//! when is decided in `decode.rs`.
+
+use std::cell::Cell;
+
+use serde::de::Error;
+
+use crate::codec::{DECODED_BYTES_MAX, DEPTH_MAX, DecodeError, ELEMENTS_SPARE};
+
+/// What one message may still cost, and whether it tried to cost more.
+pub(in crate::codec) struct Budget {
+    message: usize,
+    elements: Cell<usize>,
+    bytes: Cell<usize>,
+    refusal: Cell<Option<DecodeError>>,
+}
+
+impl Budget {
+    #[inline]
+    pub(in crate::codec) fn for_message(bytes: usize) -> Self {
+        Self {
+            message: bytes,
+            elements: Cell::new(elements_max(bytes)),
+            bytes: Cell::new(decoded_bytes_max(bytes)),
+            refusal: Cell::new(None),
+        }
+    }
+
+    /// Why the message was refused, if it was: also when the error itself was swallowed on its way.
+    #[inline]
+    pub(in crate::codec) fn into_refusal(self) -> Option<DecodeError> {
+        self.refusal.into_inner()
+    }
+
+    #[inline]
+    pub(super) fn top(&self) -> Level<'_> {
+        Level { left: DEPTH_MAX, budget: self }
+    }
+
+    /// Pays for the claim of a sequence or map to hold so many elements.
+    #[inline]
+    pub(super) fn claim<E: Error>(&self, claimed: usize) -> Result<(), E> {
+        match self.elements.get().checked_sub(claimed) {
+            Some(left) => {
+                self.elements.set(left);
+                Ok(())
+            }
+            None => {
+                let limit = elements_max(self.message);
+                Err(self.refuse(DecodeError::TooManyElements { claimed, limit }))
+            }
+        }
+    }
+
+    /// Pays for memory.
+    #[inline]
+    pub(super) fn spend<E: Error>(&self, bytes: usize) -> Result<(), E> {
+        match self.bytes.get().checked_sub(bytes) {
+            Some(left) => {
+                self.bytes.set(left);
+                Ok(())
+            }
+            None => {
+                let limit = decoded_bytes_max(self.message);
+                Err(self.refuse(DecodeError::TooLarge { limit }))
+            }
+        }
+    }
+
+    /// serde has no typed errors: the reason is kept here, and the codec's own error only unwinds.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn refuse<E: Error>(&self, reason: DecodeError) -> E {
+        let first = self.refusal.take().unwrap_or(reason);
+        self.refusal.set(Some(first));
+        E::custom("refused by the fence")
+    }
+}
+
+/// How deep we are, as the levels that are left. Travels by value: no level has to restore it.
+#[derive(Clone, Copy)]
+pub(super) struct Level<'b> {
+    left: u32,
+    pub(super) budget: &'b Budget,
+}
+
+impl Level<'_> {
+    #[inline]
+    pub(super) fn down<E: Error>(self) -> Result<Self, E> {
+        match self.left.checked_sub(1) {
+            Some(left) => Ok(Self { left, ..self }),
+            None => Err(self.budget.refuse(DecodeError::TooDeep { limit: DEPTH_MAX })),
+        }
+    }
+}
+
+const fn elements_max(message: usize) -> usize {
+    message.saturating_add(ELEMENTS_SPARE)
+}
+
+const fn decoded_bytes_max(message: usize) -> usize {
+    message.saturating_mul(4).saturating_add(DECODED_BYTES_MAX)
+}

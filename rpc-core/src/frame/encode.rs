@@ -1,0 +1,178 @@
+//! Writes frames; the decoder in `decode` checks what these functions promise.
+
+use super::{
+    COMMON_BYTES, CallId, END_BIT, Extensions, Hello, Kind, Lane, PREFIX_BYTES, flag,
+};
+use crate::{
+    error::{ErrorKind, Ran, CloseReason, code},
+    service::MethodId,
+};
+
+/// Text in ERROR and CLOSE frames is cut to this many bytes. Spec: `r[error.text]`.
+pub(crate) const TEXT_BYTES_MAX: usize = 1024;
+
+/// Writes the prefix of a frame of `length` bytes. Spec: `r[stream.prefix]`.
+#[inline]
+pub(crate) fn encode_prefix(out: &mut Vec<u8>, lane: Lane, length: usize, end: bool) {
+    debug_assert!(length < END_BIT as usize);
+    #[expect(clippy::cast_possible_truncation, reason = "frames are below 2 GiB, see Limits")]
+    let word = length as u32 | if end { END_BIT } else { 0 };
+    let mut prefix = [0; PREFIX_BYTES];
+    prefix[..4].copy_from_slice(&word.to_le_bytes());
+    prefix[4..].copy_from_slice(&lane.number().to_le_bytes());
+    out.extend_from_slice(&prefix);
+}
+
+/// Writes a whole frame: prefix, then what `write` appends.
+#[inline]
+pub(crate) fn framed(out: &mut Vec<u8>, lane: Lane, end: bool, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    encode_prefix(out, lane, 0, end);
+    write(out);
+    patch_length(out, start);
+}
+
+/// Sets the length in the prefix at `start` to what follows it.
+#[inline]
+pub(crate) fn patch_length(out: &mut [u8], start: usize) {
+    #[expect(clippy::cast_possible_truncation, reason = "frames are below 2 GiB, see Limits")]
+    let length = out.len().saturating_sub(start + PREFIX_BYTES) as u32;
+    if let Some(word) = out.get_mut(start..).and_then(|rest| rest.first_chunk_mut::<4>()) {
+        let end = u32::from_le_bytes(*word) & END_BIT;
+        *word = (length | end).to_le_bytes();
+    }
+}
+
+/// Sets or clears the flag MORE of the frame that begins at `at`.
+pub(crate) fn set_more(out: &mut [u8], at: usize, more: bool) {
+    if let Some(flags) = out.get_mut(at + 1) {
+        *flags = *flags & !flag::MORE | if more { flag::MORE } else { 0 };
+    }
+}
+
+/// What a REQUEST frame says before its body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestHeader<'a> {
+    pub(crate) method: MethodId,
+    pub(crate) idempotent: bool,
+    /// Milliseconds until the deadline; [`NO_TIMEOUT`](RequestHeader::NO_TIMEOUT) for none.
+    pub(crate) timeout_ms: u32,
+    /// Encoded extensions, below 64 KiB.
+    pub(crate) extensions: &'a [u8],
+}
+
+impl RequestHeader<'_> {
+    /// The timeout that means none. Spec: `r[request.timeout]`.
+    pub(crate) const NO_TIMEOUT: u32 = u32::MAX;
+    /// Bytes of the header without extensions.
+    pub(crate) const BYTES: usize = COMMON_BYTES + 12;
+}
+
+/// Spec: `r[request.layout]`.
+#[inline]
+pub(crate) fn encode_request_header(out: &mut Vec<u8>, header: &RequestHeader<'_>, more: bool) {
+    let mut flags = if more { flag::MORE } else { 0 };
+    if header.idempotent {
+        flags |= flag::IDEMPOTENT;
+    }
+    let mut fixed = [0; RequestHeader::BYTES];
+    fixed[..4].copy_from_slice(&common(Kind::Request, flags, header.extensions.len()));
+    fixed[4..8].copy_from_slice(&header.timeout_ms.to_le_bytes());
+    fixed[8..].copy_from_slice(&header.method.number().to_le_bytes());
+    out.extend_from_slice(&fixed);
+    out.extend_from_slice(header.extensions);
+}
+
+/// Spec: `r[reply.layout]`.
+#[inline]
+pub(crate) fn encode_reply_header(out: &mut Vec<u8>, app_error: bool, more: bool) {
+    let flags = if more { flag::MORE } else { 0 } | if app_error { flag::APP_ERROR } else { 0 };
+    out.extend_from_slice(&common(Kind::Reply, flags, 0));
+}
+
+/// Spec: `r[data.layout]`.
+pub(crate) fn encode_data_header(out: &mut Vec<u8>, more: bool) {
+    out.extend_from_slice(&common(Kind::Data, if more { flag::MORE } else { 0 }, 0));
+}
+
+/// The end of a message that is given up. Spec: `r[data.abort]`.
+pub(crate) fn encode_abort(out: &mut Vec<u8>, lane: Lane) {
+    framed(out, lane, true, |out| out.extend_from_slice(&common(Kind::Data, flag::ABORT, 0)));
+}
+
+/// Spec: `r[error.layout]`.
+pub(crate) fn encode_error(out: &mut Vec<u8>, call: CallId, kind: ErrorKind, ran: Ran, text: &str) {
+    framed(out, call.lane(), true, |out| {
+        out.extend_from_slice(&common(Kind::Error, 0, 0));
+        out.extend_from_slice(&code::of(kind).to_le_bytes());
+        out.extend_from_slice(&[ran as u8, 0]);
+        out.extend_from_slice(clipped(text).as_bytes());
+    });
+}
+
+/// Spec: `r[hello.layout]`.
+pub(crate) fn encode_hello(out: &mut Vec<u8>, hello: &Hello) {
+    framed(out, Lane::CONTROL, false, |out| {
+        out.extend_from_slice(&common(Kind::Hello, 0, 0));
+        hello.encode(out);
+    });
+}
+
+/// Spec: `r[cancel.layout]`.
+pub(crate) fn encode_cancel(out: &mut Vec<u8>, call: CallId) {
+    control(out, Kind::Cancel, &call.lane().number().to_le_bytes());
+}
+
+/// Spec: `r[ping.layout]`.
+pub(crate) fn encode_ping(out: &mut Vec<u8>, token: u64) {
+    control(out, Kind::Ping, &token.to_le_bytes());
+}
+
+/// Spec: `r[ping.layout]`.
+pub(crate) fn encode_pong(out: &mut Vec<u8>, token: u64) {
+    control(out, Kind::Pong, &token.to_le_bytes());
+}
+
+/// Spec: `r[go-away.layout]`.
+pub(crate) fn encode_go_away(out: &mut Vec<u8>, sequence: u64, answer: bool) {
+    framed(out, Lane::CONTROL, false, |out| {
+        let flags = if answer { flag::ANSWER } else { 0 };
+        out.extend_from_slice(&common(Kind::GoAway, flags, 0));
+        out.extend_from_slice(&sequence.to_le_bytes());
+    });
+}
+
+/// Spec: `r[close.layout]`.
+pub(crate) fn encode_close(out: &mut Vec<u8>, reason: CloseReason, text: &str) {
+    framed(out, Lane::CONTROL, true, |out| {
+        out.extend_from_slice(&common(Kind::Close, 0, 0));
+        out.extend_from_slice(&reason.code().to_le_bytes());
+        out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(clipped(text).as_bytes());
+    });
+}
+
+fn control(out: &mut Vec<u8>, kind: Kind, body: &[u8]) {
+    framed(out, Lane::CONTROL, false, |out| {
+        out.extend_from_slice(&common(kind, 0, 0));
+        out.extend_from_slice(body);
+    });
+}
+
+/// The four bytes that every frame begins with. Spec: `r[frame.common]`.
+#[inline]
+fn common(kind: Kind, flags: u8, extension_bytes: usize) -> [u8; COMMON_BYTES] {
+    debug_assert!(extension_bytes <= usize::from(u16::MAX));
+    #[expect(clippy::cast_possible_truncation, reason = "extensions are limited to 16 KiB")]
+    let [low, high] = (extension_bytes as u16).to_le_bytes();
+    [kind as u8, flags, low, high]
+}
+
+/// Cuts a text to what a frame may carry, at a character boundary.
+fn clipped(text: &str) -> &str {
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}

@@ -1,0 +1,78 @@
+//! Limits of a connection, their defaults, and what each one does when it is hit.
+
+use crate::frame::{Hello, Metadata};
+
+/// What one side of a connection accepts from the other, and how much it lets pile up itself.
+///
+/// | limit | default | when it is hit |
+/// |---|---|---|
+/// | [`frame_bytes`](Limits::frame_bytes) | 64 KiB | the peer broke its word: the connection is closed |
+/// | [`message_bytes`](Limits::message_bytes) | 16 MiB | that call fails with *too large* |
+/// | [`reassembly_bytes`](Limits::reassembly_bytes) | 64 MiB | the message that exceeds it fails with *overloaded* |
+/// | [`metadata_bytes`](Limits::metadata_bytes) | 8 KiB | that call fails with *too large* |
+/// | [`calls`](Limits::calls) | 1,024 | the caller waits; a peer that ignores it is closed |
+/// | [`waiting_calls`](Limits::waiting_calls) | 65,536 | that call fails with *overloaded*, not sent |
+/// | [`outbox_bytes`](Limits::outbox_bytes) | 1 MiB | calls wait until the peer takes what is queued |
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The largest frame to accept, in bytes; 16 KiB at least.
+    pub frame_bytes: u32,
+    /// The largest message (arguments or reply) to accept and to send, in bytes.
+    pub message_bytes: u32,
+    /// Bytes of incomplete messages to hold for one connection.
+    pub reassembly_bytes: usize,
+    /// The most bytes of metadata to accept with a call; at most 8 KiB.
+    pub metadata_bytes: u32,
+    /// How many calls to accept at a time on one connection; 1 to 8,388,608.
+    pub calls: u32,
+    /// How many calls may wait for a free place on one connection, on the caller's side.
+    pub waiting_calls: usize,
+    /// How many bytes may wait to be sent before new calls wait.
+    pub outbox_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            frame_bytes: 64 * 1024,
+            message_bytes: 16 * 1024 * 1024,
+            reassembly_bytes: 64 * 1024 * 1024,
+            metadata_bytes: 8 * 1024,
+            calls: 1024,
+            waiting_calls: 65_536,
+            outbox_bytes: 1024 * 1024,
+        }
+    }
+}
+
+/// What a peer is known to accept. Spec: `r[hello.base-limits]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PeerLimits {
+    pub(crate) frame_bytes: usize,
+    pub(crate) message_bytes: usize,
+    pub(crate) metadata_bytes: usize,
+    pub(crate) calls: u32,
+}
+
+impl PeerLimits {
+    /// What every peer accepts before its hello has arrived. Spec: `r[hello.base-limits]`.
+    pub(crate) const BASE: Self = Self {
+        frame_bytes: 16 * 1024,
+        message_bytes: 256 * 1024,
+        metadata_bytes: Metadata::BYTES_MAX,
+        calls: 64,
+    };
+
+    /// What the peer's hello says, never below what every peer has to accept and never above what
+    /// ids and lengths can express.
+    pub(crate) fn of_hello(hello: &Hello) -> Self {
+        let frame_bytes = hello.frame_bytes.min(i32::MAX.unsigned_abs()) as usize;
+        Self {
+            frame_bytes: frame_bytes.max(Self::BASE.frame_bytes),
+            message_bytes: hello.message_bytes as usize,
+            metadata_bytes: (hello.metadata_bytes as usize).min(Metadata::BYTES_MAX),
+            calls: hello.calls.clamp(1, crate::frame::CallId::SLOTS_MAX),
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! The calls this side has opened: one slot each, from the request to the terminal frame.
+
+use std::{mem, task::Waker, time::Instant};
+
+use bytes::Bytes;
+
+use crate::{
+    body::Body,
+    error::{Delivery, ErrorKind},
+    frame::{CallId, Role},
+};
+
+/// What a call ended with, as the mux knows it.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// A reply arrived.
+    Reply { body: Body, app_error: bool },
+    /// The peer answered with an error, or this side gave up.
+    Failed { kind: ErrorKind, delivery: Delivery, detail: String },
+    /// The connection ended.
+    Lost(Delivery),
+}
+
+/// One slot of the table.
+#[derive(Debug)]
+struct Slot {
+    /// The call in this slot, or the last one that was.
+    id: Option<CallId>,
+    state: State,
+    /// The outbox position after the last byte of the request; `u64::MAX` while that isn't queued
+    /// for certain.
+    leaves_at: u64,
+    deadline: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// No call: the slot is in the free list.
+    Vacant,
+    /// The request is queued or sent; the reply so far is collected in the buffer.
+    Pending { waker: Waker, reply: Partial },
+    /// The caller has given up; the slot waits for the terminal frame.
+    Abandoned,
+    /// How the call ended is known, and the caller hasn't looked yet. Unless the terminal frame has
+    /// come too, the slot waits for it afterwards.
+    Done { ending: Ending, terminal: bool },
+}
+
+/// A reply of which the first frame has arrived.
+#[derive(Debug)]
+struct Partial {
+    buffer: Vec<u8>,
+    begun: bool,
+    app_error: bool,
+}
+
+/// The table of this side's calls.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    role: Role,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// The sequence number of the next call.
+    sequence: u64,
+    /// Slots whose call has no terminal frame yet, or isn't looked at yet.
+    open: u32,
+    /// Bytes of incomplete replies.
+    pub(super) partial_bytes: usize,
+}
+
+/// Why a reply frame could not be used, although the connection is fine.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Stray {
+    /// No such call: it was answered before.
+    NoCall,
+    /// It doesn't fit what came before it.
+    OutOfPlace,
+}
+
+impl Calls {
+    pub(crate) fn new(role: Role) -> Self {
+        Self { role, slots: Vec::new(), free: Vec::new(), sequence: 1, open: 0, partial_bytes: 0 }
+    }
+
+    /// Slots in use.
+    pub(crate) fn open(&self) -> u32 {
+        self.open
+    }
+
+    /// Whether the ids of this connection are used up.
+    pub(crate) fn exhausted(&self) -> bool {
+        self.sequence > CallId::SEQUENCE_MAX
+    }
+
+    /// Takes a slot for a new call. `buffer` will hold the reply.
+    #[inline]
+    pub(crate) fn insert(
+        &mut self,
+        waker: &Waker,
+        mut buffer: Vec<u8>,
+        deadline: Option<Instant>,
+    ) -> CallId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            #[expect(clippy::cast_possible_truncation, reason = "the peer's limit is 2^23 calls")]
+            let slot = self.slots.len() as u32;
+            self.slots.push(Slot {
+                id: None,
+                state: State::Vacant,
+                leaves_at: u64::MAX,
+                deadline: None,
+            });
+            slot
+        });
+        let id = CallId::new(self.sequence, slot, self.role);
+        self.sequence += 1;
+        self.open += 1;
+        buffer.clear();
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            let reply = Partial { buffer, begun: false, app_error: false };
+            *entry = Slot {
+                id: Some(id),
+                state: State::Pending { waker: waker.clone(), reply },
+                leaves_at: u64::MAX,
+                deadline,
+            };
+        }
+        id
+    }
+
+    /// Notes where in the outbox the request ends.
+    #[inline]
+    pub(crate) fn set_leaves_at(&mut self, id: CallId, position: u64) {
+        if let Some(slot) = self.get(id) {
+            slot.leaves_at = position;
+        }
+    }
+
+    /// The outbox position after the request.
+    pub(crate) fn leaves_at(&self, id: CallId) -> Option<u64> {
+        let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id))?;
+        matches!(slot.state, State::Pending { .. }).then_some(slot.leaves_at)
+    }
+
+    /// Takes the ending of a call, if it has one, and frees its slot; otherwise keeps the waker.
+    #[inline]
+    pub(crate) fn poll(&mut self, id: CallId, waker: &Waker) -> Option<Ending> {
+        let slot = self.get(id)?;
+        match &mut slot.state {
+            State::Pending { waker: old, .. } => {
+                old.clone_from(waker);
+                None
+            }
+            State::Done { .. } => {
+                let state = mem::replace(&mut slot.state, State::Abandoned);
+                let State::Done { ending, terminal } = state else { return None };
+                if terminal {
+                    slot.state = State::Vacant;
+                    self.release(id);
+                }
+                Some(ending)
+            }
+            State::Abandoned | State::Vacant => None,
+        }
+    }
+
+    /// The caller has gone. Returns whether the peer has to be told.
+    pub(crate) fn abandon(&mut self, id: CallId) -> bool {
+        let Some(slot) = self.get(id) else { return false };
+        match mem::replace(&mut slot.state, State::Abandoned) {
+            State::Pending { reply, .. } => {
+                self.partial_bytes -= reply.buffer.len();
+                true
+            }
+            State::Done { terminal, .. } => {
+                if terminal {
+                    slot.state = State::Vacant;
+                    self.release(id);
+                }
+                false
+            }
+            old @ (State::Abandoned | State::Vacant) => {
+                slot.state = old;
+                false
+            }
+        }
+    }
+
+    /// Frees the slot of a call of which the peer will never hear.
+    pub(crate) fn forget(&mut self, id: CallId) {
+        if let Some(slot) = self.get(id) {
+            slot.state = State::Vacant;
+            self.release(id);
+        }
+    }
+
+    /// Ends a call on this side. `terminal` says that no frame of the peer's will come for it;
+    /// otherwise the slot goes on waiting for the terminal frame.
+    pub(crate) fn give_up(&mut self, id: CallId, ending: Ending, terminal: bool) -> Option<Waker> {
+        let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id))?;
+        match mem::replace(&mut slot.state, State::Done { ending, terminal }) {
+            State::Pending { waker, reply } => {
+                self.partial_bytes -= reply.buffer.len();
+                Some(waker)
+            }
+            old => {
+                slot.state = old;
+                None
+            }
+        }
+    }
+
+    /// The first frame of a reply, or all of it.
+    #[inline]
+    pub(crate) fn reply(
+        &mut self,
+        id: CallId,
+        app_error: bool,
+        more: bool,
+        body: &[u8],
+        owned: Option<Bytes>,
+    ) -> Result<Option<Waker>, Stray> {
+        let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id));
+        let Some(slot) = slot else { return Err(Stray::NoCall) };
+        match &mut slot.state {
+            State::Pending { reply, .. } if reply.begun => Err(Stray::OutOfPlace),
+            State::Pending { reply, .. } if more => {
+                reply.begun = true;
+                reply.app_error = app_error;
+                reply.buffer.extend_from_slice(body);
+                self.partial_bytes += body.len();
+                Ok(None)
+            }
+            State::Pending { reply, .. } => {
+                let body = if let Some(bytes) = owned {
+                    Body::Shared(bytes)
+                } else {
+                    let mut buffer = mem::take(&mut reply.buffer);
+                    buffer.extend_from_slice(body);
+                    Body::Buffer(buffer)
+                };
+                let ending = Ending::Reply { body, app_error };
+                match mem::replace(&mut slot.state, State::Done { ending, terminal: true }) {
+                    State::Pending { waker, .. } => Ok(Some(waker)),
+                    _ => Ok(None),
+                }
+            }
+            _ => self.unwanted(id, more),
+        }
+    }
+
+    /// A further frame of a reply. `message_bytes` is the limit for the whole.
+    pub(crate) fn reply_more(
+        &mut self,
+        id: CallId,
+        more: bool,
+        body: &[u8],
+    ) -> Result<Option<Waker>, Stray> {
+        let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id));
+        let Some(slot) = slot else { return Err(Stray::NoCall) };
+        match &mut slot.state {
+            State::Pending { reply, .. } if reply.begun => {
+                reply.buffer.extend_from_slice(body);
+                self.partial_bytes += body.len();
+                if more {
+                    return Ok(None);
+                }
+                self.partial_bytes -= reply.buffer.len();
+                let (buffer, app_error) = (mem::take(&mut reply.buffer), reply.app_error);
+                let ending = Ending::Reply { body: Body::Buffer(buffer), app_error };
+                match mem::replace(&mut slot.state, State::Done { ending, terminal: true }) {
+                    State::Pending { waker, .. } => Ok(Some(waker)),
+                    _ => Ok(None),
+                }
+            }
+            State::Pending { .. } => Err(Stray::OutOfPlace),
+            _ => self.unwanted(id, more),
+        }
+    }
+
+    /// How many bytes of a reply have been collected.
+    pub(crate) fn partial_len(&self, id: CallId) -> usize {
+        match self.slots.get(id.slot()).map(|slot| &slot.state) {
+            Some(State::Pending { reply, .. }) => reply.buffer.len(),
+            _ => 0,
+        }
+    }
+
+    /// Ends a call with `ending`, on an error frame that is the call's terminal frame.
+    pub(crate) fn fail(&mut self, id: CallId, ending: Ending) -> Result<Option<Waker>, Stray> {
+        let Some(slot) = self.get(id) else { return Err(Stray::NoCall) };
+        if !matches!(slot.state, State::Pending { .. }) {
+            return self.unwanted(id, false);
+        }
+        Ok(self.give_up(id, ending, true))
+    }
+
+    /// A frame for a call whose caller no longer waits: dropped, and the last one frees the slot.
+    fn unwanted(&mut self, id: CallId, more: bool) -> Result<Option<Waker>, Stray> {
+        let Some(slot) = self.get(id) else { return Err(Stray::NoCall) };
+        match &mut slot.state {
+            State::Abandoned | State::Done { terminal: false, .. } if more => Ok(None),
+            State::Abandoned => {
+                slot.state = State::Vacant;
+                self.release(id);
+                Ok(None)
+            }
+            State::Done { terminal, .. } if !*terminal => {
+                *terminal = true;
+                Ok(None)
+            }
+            State::Pending { .. } | State::Vacant | State::Done { .. } => Err(Stray::NoCall),
+        }
+    }
+
+    /// Ends every pending call because the connection ended. `sent` is the position up to which
+    /// the outbox has left this process.
+    pub(crate) fn lose(&mut self, sent: u64, wakers: &mut Vec<Waker>) {
+        for slot in &mut self.slots {
+            let delivery =
+                if slot.leaves_at > sent { Delivery::NotSent } else { Delivery::Unknown };
+            match mem::replace(&mut slot.state, State::Vacant) {
+                State::Pending { waker, .. } => {
+                    let ending = Ending::Lost(delivery);
+                    slot.state = State::Done { ending, terminal: true };
+                    wakers.push(waker);
+                }
+                State::Done { ending, .. } => slot.state = State::Done { ending, terminal: true },
+                State::Abandoned => self.open -= 1,
+                State::Vacant => {}
+            }
+        }
+        self.partial_bytes = 0;
+    }
+
+    /// Collects the pending calls whose deadline is at or before `now`, and returns the earliest
+    /// deadline of the others.
+    pub(crate) fn expired(&self, now: Instant, expired: &mut Vec<CallId>) -> Option<Instant> {
+        let mut earliest = None;
+        for slot in &self.slots {
+            let (State::Pending { .. }, Some(deadline)) = (&slot.state, slot.deadline) else {
+                continue;
+            };
+            if deadline > now {
+                earliest = super::earlier(earliest, Some(deadline));
+            } else {
+                expired.extend(slot.id);
+            }
+        }
+        earliest
+    }
+
+    fn get(&mut self, id: CallId) -> Option<&mut Slot> {
+        self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id))
+    }
+
+    fn release(&mut self, id: CallId) {
+        self.open -= 1;
+        #[expect(clippy::cast_possible_truncation, reason = "a slot has 23 bits")]
+        self.free.push(id.slot() as u32);
+    }
+}

@@ -1,0 +1,241 @@
+//! The calls the peer has opened: one slot each, from the request to the terminal frame.
+
+use std::{mem, time::Instant};
+
+use crate::{
+    body::Body,
+    error::CloseReason,
+    frame::{CallId, Metadata, Role},
+    service::MethodId,
+};
+
+/// A complete request, ready to be run.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) id: CallId,
+    pub(crate) method: MethodId,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) metadata: Metadata,
+    pub(crate) body: Body,
+}
+
+/// A request of which the first frame has arrived.
+#[derive(Debug)]
+struct Partial {
+    accepted: Accepted,
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// The call in this slot, or the last one that was: a new one has to be newer.
+    id: Option<CallId>,
+    state: State,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Vacant,
+    /// Frames of the request are still to come.
+    Partial(Box<Partial>),
+    /// It runs, or waits to run.
+    Running { deadline: Option<Instant> },
+    /// A cancel arrived before the request: it is refused when it comes.
+    CancelledEarly,
+}
+
+/// The table of the peer's calls.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    opener: Role,
+    /// How many calls the peer may have open.
+    limit: u32,
+    slots: Vec<Slot>,
+    /// Calls without a terminal frame in the outbox.
+    open: u32,
+    /// Requests received so far, for the drain.
+    pub(super) received: u64,
+    /// Bytes of incomplete requests.
+    pub(super) partial_bytes: usize,
+}
+
+/// What a cancel or an expired deadline leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The handler is running: it has to be stopped, and its end sends the terminal frame.
+    Handler,
+    /// The request never ran: the terminal frame is due now.
+    Unrun,
+    /// There is nothing to stop.
+    Nothing,
+}
+
+impl Requests {
+    /// `role` is this side's.
+    pub(crate) fn new(role: Role, limit: u32) -> Self {
+        let opener = role.other();
+        Self { opener, limit, slots: Vec::new(), open: 0, received: 0, partial_bytes: 0 }
+    }
+
+    /// Calls without a terminal frame in the outbox.
+    pub(crate) fn open(&self) -> u32 {
+        self.open
+    }
+
+    /// Opens a call. `terminals` is the number of terminal frames that wait in the outbox: the peer
+    /// can't have seen those. Returns whether the call was cancelled before it came.
+    #[inline]
+    pub(crate) fn open_call(&mut self, id: CallId, terminals: u32) -> Result<bool, CloseReason> {
+        // r[impl call.limit]
+        if self.open + terminals >= self.limit {
+            return Err(CloseReason::TooManyCalls);
+        }
+        let slot = self.slot_mut(id)?;
+        // r[impl call.id]
+        let early = match (slot.id, &slot.state) {
+            (Some(old), State::CancelledEarly) if old == id => true,
+            (Some(old), State::Vacant) if old < id => false,
+            (None, State::Vacant) => false,
+            _ => return Err(CloseReason::BadCallId),
+        };
+        slot.id = Some(id);
+        slot.state = State::Running { deadline: None };
+        self.open += 1;
+        self.received += 1;
+        Ok(early)
+    }
+
+    /// Notes the deadline of a call that is about to run.
+    #[inline]
+    pub(crate) fn set_deadline(&mut self, id: CallId, at: Option<Instant>) {
+        if let Some(State::Running { deadline }) = self.state_mut(id) {
+            *deadline = at;
+        }
+    }
+
+    /// Begins to collect a request of several frames.
+    pub(crate) fn begin_partial(&mut self, accepted: Accepted, body: &[u8]) {
+        self.partial_bytes += body.len();
+        if let Some(state) = self.state_mut(accepted.id) {
+            *state = State::Partial(Box::new(Partial { accepted, buffer: body.to_vec() }));
+        }
+    }
+
+    /// How many bytes of a request have been collected. `None` when the call has ended, and its
+    /// remaining frames are to be dropped.
+    pub(crate) fn partial_len(&self, id: CallId) -> Result<Option<usize>, CloseReason> {
+        let slot = self.slots.get(id.slot()).filter(|slot| slot.id.is_some_and(|last| id <= last));
+        let Some(slot) = slot else { return Err(CloseReason::UnexpectedFrame) };
+        match &slot.state {
+            State::Partial(partial) if slot.id == Some(id) => Ok(Some(partial.buffer.len())),
+            State::Running { .. } if slot.id == Some(id) => Err(CloseReason::UnexpectedFrame),
+            _ => Ok(None),
+        }
+    }
+
+    /// Adds a frame to a request. Returns it when that was the last.
+    pub(crate) fn add(&mut self, id: CallId, more: bool, body: &[u8]) -> Option<Accepted> {
+        let Some(State::Partial(partial)) = self.state_mut(id) else { return None };
+        partial.buffer.extend_from_slice(body);
+        self.partial_bytes += body.len();
+        if more {
+            return None;
+        }
+        self.take_partial(id)
+    }
+
+    /// Ends a call that will never run. What is still to come of its request is dropped then.
+    pub(crate) fn refuse(&mut self, id: CallId) {
+        let partial = self.take_partial(id);
+        drop(partial);
+        self.finish(id);
+    }
+
+    fn take_partial(&mut self, id: CallId) -> Option<Accepted> {
+        let state = self.state_mut(id)?;
+        let partial = match mem::replace(state, State::Running { deadline: None }) {
+            State::Partial(partial) => partial,
+            old => {
+                *state = old;
+                return None;
+            }
+        };
+        self.partial_bytes -= partial.buffer.len();
+        let Partial { mut accepted, buffer } = *partial;
+        accepted.body = Body::Buffer(buffer);
+        Some(accepted)
+    }
+
+    /// The terminal frame of a call is going into the outbox. Returns whether that is its place:
+    /// `false` for a call that has one already.
+    #[inline]
+    pub(crate) fn finish(&mut self, id: CallId) -> bool {
+        match self.state_mut(id) {
+            Some(state @ State::Running { .. }) => {
+                *state = State::Vacant;
+                self.open -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The peer cancels a call, which may not even have come yet.
+    pub(crate) fn cancel(&mut self, id: CallId) -> Result<Stop, CloseReason> {
+        let slot = self.slot_mut(id)?;
+        match (slot.id, &slot.state) {
+            (Some(old), State::Running { .. }) if old == id => Ok(Stop::Handler),
+            (Some(old), State::Partial(_)) if old == id => {
+                self.refuse(id);
+                Ok(Stop::Unrun)
+            }
+            // r[impl cancel.early]
+            (old, State::Vacant) if old.is_none_or(|old| old < id) => {
+                slot.id = Some(id);
+                slot.state = State::CancelledEarly;
+                Ok(Stop::Nothing)
+            }
+            // It has ended, and its terminal frame is on its way.
+            _ => Ok(Stop::Nothing),
+        }
+    }
+
+    /// Collects the running calls whose deadline is at or before `now`, and returns the earliest
+    /// deadline of the others.
+    pub(crate) fn expired(&mut self, now: Instant, expired: &mut Vec<CallId>) -> Option<Instant> {
+        let mut earliest = None;
+        for slot in &mut self.slots {
+            let State::Running { deadline } = &mut slot.state else { continue };
+            match *deadline {
+                Some(at) if at <= now => {
+                    *deadline = None;
+                    expired.extend(slot.id);
+                }
+                at => earliest = super::earlier(earliest, at),
+            }
+        }
+        earliest
+    }
+
+    fn state_mut(&mut self, id: CallId) -> Option<&mut State> {
+        let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id))?;
+        Some(&mut slot.state)
+    }
+
+    /// The slot of a call, made if need be. Memory grows with the slots a peer uses, up to the
+    /// number of calls that this side has announced.
+    #[inline]
+    fn slot_mut(&mut self, id: CallId) -> Result<&mut Slot, CloseReason> {
+        let at = id.slot();
+        if id.opener() != self.opener || at >= self.limit as usize {
+            return Err(CloseReason::BadCallId);
+        }
+        if at >= self.slots.len() {
+            self.slots.resize_with(at + 1, Slot::default);
+        }
+        self.slots.get_mut(at).ok_or(CloseReason::BadCallId)
+    }
+}
+
+const _: () = assert!(size_of::<Slot>() <= 40, "a peer can make us allocate one of these per slot");

@@ -1,0 +1,307 @@
+//! The outbox: frames that wait to be sent, and the batches that transports drain; no I/O.
+//!
+//! Frames lie in it as they go over a byte stream ([`stream layout`](crate::frame#stream-layout)),
+//! so TCP writes a batch as it lies. Small frames are copied in; bodies of 16 KiB and more enter as
+//! [`Bytes`] and are cut into frames when their turn comes, round-robin, so that a large message
+//! never holds up a small one.
+
+use std::{collections::VecDeque, io::IoSlice, mem};
+
+use bytes::{Buf, Bytes};
+
+use crate::frame::{self, CallId, Lane, PREFIX_BYTES};
+
+/// Bodies of at least this many bytes are sent without being copied into the outbox.
+/// Below it one copy is cheaper than an entry of its own and a longer `writev`.
+pub(crate) const BULK_BYTES: usize = 16 * 1024;
+
+/// How much one message may add to a batch before the next message has its turn.
+const TURN_BYTES: usize = 64 * 1024;
+
+/// How much large messages together add to one batch, so that small frames queued meanwhile wait
+/// for at most this much.
+const BATCH_BULK_BYTES: usize = 256 * 1024;
+
+/// Frames that wait for the connection's next batch.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// Small frames, in stream layout.
+    small: Vec<u8>,
+    /// Large messages, whose remaining bytes are cut into frames when they are drawn.
+    bulk: VecDeque<Bulk>,
+    /// Bytes in `bulk`.
+    bulk_bytes: usize,
+    /// Frames in `small` and `bulk` that end a call of the peer.
+    terminals: u32,
+    /// Bytes drawn so far: the position at which `small` begins.
+    drawn: u64,
+}
+
+/// A large message. Its first frame has the header of its kind, the others are DATA frames.
+#[derive(Debug)]
+struct Bulk {
+    lane: CallId,
+    /// The first frame's header; empty once that frame was drawn.
+    header: Vec<u8>,
+    body: Bytes,
+    terminal: bool,
+}
+
+impl Outbox {
+    /// Appends a frame in stream layout through `encode`, and returns the position of its end.
+    pub(crate) fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> u64 {
+        encode(&mut self.small);
+        self.drawn + self.small.len() as u64
+    }
+
+    /// Appends frames that were staged elsewhere; `terminals` of them end calls of the peer.
+    pub(crate) fn append_staged(&mut self, staged: &[u8], terminals: u32) {
+        self.small.extend_from_slice(staged);
+        self.terminals += terminals;
+    }
+
+    /// Queues a large message. `header` is its first frame's header, without the prefix.
+    pub(crate) fn push_bulk(&mut self, lane: CallId, header: Vec<u8>, body: Bytes, terminal: bool) {
+        self.bulk_bytes += body.len();
+        self.terminals += u32::from(terminal);
+        self.bulk.push_back(Bulk { lane, header, body, terminal });
+    }
+
+    /// Counts one more frame that ends a call of the peer.
+    pub(crate) fn count_terminal(&mut self) {
+        self.terminals += 1;
+    }
+
+    /// Frames queued here that end calls of the peer.
+    pub(crate) fn terminals(&self) -> u32 {
+        self.terminals
+    }
+
+    /// Whether the message of `call` still waits here, at least in part.
+    pub(crate) fn holds_bulk_of(&self, call: CallId) -> bool {
+        self.bulk.iter().any(|bulk| bulk.lane == call)
+    }
+
+    /// Forgets what is left of the message of `call`. Returns whether none of it was drawn.
+    pub(crate) fn drop_bulk_of(&mut self, call: CallId) -> Option<bool> {
+        let at = self.bulk.iter().position(|bulk| bulk.lane == call)?;
+        let bulk = self.bulk.remove(at)?;
+        self.bulk_bytes -= bulk.body.len();
+        self.terminals -= u32::from(bulk.terminal);
+        Some(!bulk.header.is_empty())
+    }
+
+    /// Bytes that wait here.
+    pub(crate) fn len(&self) -> usize {
+        self.small.len() + self.bulk_bytes
+    }
+
+    /// Whether nothing waits here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.small.is_empty() && self.bulk.is_empty()
+    }
+
+    /// Moves what is to be sent next into `batch`, which must be empty. `frame_bytes` bounds the
+    /// frames that large messages are cut into. Calls `finished` with the call and the end position
+    /// of each large message whose last frame is now in the batch.
+    pub(crate) fn draw(
+        &mut self,
+        batch: &mut Batch,
+        frame_bytes: usize,
+        mut finished: impl FnMut(CallId, u64),
+    ) {
+        debug_assert!(batch.is_empty());
+        batch.bytes.clear();
+        batch.at = 0;
+        mem::swap(&mut self.small, &mut batch.bytes);
+        batch.remaining = batch.bytes.len();
+        batch.terminals = self.terminals - self.bulk.iter().filter(|bulk| bulk.terminal).count() as u32;
+        let mut budget = BATCH_BULK_BYTES;
+        while budget > 0 {
+            let Some(mut bulk) = self.bulk.pop_front() else { break };
+            let drawn = bulk.draw(batch, TURN_BYTES.min(budget), frame_bytes);
+            self.bulk_bytes -= drawn;
+            budget -= drawn.min(budget);
+            if bulk.body.is_empty() {
+                batch.terminals += u32::from(bulk.terminal);
+                finished(bulk.lane, self.drawn + batch.remaining as u64);
+            } else {
+                self.bulk.push_back(bulk);
+            }
+        }
+        self.terminals -= batch.terminals;
+        self.drawn += batch.remaining as u64;
+        batch.end = self.drawn;
+    }
+
+    /// Gives back the memory that nothing needs while the connection is idle.
+    pub(crate) fn shrink(&mut self) {
+        if self.small.is_empty() {
+            self.small = Vec::new();
+        }
+        if self.bulk.is_empty() {
+            self.bulk = VecDeque::new();
+        }
+    }
+}
+
+impl Bulk {
+    /// Adds frames of at most `frame_bytes` to the batch until about `turn` bytes of the body are
+    /// in it. Returns how many bytes of the body that was.
+    fn draw(&mut self, batch: &mut Batch, turn: usize, frame_bytes: usize) -> usize {
+        let mut drawn = 0;
+        while drawn < turn && !self.body.is_empty() {
+            let header = mem::take(&mut self.header);
+            let head = if header.is_empty() { frame::DATA_HEADER_BYTES } else { header.len() };
+            let room = frame_bytes.saturating_sub(head).max(1);
+            let body = self.body.split_to(room.min(self.body.len()));
+            drawn += body.len();
+            let last = self.body.is_empty();
+            let start = batch.bytes.len();
+            frame::encode_prefix(&mut batch.bytes, self.lane.lane(), head + body.len(), last);
+            if header.is_empty() {
+                frame::encode_data_header(&mut batch.bytes, !last);
+            } else {
+                batch.bytes.extend_from_slice(&header);
+                frame::set_more(&mut batch.bytes, start + PREFIX_BYTES, !last);
+            }
+            batch.remaining += PREFIX_BYTES + head + body.len();
+            batch.bodies.push_back((batch.bytes.len(), body));
+        }
+        drawn
+    }
+}
+
+/// Frames on their way out, in order: what the outbox held when the writer ran.
+///
+/// A byte stream writes it as it lies, through [`Buf`]; a transport of datagrams takes it frame by
+/// frame through [`next_frame`](Batch::next_frame). What was consumed counts as possibly sent.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Small frames and the headers of large ones, in stream layout.
+    bytes: Vec<u8>,
+    /// How much of `bytes` is consumed.
+    at: usize,
+    /// Bodies that belong at the given offsets of `bytes`.
+    bodies: VecDeque<(usize, Bytes)>,
+    /// Bytes left, bodies included.
+    remaining: usize,
+    /// The outbox's position after this batch.
+    end: u64,
+    terminals: u32,
+}
+
+/// One frame to send, as [`Batch::next_frame`] hands it out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutFrame {
+    /// The lane it belongs to.
+    pub lane: Lane,
+    /// Whether it is the last frame of its lane in this direction.
+    pub end: bool,
+    /// The frame.
+    pub payload: Bytes,
+}
+
+impl Batch {
+    /// Whether everything was consumed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.remaining == 0
+    }
+
+    /// Consumes one whole frame. `None` when the batch is empty.
+    ///
+    /// Not to be mixed with consuming it as a byte stream.
+    pub fn next_frame(&mut self) -> Option<OutFrame> {
+        let prefix = self.bytes.get(self.at..)?;
+        let (length, end, lane) = frame::decode_prefix(prefix)?;
+        self.advance(PREFIX_BYTES);
+        let payload = self.copy_to_bytes(length.min(self.remaining));
+        Some(OutFrame { lane, end, payload })
+    }
+
+    /// The position up to which the outbox's frames have been consumed.
+    pub(crate) fn position(&self) -> u64 {
+        self.end - self.remaining as u64
+    }
+
+    /// Frames in this batch that end a call of the peer; zero once it is consumed.
+    pub(crate) fn terminals(&self) -> u32 {
+        if self.is_empty() { 0 } else { self.terminals }
+    }
+
+    /// Gives back the memory that nothing needs while the connection is idle.
+    pub(crate) fn shrink(&mut self) {
+        if self.is_empty() {
+            self.bytes = Vec::new();
+            self.bodies = VecDeque::new();
+        }
+    }
+
+    /// Where the run of `bytes` that begins at `at` ends: at the next body, or at the end.
+    fn run_end(&self) -> usize {
+        self.bodies.front().map_or(self.bytes.len(), |(offset, _)| *offset)
+    }
+}
+
+impl Buf for Batch {
+    fn remaining(&self) -> usize {
+        self.remaining
+    }
+
+    fn chunk(&self) -> &[u8] {
+        match (self.bytes.get(self.at..self.run_end()), self.bodies.front()) {
+            (Some([]) | None, Some((_, body))) => body,
+            (Some(run), _) => run,
+            (None, None) => &[],
+        }
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut used = 0;
+        let mut at = self.at;
+        let mut bodies = self.bodies.iter();
+        let mut pieces = std::iter::from_fn(|| {
+            let Some((offset, body)) = bodies.next() else {
+                let rest = self.bytes.get(at..).unwrap_or_default();
+                at = self.bytes.len();
+                return (!rest.is_empty()).then_some((rest, &[][..]));
+            };
+            let run = self.bytes.get(at..*offset).unwrap_or_default();
+            at = *offset;
+            Some((run, &body[..]))
+        });
+        while let Some((run, body)) = pieces.next() {
+            for piece in [run, body] {
+                let Some(slot) = slices.get_mut(used) else { return used };
+                if !piece.is_empty() {
+                    *slot = IoSlice::new(piece);
+                    used += 1;
+                }
+            }
+        }
+        used
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        debug_assert!(count <= self.remaining);
+        self.remaining = self.remaining.saturating_sub(count);
+        while count > 0 {
+            let run = self.run_end() - self.at;
+            let step = run.min(count);
+            self.at += step;
+            count -= step;
+            if count == 0 {
+                break;
+            }
+            let Some((_, body)) = self.bodies.front_mut() else { break };
+            let step = body.len().min(count);
+            body.advance(step);
+            count -= step;
+            if body.is_empty() {
+                self.bodies.pop_front();
+            }
+        }
+    }
+}

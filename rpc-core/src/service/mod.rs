@@ -1,0 +1,24 @@
+//! The seam that generated servers implement: services, methods, requests; no dispatch.
+
+mod method;
+mod reply;
+mod request;
+
+pub use method::{Method, MethodId};
+pub use reply::{Fallible, OctetsReply, Plain, Reply, ResultType};
+pub use request::{Answer, Handler, Outcome, Refusal, Request};
+
+/// A service as the server sees it: a name, methods, and a way to run a request.
+///
+/// `#[service]` implements it for the generated server type; `examples/by_hand.rs` shows what that
+/// looks like.
+pub trait Service: Send + Sync + 'static {
+    /// The service's name on the wire. A server refuses to start with two services of one name.
+    fn name(&self) -> &'static str;
+
+    /// Every method that [`call`](Service::call) knows.
+    fn methods(&self) -> &'static [Method];
+
+    /// Begins one request. Runs on the connection's task: it should only make the future.
+    fn call(&self, request: Request) -> Handler;
+}

@@ -1,0 +1,174 @@
+//! The shapes a handler's output can have, and how each goes over the wire; no frames.
+
+use std::marker::PhantomData;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    codec::{Bincode, Codec, DecodeError, EncodeError, Octets},
+    error::{CallError, RpcError},
+};
+
+/// How a handler's output becomes a reply, and a reply what the caller awaits.
+///
+/// Implemented by three markers that generated code names: [`Plain`], [`Fallible`] and
+/// [`OctetsReply`].
+pub trait Reply {
+    /// What the handler returns.
+    type Output;
+    /// What the caller gets when all went well.
+    type Ok;
+    /// What the caller gets otherwise.
+    type Failure: From<RpcError>;
+
+    /// Appends the body of the reply. Returns whether it is an error that the handler returned.
+    ///
+    /// # Errors
+    /// The output can't be encoded.
+    fn encode(output: &Self::Output, body: &mut Vec<u8>) -> Result<bool, EncodeError>;
+
+    /// Decodes a body. `app_error` is what [`encode`](Reply::encode) returned on the other side.
+    ///
+    /// # Errors
+    /// The body isn't what the caller expects.
+    fn decode(body: &[u8], app_error: bool) -> Result<Result<Self::Ok, Self::Failure>, DecodeError>;
+}
+
+/// Any serde type; the caller gets `Result<T, RpcError>`.
+#[derive(Debug)]
+pub struct Plain<T>(PhantomData<T>);
+
+impl<T: Serialize + DeserializeOwned> Reply for Plain<T> {
+    type Output = T;
+    type Ok = T;
+    type Failure = RpcError;
+
+    fn encode(output: &T, body: &mut Vec<u8>) -> Result<bool, EncodeError> {
+        Bincode::encode(output, body).map(|()| false)
+    }
+
+    fn decode(body: &[u8], app_error: bool) -> Result<Result<T, RpcError>, DecodeError> {
+        refuse_app_error(app_error)?;
+        Bincode::decode(body).map(Ok)
+    }
+}
+
+/// `Result<T, E>`; the caller gets `Result<T, CallError<E>>`.
+#[derive(Debug)]
+pub struct Fallible<R>(PhantomData<R>);
+
+impl<T, E> Reply for Fallible<Result<T, E>>
+where
+    T: Serialize + DeserializeOwned,
+    E: Serialize + DeserializeOwned,
+{
+    type Output = Result<T, E>;
+    type Ok = T;
+    type Failure = CallError<E>;
+
+    fn encode(output: &Result<T, E>, body: &mut Vec<u8>) -> Result<bool, EncodeError> {
+        match output {
+            Ok(value) => Bincode::encode(value, body).map(|()| false),
+            Err(error) => Bincode::encode(error, body).map(|()| true),
+        }
+    }
+
+    fn decode(body: &[u8], app_error: bool) -> Result<Result<T, CallError<E>>, DecodeError> {
+        if app_error {
+            Bincode::decode(body).map(|error| Err(CallError::App(error)))
+        } else {
+            Bincode::decode(body).map(Ok)
+        }
+    }
+}
+
+/// `Vec<u8>`, `Option<Vec<u8>>` and `Result`s of them, in one copy instead of byte by byte. The
+/// bytes on the wire are the same as those of [`Plain`] and [`Fallible`].
+#[derive(Debug)]
+pub struct OctetsReply<R>(PhantomData<R>);
+
+macro_rules! octets_reply {
+    ($($ty:ty),*) => {$(
+        impl Reply for OctetsReply<$ty> {
+            type Output = $ty;
+            type Ok = $ty;
+            type Failure = RpcError;
+
+            fn encode(output: &$ty, body: &mut Vec<u8>) -> Result<bool, EncodeError> {
+                Bincode::encode(&Octets(output.as_deref_octets()), body).map(|()| false)
+            }
+
+            fn decode(body: &[u8], app_error: bool) -> Result<Result<$ty, RpcError>, DecodeError> {
+                refuse_app_error(app_error)?;
+                Bincode::decode(body).map(|Octets(value)| Ok(value))
+            }
+        }
+
+        impl<E: Serialize + DeserializeOwned> Reply for OctetsReply<Result<$ty, E>> {
+            type Output = Result<$ty, E>;
+            type Ok = $ty;
+            type Failure = CallError<E>;
+
+            fn encode(output: &Result<$ty, E>, body: &mut Vec<u8>) -> Result<bool, EncodeError> {
+                match output {
+                    Ok(value) => {
+                        Bincode::encode(&Octets(value.as_deref_octets()), body).map(|()| false)
+                    }
+                    Err(error) => Bincode::encode(error, body).map(|()| true),
+                }
+            }
+
+            fn decode(
+                body: &[u8],
+                app_error: bool,
+            ) -> Result<Result<$ty, CallError<E>>, DecodeError> {
+                if app_error {
+                    Bincode::decode(body).map(|error| Err(CallError::App(error)))
+                } else {
+                    Bincode::decode(body).map(|Octets(value)| Ok(value))
+                }
+            }
+        }
+    )*};
+}
+
+octets_reply!(Vec<u8>, Option<Vec<u8>>);
+
+/// Borrows octets for encoding.
+trait AsDerefOctets {
+    type Borrowed<'a>
+    where
+        Self: 'a;
+    fn as_deref_octets(&self) -> Self::Borrowed<'_>;
+}
+
+impl AsDerefOctets for Vec<u8> {
+    type Borrowed<'a> = &'a [u8];
+    fn as_deref_octets(&self) -> &[u8] {
+        self
+    }
+}
+
+impl AsDerefOctets for Option<Vec<u8>> {
+    type Borrowed<'a> = Option<&'a [u8]>;
+    fn as_deref_octets(&self) -> Option<&[u8]> {
+        self.as_deref()
+    }
+}
+
+/// Names the two halves of a `Result`, so that an alias of that name works in a service trait.
+pub trait ResultType {
+    /// The value.
+    type Ok;
+    /// The error.
+    type Err;
+}
+
+impl<T, E> ResultType for Result<T, E> {
+    type Ok = T;
+    type Err = E;
+}
+
+fn refuse_app_error(app_error: bool) -> Result<(), DecodeError> {
+    if app_error { Err(DecodeError::custom("an error from a method that returns none")) } else { Ok(()) }
+}

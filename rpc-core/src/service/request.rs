@@ -1,0 +1,102 @@
+//! One request on its way through a handler: decoding of arguments, encoding of the reply.
+
+use std::{fmt, future::Future, pin::Pin};
+
+use serde::Deserialize;
+
+use super::{MethodId, Reply};
+use crate::{
+    body::Body,
+    codec::{Bincode, Codec},
+    context::Context,
+    error::ErrorKind,
+};
+
+/// A running handler, as [`Service::call`](super::Service::call) returns it.
+pub type Handler = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// What a handler ends with: an answer, or the reason why it never ran.
+pub type Outcome = Result<Answer, Refusal>;
+
+/// One request, complete and within all limits, with its arguments still encoded.
+#[derive(Debug)]
+pub struct Request {
+    method: MethodId,
+    context: Context,
+    body: Body,
+}
+
+impl Request {
+    pub(crate) fn new(method: MethodId, context: Context, body: Body) -> Self {
+        Self { method, context, body }
+    }
+
+    /// Which method it asks for.
+    #[must_use]
+    pub fn method(&self) -> MethodId {
+        self.method
+    }
+
+    /// Deadline, metadata and peer of this call.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Decodes the arguments, a tuple. `&str` and `&[u8]` borrow from the request.
+    ///
+    /// # Errors
+    /// A refusal that becomes the caller's *malformed request*.
+    pub fn args<'a, A: Deserialize<'a>>(&'a self) -> Result<A, Refusal> {
+        Bincode::decode(self.body.as_slice()).map_err(|error| Refusal {
+            kind: ErrorKind::MalformedRequest,
+            detail: format!("the arguments could not be decoded: {error}"),
+        })
+    }
+
+    /// Encodes the reply, into the buffer that held the arguments.
+    ///
+    /// # Errors
+    /// A refusal that becomes the caller's *malformed reply*.
+    pub fn reply<R: Reply>(self, output: &R::Output) -> Outcome {
+        let mut body = self.body.into_buffer();
+        match R::encode(output, &mut body) {
+            Ok(app_error) => Ok(Answer { body, app_error }),
+            Err(error) => Err(Refusal {
+                kind: ErrorKind::MalformedReply,
+                detail: format!("the reply could not be encoded: {error}"),
+            }),
+        }
+    }
+
+    /// The answer to a method that the service doesn't have.
+    #[must_use]
+    pub fn unknown_method(self) -> Handler {
+        Box::pin(std::future::ready(Err(Refusal {
+            kind: ErrorKind::UnknownMethod,
+            detail: String::new(),
+        })))
+    }
+}
+
+/// An encoded reply.
+pub struct Answer {
+    pub(crate) body: Vec<u8>,
+    pub(crate) app_error: bool,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("bytes", &self.body.len())
+            .field("app_error", &self.app_error)
+            .finish()
+    }
+}
+
+/// Why a request has no answer, although the connection is fine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub(crate) kind: ErrorKind,
+    pub(crate) detail: String,
+}

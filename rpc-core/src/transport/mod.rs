@@ -1,0 +1,208 @@
+//! The transport contract: what moves frames between two peers, and what it promises; no protocol.
+//!
+//! A transport moves opaque **frames**. Each belongs to a **lane**: lane 0 carries control frames,
+//! every call has a lane of its own. What every transport promises:
+//!
+//! | promise | meaning |
+//! |---|---|
+//! | whole | a frame arrives whole or not at all |
+//! | once | never twice within a connection, and a connection is never resumed |
+//! | order | frames of one lane arrive in order; lanes may overtake each other |
+//! | first | the first frame of lane 0 (the hello) arrives before any other frame |
+//! | end | the last frame of a lane is marked as such, in each direction |
+//! | or it ends | loss that can't be repaired ends the connection with an error |
+//! | back-pressure | a full send side returns `Pending`; receive buffers are bounded |
+//! | knows what left | what is still in the [`Batch`] when sending fails never left this process |
+//! | evidence | it tells the address, and whatever identity it proved itself |
+//!
+//! The public conformance kit (`rpc_core::testing::conformance`, feature `testing`) checks them.
+//! Three implementations come with this crate: [`memory`], [`stream`] (any
+//! `AsyncRead + AsyncWrite`), and one that misbehaves on purpose in `testing`.
+
+mod address;
+pub mod memory;
+pub mod stream;
+
+use std::{
+    fmt,
+    future::Future,
+    io,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+
+pub use crate::outbox::{Batch, OutFrame};
+pub use address::{Address, Peer};
+
+use crate::frame::Lane;
+
+/// One established connection, as the core drives it: one task polls all three directions of it.
+///
+/// Every `poll_*` function registers the waker of `cx` when it returns `Pending`, and none of them
+/// loses anything when its caller stops polling.
+pub trait Transport: Send + 'static {
+    /// What this transport itself knows about the other side.
+    fn peer(&self) -> Peer;
+
+    /// The frame size that suits this transport, in bytes. Messages are cut to it (and to what the
+    /// peer accepts). TCP wants tens of KiB, a datagram transport what one datagram carries.
+    fn frame_bytes(&self) -> usize;
+
+    /// Sends the batch from its front, as far as possible.
+    ///
+    /// `Ready(Ok(()))` means that the batch is empty and every byte of it was accepted by the
+    /// layer below. Whatever is consumed from the batch counts as possibly sent, and whatever is
+    /// still in it when an error is returned counts as never sent.
+    ///
+    /// # Errors
+    /// The connection is broken; it isn't used again except to drop it.
+    fn poll_send(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<()>>;
+
+    /// Receives once: at most one system call, then hands every complete frame to `inbox`.
+    ///
+    /// The inbox may lock, so nothing may be received from below after the first frame was pushed.
+    ///
+    /// # Errors
+    /// [`TransportError::Io`] when the connection broke, or a protocol error when the peer broke
+    /// the rules below the frames. Frames pushed before the error count.
+    fn poll_recv<I: Inbox>(
+        &mut self,
+        cx: &mut Context<'_>,
+        inbox: &mut I,
+    ) -> Poll<Result<Received, TransportError>>;
+
+    /// Tells the peer that nothing more will be sent, after everything sent has left. Receiving
+    /// goes on.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// Where a transport puts the frames it receives.
+pub trait Inbox {
+    /// Takes one frame.
+    fn push(&mut self, frame: InFrame<'_>);
+
+    /// The largest frame to accept, in bytes. A transport refuses a larger one before it allocates
+    /// anything for it.
+    fn frame_bytes_max(&self) -> usize;
+}
+
+/// One received frame.
+#[derive(Debug)]
+pub struct InFrame<'a> {
+    /// The lane it belongs to.
+    pub lane: Lane,
+    /// Whether it is the last frame of its lane in this direction.
+    pub end: bool,
+    /// The frame itself.
+    pub payload: Payload<'a>,
+}
+
+/// The bytes of a received frame: borrowed from a read buffer, or in a buffer of their own.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Payload<'a> {
+    /// In the transport's read buffer; copied by whoever keeps it.
+    Borrowed(&'a [u8]),
+    /// In a buffer of its own (large frames), kept without a copy.
+    Owned(Bytes),
+}
+
+impl Payload<'_> {
+    /// The bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// What one [`Transport::poll_recv`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Received {
+    /// It read something; there may be more.
+    Some,
+    /// The peer has finished sending, between two frames.
+    End,
+}
+
+/// Accepts connections.
+pub trait Listener: Send + 'static {
+    /// What it accepts.
+    type Transport: Transport;
+
+    /// Where it listens.
+    fn local_addr(&self) -> Address;
+
+    /// Accepts the next connection. Handshakes of the transport's own (TLS, say) belong into the
+    /// first polls of the transport, so that a slow peer holds up nobody.
+    ///
+    /// # Errors
+    /// That one accept failed. The server counts it, pauses if the process is out of resources, and
+    /// goes on accepting.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Transport>>;
+}
+
+/// Makes connections to one target.
+pub trait Connector: Send + Sync + 'static {
+    /// What it makes.
+    type Transport: Transport;
+
+    /// The target, as error messages name it.
+    fn target(&self) -> Address;
+
+    /// Makes one connection, within a time limit of the transport's own.
+    ///
+    /// # Errors
+    /// The cause, without the target: the caller adds it.
+    fn connect(&self) -> impl Future<Output = io::Result<Self::Transport>> + Send;
+}
+
+/// Why a transport stopped receiving.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The layer below failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The peer doesn't speak this protocol at all.
+    #[error("the peer does not speak this protocol: it began with {}", Quoted(.began_with))]
+    NotOurs {
+        /// Its first bytes.
+        began_with: [u8; 8],
+    },
+    /// The peer speaks another version of the stream framing.
+    #[error("the peer speaks version {theirs} of the stream framing, this side version {ours}")]
+    Version {
+        /// Our version.
+        ours: u8,
+        /// The peer's version.
+        theirs: u8,
+    },
+    /// A frame's length is above what this side accepts.
+    #[error("the peer announced a frame of {bytes} bytes, this side accepts {limit}")]
+    FrameTooLarge {
+        /// What its length field says.
+        bytes: usize,
+        /// What this side accepts.
+        limit: usize,
+    },
+    /// The peer finished sending in the middle of a frame.
+    #[error("the connection ended in the middle of a frame")]
+    Truncated,
+}
+
+/// Shows bytes of unknown origin safely: printable ASCII as it is, the rest escaped.
+struct Quoted<'a>(&'a [u8]);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}

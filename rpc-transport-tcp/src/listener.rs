@@ -1,0 +1,100 @@
+//! The listening socket: binding and accepting; no back-off, the server's accept loop has that.
+
+use std::{
+    io,
+    net::SocketAddr,
+    task::{Context, Poll, ready},
+};
+
+use rpc_core::transport::{Address, Listener};
+
+use crate::{
+    TcpOptions, TcpTransport,
+    address::{Attempted, Target},
+};
+
+/// A listening TCP socket, for `ServerBuilder::listen`.
+///
+/// Made by [`listen`](crate::listen) or [`TcpOptions::listen`], or from a socket that was made
+/// elsewhere (by systemd, say).
+#[derive(Debug)]
+pub struct TcpListener {
+    inner: tokio::net::TcpListener,
+    local_addr: SocketAddr,
+    /// What accepted sockets get beside NODELAY; `None` for a socket that was handed in.
+    options: Option<TcpOptions>,
+}
+
+impl TcpListener {
+    /// Uses a listening socket, blocking or not. It keeps its options, and so do the connections it
+    /// accepts, except that `TCP_NODELAY` is set on them.
+    ///
+    /// # Errors
+    /// The socket can't be made non-blocking or registered with the runtime.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O enabled.
+    pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Self::from_tokio(tokio::net::TcpListener::from_std(listener)?)
+    }
+
+    /// Uses a listening socket. It keeps its options, and so do the connections it accepts, except
+    /// that `TCP_NODELAY` is set on them.
+    ///
+    /// # Errors
+    /// The system can't tell the socket's address.
+    pub fn from_tokio(listener: tokio::net::TcpListener) -> io::Result<Self> {
+        let local_addr = listener.local_addr()?;
+        Ok(Self { inner: listener, local_addr, options: None })
+    }
+
+    /// Where it listens, with the port that the system chose if that was 0.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Binds the first address of `target` that it can.
+    pub(crate) async fn bind(target: &Target, options: TcpOptions) -> io::Result<Self> {
+        let addresses =
+            target.resolve().await.map_err(|e| io::Error::new(e.kind(), cannot_listen(&e)))?;
+        let mut attempted = Attempted::default();
+        for address in addresses {
+            match Self::bind_to(address, &options) {
+                Ok(listener) => return Ok(Self { options: Some(options), ..listener }),
+                Err(cause) => attempted.failed(address, cause),
+            }
+        }
+        Err(io::Error::new(attempted.kind(), cannot_listen(&attempted)))
+    }
+
+    fn bind_to(address: SocketAddr, options: &TcpOptions) -> io::Result<Self> {
+        let socket = options.listening_socket(address)?;
+        socket.bind(address)?;
+        Self::from_tokio(socket.listen(options.backlog_clamped())?)
+    }
+}
+
+impl Listener for TcpListener {
+    type Transport = TcpTransport;
+
+    fn local_addr(&self) -> Address {
+        Address::Socket(self.local_addr)
+    }
+
+    /// # Errors
+    /// The accept failed, or the connection was reset before its options could be set. Either way
+    /// the next call goes on with the next connection.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpTransport>> {
+        let (stream, peer) = ready!(self.inner.poll_accept(cx))?;
+        if let Some(options) = &self.options {
+            options.apply(&stream)?;
+        }
+        Poll::Ready(TcpTransport::new(stream, peer))
+    }
+}
+
+fn cannot_listen(cause: &impl std::fmt::Display) -> String {
+    format!("cannot listen on {cause}")
+}
