@@ -12,6 +12,10 @@ pub(crate) enum Body {
 }
 
 impl Body {
+    pub(crate) const fn empty() -> Self {
+        Self::Buffer(Vec::new())
+    }
+
     #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {

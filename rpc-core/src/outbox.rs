@@ -77,9 +77,35 @@ impl Outbox {
         self.terminals
     }
 
-    /// Whether the message of `call` still waits here, at least in part.
-    pub(crate) fn holds_bulk_of(&self, call: CallId) -> bool {
-        self.bulk.iter().any(|bulk| bulk.lane == call)
+    /// Turns the frame of `bytes` bytes that ends at `position` into one that the peer skips.
+    /// Returns `false` when it was drawn already.
+    pub(crate) fn void(&mut self, position: u64, bytes: usize) -> bool {
+        let end = position.checked_sub(self.drawn).and_then(|end| usize::try_from(end).ok());
+        let start = end.and_then(|end| end.checked_sub(bytes));
+        let kind = start.and_then(|start| self.small.get_mut(start + PREFIX_BYTES));
+        match kind {
+            Some(kind) if bytes > 0 => {
+                *kind = frame::VOID;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes back every request that wasn't drawn. Returns the position up to which frames were.
+    pub(crate) fn void_requests(&mut self) -> u64 {
+        let mut at = 0;
+        while let Some((length, _, _)) = self.small.get(at..).and_then(frame::decode_prefix) {
+            if let Some(kind) = self.small.get_mut(at + PREFIX_BYTES) {
+                if *kind == frame::Kind::Request as u8 {
+                    *kind = frame::VOID;
+                }
+            }
+            at += PREFIX_BYTES + length;
+        }
+        self.bulk.retain(|bulk| bulk.terminal);
+        self.bulk_bytes = self.bulk.iter().map(|bulk| bulk.body.len()).sum();
+        self.drawn
     }
 
     /// Forgets what is left of the message of `call`. Returns whether none of it was drawn.
@@ -115,7 +141,8 @@ impl Outbox {
         batch.at = 0;
         mem::swap(&mut self.small, &mut batch.bytes);
         batch.remaining = batch.bytes.len();
-        batch.terminals = self.terminals - self.bulk.iter().filter(|bulk| bulk.terminal).count() as u32;
+        let mut terminals = self.terminals;
+        terminals -= self.bulk.iter().map(|bulk| u32::from(bulk.terminal)).sum::<u32>();
         let mut budget = BATCH_BULK_BYTES;
         while budget > 0 {
             let Some(mut bulk) = self.bulk.pop_front() else { break };
@@ -123,13 +150,13 @@ impl Outbox {
             self.bulk_bytes -= drawn;
             budget -= drawn.min(budget);
             if bulk.body.is_empty() {
-                batch.terminals += u32::from(bulk.terminal);
+                terminals += u32::from(bulk.terminal);
                 finished(bulk.lane, self.drawn + batch.remaining as u64);
             } else {
                 self.bulk.push_back(bulk);
             }
         }
-        self.terminals -= batch.terminals;
+        self.terminals -= terminals;
         self.drawn += batch.remaining as u64;
         batch.end = self.drawn;
     }
@@ -188,7 +215,6 @@ pub struct Batch {
     remaining: usize,
     /// The outbox's position after this batch.
     end: u64,
-    terminals: u32,
 }
 
 /// One frame to send, as [`Batch::next_frame`] hands it out.
@@ -224,11 +250,6 @@ impl Batch {
     /// The position up to which the outbox's frames have been consumed.
     pub(crate) fn position(&self) -> u64 {
         self.end - self.remaining as u64
-    }
-
-    /// Frames in this batch that end a call of the peer; zero once it is consumed.
-    pub(crate) fn terminals(&self) -> u32 {
-        if self.is_empty() { 0 } else { self.terminals }
     }
 
     /// Gives back the memory that nothing needs while the connection is idle.

@@ -36,7 +36,7 @@
 //!
 //! # Options
 //!
-//! [`listen`] and [`connector`] use the defaults. Others are set through [`TcpOptions`]:
+//! [`listen`] and [`connector()`] use the defaults. Others are set through [`TcpOptions`]:
 //!
 //! ```
 //! # use std::time::Duration;

@@ -66,7 +66,7 @@ impl TcpOptions {
         TcpListener::bind(&target, self).await
     }
 
-    /// Connects to `addr` whenever a connection is needed; see [`connector`](crate::connector).
+    /// Connects to `addr` whenever a connection is needed; see [`connector`](crate::connector()).
     #[must_use]
     pub fn connector(self, addr: impl ToString) -> TcpConnector {
         TcpConnector::new(addr.to_string(), self)
@@ -111,20 +111,21 @@ impl TcpOptions {
     }
 
     /// How long a connection is idle before the first probe (`TCP_KEEPIDLE`). Default 60 s. Rounded
-    /// up to whole seconds, at least one.
+    /// up to whole seconds, at least one; Linux refuses more than 32,767.
     pub const fn keepalive_time(mut self, idle: Duration) -> Self {
         self.keepalive_time = idle;
         self
     }
 
     /// The time between probes (`TCP_KEEPINTVL`). Default 10 s. Rounded up to whole seconds, at
-    /// least one.
+    /// least one; Linux refuses more than 32,767.
     pub const fn keepalive_interval(mut self, interval: Duration) -> Self {
         self.keepalive_interval = interval;
         self
     }
 
-    /// How many unanswered probes end the connection (`TCP_KEEPCNT`). Default 6, at least one.
+    /// How many unanswered probes end the connection (`TCP_KEEPCNT`). Default 6, at least one;
+    /// Linux refuses more than 127.
     ///
     /// On Linux [`user_timeout`](Self::user_timeout), when set, decides instead.
     pub const fn keepalive_count(mut self, probes: u32) -> Self {
@@ -177,9 +178,13 @@ impl TcpOptions {
         let socket = new_socket(address)?;
         named("SO_REUSEADDR", socket.set_reuseaddr(self.reuse_address))?;
         if address.is_ipv6() && address.ip().is_unspecified() {
-            named("IPV6_V6ONLY", SockRef::from(&socket).set_only_v6(self.only_v6))?;
+            named(
+                "IPV6_V6ONLY",
+                SockRef::from(&socket).set_only_v6(self.only_v6),
+            )?;
         }
-        // Accepted sockets inherit the buffers; the rest is set here to refuse bad values at once.
+        // Accepted sockets inherit them (on some systems only the buffers), and bad values are
+        // refused at once.
         self.apply_buffers(&socket)?;
         self.apply_to(SockRef::from(&socket))?;
         Ok(socket)
@@ -200,17 +205,26 @@ impl TcpOptions {
         // The option is a C int.
         let bytes_max = i32::MAX.unsigned_abs() as usize;
         if let Some(bytes) = self.send_buffer {
-            named("SO_SNDBUF", socket.set_send_buffer_size(bytes.min(bytes_max)))?;
+            named(
+                "SO_SNDBUF",
+                socket.set_send_buffer_size(bytes.min(bytes_max)),
+            )?;
         }
         if let Some(bytes) = self.recv_buffer {
-            named("SO_RCVBUF", socket.set_recv_buffer_size(bytes.min(bytes_max)))?;
+            named(
+                "SO_RCVBUF",
+                socket.set_recv_buffer_size(bytes.min(bytes_max)),
+            )?;
         }
         Ok(())
     }
 
     fn apply_to(&self, socket: SockRef<'_>) -> io::Result<()> {
         if self.keepalive {
-            named("SO_KEEPALIVE", socket.set_tcp_keepalive(&self.probes()))?;
+            named(
+                "the keepalive options",
+                socket.set_tcp_keepalive(&self.probes()),
+            )?;
         }
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if let Some(limit) = self.user_timeout {
@@ -242,7 +256,11 @@ impl TcpOptions {
 }
 
 fn new_socket(address: SocketAddr) -> io::Result<TcpSocket> {
-    if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
+    if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }
 }
 
 /// Adds the option's name to a refusal, which otherwise says "invalid argument" only.

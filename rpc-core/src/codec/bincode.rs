@@ -33,7 +33,7 @@ impl Codec for Bincode {
     fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let start = out.len();
         let depth = Depth::default();
-        let encoded = bincode::encode_into_writer(depth.bound(value), Append(out), LAYOUT);
+        let encoded = bincode::encode_into_writer(depth.top().bound(value), Append(out), LAYOUT);
         encoded.map_err(|error| {
             out.truncate(start);
             depth.into_refusal().unwrap_or_else(|| not_encoded(error))
@@ -44,17 +44,23 @@ impl Codec for Bincode {
     fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
         let length = bytes.len();
         if length > BODY_BYTES_MAX {
-            return Err(DecodeError::TooLong { length, limit: BODY_BYTES_MAX });
+            return Err(DecodeError::TooLong {
+                length,
+                limit: BODY_BYTES_MAX,
+            });
         }
         let budget = Budget::for_message(length);
-        let decoded = bincode::seed_decode_from_slice(budget.seed::<T>(), bytes, LAYOUT);
+        let top = budget.top();
+        let decoded = bincode::seed_decode_from_slice(top.seed::<T>(), bytes, LAYOUT);
         // first, as a `Deserialize` of the user's may have swallowed the fence's error
         if let Some(refusal) = budget.into_refusal() {
             return Err(refusal);
         }
         match decoded {
             Ok((value, read)) if read == length => Ok(value),
-            Ok((_, read)) => Err(DecodeError::TrailingBytes { extra: length - read }),
+            Ok((_, read)) => Err(DecodeError::TrailingBytes {
+                extra: length - read,
+            }),
             Err(error) => Err(not_decoded(error)),
         }
     }
@@ -90,7 +96,9 @@ fn not_decoded(error: error::DecodeError) -> DecodeError {
             DecodeError::UnexpectedEnd
         }
         E::Utf8 { .. } => DecodeError::InvalidUtf8,
-        E::InvalidBooleanValue(found) => DecodeError::InvalidTag { found: found.into() },
+        E::InvalidBooleanValue(found) => DecodeError::InvalidTag {
+            found: found.into(),
+        },
         E::UnexpectedVariant { found, .. } => DecodeError::InvalidTag { found },
         E::InvalidCharEncoding(_) => DecodeError::InvalidChar,
         E::Serde(_) => DecodeError::SelfDescribing,

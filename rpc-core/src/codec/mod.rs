@@ -26,7 +26,7 @@ pub use self::octets::Octets;
 /// - **Elements.** All sequences and maps of a message together claim at most one element per byte of the
 ///   message and 1,024 more: an element that takes no bytes is paid for from the spare ones.
 ///   A larger claim is refused before anything is allocated for it.
-/// - **Memory.** A value takes at most 64 MiB and four times its message, besides its
+/// - **Memory.** A value takes at most 64 MiB and twelve times its message, besides its
 ///   strings, which are never longer than the message, and what an allocator and a map add.
 ///
 /// The limits on elements and memory bind the decoder alone, so that a sender can be refused by the peer
@@ -62,7 +62,8 @@ pub(crate) const DEPTH_MAX: u32 = 128;
 /// How many elements that take no bytes a message may hold, all its sequences and maps together.
 pub(crate) const ELEMENTS_SPARE: usize = 1024;
 
-/// How much memory a value may take beyond four times the bytes of its message.
+/// How much memory a value may take beyond four times the bytes of its message, elements of up to 8
+/// bytes, of which there can't be many, not counted.
 ///
 /// Legitimate values outgrow their message without bound (`None` is one byte, a row of them some hundred
 /// in memory), hence a flat sum and not only a factor. It bounds one message; how many are decoded at once

@@ -1,7 +1,7 @@
 //! Writes frames; the decoder in `decode` checks what these functions promise.
 
 use super::{
-    COMMON_BYTES, CallId, END_BIT, Extensions, Hello, Kind, Lane, PREFIX_BYTES, flag,
+    COMMON_BYTES, CallId, END_BIT, Hello, Kind, Lane, PREFIX_BYTES, flag,
 };
 use crate::{
     error::{ErrorKind, Ran, CloseReason, code},

@@ -19,8 +19,8 @@ use std::fmt;
 pub(crate) use decode::{Frame, FrameError};
 pub(crate) use encode::{
     encode_abort, encode_cancel, encode_close, encode_data_header, encode_error, encode_go_away, encode_hello,
-    encode_ping, encode_pong, encode_prefix, encode_reply_header, encode_request_header, framed,
-    patch_length, set_more, RequestHeader,
+    encode_pong, encode_prefix, encode_reply_header, encode_request_header, framed,
+    set_more, RequestHeader,
 };
 pub(crate) use extension::Extensions;
 pub use extension::{Metadata, MetadataError};
@@ -34,6 +34,10 @@ pub(crate) const COMMON_BYTES: usize = 4;
 
 /// Bytes of a DATA frame before its body.
 pub(crate) const DATA_HEADER_BYTES: usize = COMMON_BYTES;
+
+/// The kind of a frame that was taken back before it was sent: every peer skips it.
+/// Spec: `r[frame.unknown]`.
+pub(crate) const VOID: u8 = 128;
 
 /// The version of the frames. Spec: `r[hello.version]`.
 pub(crate) const WIRE_VERSION: u16 = 1;

@@ -27,9 +27,11 @@ struct Slot {
     /// The call in this slot, or the last one that was.
     id: Option<CallId>,
     state: State,
-    /// The outbox position after the last byte of the request; `u64::MAX` while that isn't queued
-    /// for certain.
+    /// The outbox position after the last byte of the request; `u64::MAX` while a part of it
+    /// hasn't been drawn.
     leaves_at: u64,
+    /// Bytes of the request in the outbox, when it was queued whole.
+    bytes: usize,
     deadline: Option<Instant>,
 }
 
@@ -44,6 +46,11 @@ enum State {
     /// How the call ended is known, and the caller hasn't looked yet. Unless the terminal frame has
     /// come too, the slot waits for it afterwards.
     Done { ending: Ending, terminal: bool },
+}
+
+impl Slot {
+    const VACANT: Self =
+        Self { id: None, state: State::Vacant, leaves_at: u64::MAX, bytes: 0, deadline: None };
 }
 
 /// A reply of which the first frame has arrived.
@@ -64,6 +71,8 @@ pub(crate) struct Calls {
     sequence: u64,
     /// Slots whose call has no terminal frame yet, or isn't looked at yet.
     open: u32,
+    /// Requests that were sent or are on their way, for the drain.
+    pub(super) sent: u64,
     /// Bytes of incomplete replies.
     pub(super) partial_bytes: usize,
 }
@@ -79,7 +88,15 @@ pub(crate) enum Stray {
 
 impl Calls {
     pub(crate) fn new(role: Role) -> Self {
-        Self { role, slots: Vec::new(), free: Vec::new(), sequence: 1, open: 0, partial_bytes: 0 }
+        Self {
+            role,
+            slots: Vec::new(),
+            free: Vec::new(),
+            sequence: 1,
+            open: 0,
+            sent: 0,
+            partial_bytes: 0,
+        }
     }
 
     /// Slots in use.
@@ -92,53 +109,56 @@ impl Calls {
         self.sequence > CallId::SEQUENCE_MAX
     }
 
-    /// Takes a slot for a new call. `buffer` will hold the reply.
+    /// Takes a slot for a new call.
     #[inline]
-    pub(crate) fn insert(
-        &mut self,
-        waker: &Waker,
-        mut buffer: Vec<u8>,
-        deadline: Option<Instant>,
-    ) -> CallId {
+    pub(crate) fn insert(&mut self, waker: &Waker, deadline: Option<Instant>) -> CallId {
         let slot = self.free.pop().unwrap_or_else(|| {
             #[expect(clippy::cast_possible_truncation, reason = "the peer's limit is 2^23 calls")]
             let slot = self.slots.len() as u32;
-            self.slots.push(Slot {
-                id: None,
-                state: State::Vacant,
-                leaves_at: u64::MAX,
-                deadline: None,
-            });
+            self.slots.push(Slot::VACANT);
             slot
         });
         let id = CallId::new(self.sequence, slot, self.role);
         self.sequence += 1;
         self.open += 1;
-        buffer.clear();
+        self.sent += 1;
         if let Some(entry) = self.slots.get_mut(slot as usize) {
-            let reply = Partial { buffer, begun: false, app_error: false };
-            *entry = Slot {
-                id: Some(id),
-                state: State::Pending { waker: waker.clone(), reply },
-                leaves_at: u64::MAX,
-                deadline,
-            };
+            let reply = Partial { buffer: Vec::new(), begun: false, app_error: false };
+            let state = State::Pending { waker: waker.clone(), reply };
+            *entry = Slot { id: Some(id), state, deadline, ..Slot::VACANT };
         }
         id
     }
 
-    /// Notes where in the outbox the request ends.
+    /// The request was queued whole: `bytes` of the outbox that end at `position`. Its buffer is
+    /// used again for the reply.
     #[inline]
-    pub(crate) fn set_leaves_at(&mut self, id: CallId, position: u64) {
+    pub(crate) fn queued(&mut self, id: CallId, position: u64, bytes: usize, mut buffer: Vec<u8>) {
+        let Some(slot) = self.get(id) else { return };
+        slot.leaves_at = position;
+        slot.bytes = bytes;
+        if let State::Pending { reply, .. } = &mut slot.state {
+            buffer.clear();
+            reply.buffer = buffer;
+        }
+    }
+
+    /// The last frame of a large request was drawn; it ends at `position`.
+    pub(crate) fn sent_to(&mut self, id: CallId, position: u64) {
         if let Some(slot) = self.get(id) {
             slot.leaves_at = position;
         }
     }
 
-    /// The outbox position after the request.
-    pub(crate) fn leaves_at(&self, id: CallId) -> Option<u64> {
+    /// Where the request of a pending call lies in the outbox: its end, and its length.
+    pub(crate) fn queued_at(&self, id: CallId) -> Option<(u64, usize)> {
         let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id))?;
-        matches!(slot.state, State::Pending { .. }).then_some(slot.leaves_at)
+        matches!(slot.state, State::Pending { .. }).then_some((slot.leaves_at, slot.bytes))
+    }
+
+    /// A request was taken back before any of it was sent.
+    pub(crate) fn unsend(&mut self) {
+        self.sent -= 1;
     }
 
     /// Takes the ending of a call, if it has one, and frees its slot; otherwise keeps the waker.

@@ -13,6 +13,7 @@
 //! the queue in front of the first.
 
 mod calls;
+mod input;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -31,22 +32,20 @@ pub(crate) use requests::Accepted;
 pub(crate) use waiters::Ticket;
 
 use crate::{
-    body::Body,
     codec::{Bincode, Codec},
-    error::{CloseReason, Delivery, ErrorKind, Ran, code},
+    error::{CloseReason, ErrorKind, Ran},
     frame::{
-        self, CallId, Extensions, Features, Frame, Hello, Metadata, PREFIX_BYTES, RequestHeader,
-        Role, WIRE_VERSION,
+        self, CallId, Extensions, Features, Hello, Metadata, PREFIX_BYTES, RequestHeader, Role,
+        WIRE_VERSION,
     },
     limits::{Limits, PeerLimits},
     mux::{
-        calls::{Calls, Stray},
-        requests::{Requests, Stop},
+        calls::Calls,
+        requests::Requests,
         waiters::{Turn, Waiters},
     },
     outbox::{BULK_BYTES, Batch, Outbox},
     service::MethodId,
-    transport::{InFrame, Payload},
 };
 
 /// Deadlines further away than this are brought down to it: a peer's number must not overflow a
@@ -115,8 +114,22 @@ pub(crate) struct Output {
 pub(crate) struct NewCall<'a> {
     pub(crate) method: MethodId,
     pub(crate) idempotent: bool,
+    /// What is left of the time that the caller gives the call: what the peer is told.
+    pub(crate) timeout: Option<Duration>,
+    /// The same as an instant of this side's clock.
     pub(crate) deadline: Option<Instant>,
     pub(crate) metadata: &'a Metadata,
+}
+
+/// How much of a request had left when it was taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Withdrawn {
+    /// Nothing: the peer will never hear of it.
+    Unheard,
+    /// Not all of it, so it can't have run; the peer answers with an error.
+    Aborted,
+    /// All of it, perhaps: the peer is told to stop, and answers.
+    Sent,
 }
 
 /// What became of a wish to call.
@@ -306,32 +319,233 @@ impl Mux {
         self.note_deadline(call.deadline);
         let mut extensions = Vec::new();
         Extensions::encode_metadata(&mut extensions, call.metadata);
-        // The timeout goes over the wire when the request does, not when the caller chose it; the
-        // difference is the time it waits in the outbox, which is what `draw` is called for.
         let header = RequestHeader {
             method: call.method,
             idempotent: call.idempotent,
-            timeout_ms: self.timeout_ms(call.deadline),
+            timeout_ms: timeout_ms(call.timeout),
             extensions: &extensions,
         };
         let size = RequestHeader::BYTES + extensions.len() + body.len();
+        let id = self.calls.insert(waker, call.deadline);
         if body.len() >= BULK_BYTES || size > self.peer_limits.frame_bytes {
-            let id = self.calls.insert(waker, Vec::new(), call.deadline);
-            let mut head = Vec::with_capacity(RequestHeader::BYTES + extensions.len());
+            let mut head = Vec::with_capacity(size - body.len());
             frame::encode_request_header(&mut head, &header, false);
             self.outbox.push_bulk(id, head, Bytes::from(body), false);
             return id;
         }
-        // Slot and frame are made in this order so that the buffer can go into the slot.
-        let id = self.calls.next_id();
         let position = self.outbox.append(|out| {
             out.reserve(PREFIX_BYTES + size);
             frame::encode_prefix(out, id.lane(), size, true);
             frame::encode_request_header(out, &header, false);
             out.extend_from_slice(&body);
         });
-        let id = self.calls.insert(waker, body, call.deadline);
-        self.calls.set_leaves_at(id, position);
+        self.calls.queued(id, position, PREFIX_BYTES + size, body);
         id
     }
+
+    /// Takes a call's ending, which frees its slot.
+    #[inline]
+    pub(crate) fn poll_call(&mut self, id: CallId, waker: &Waker) -> Option<Ending> {
+        let ending = self.calls.poll(id, waker)?;
+        self.admit();
+        Some(ending)
+    }
+
+    /// The caller has gone before its call ended: the peer is told to stop.
+    pub(crate) fn drop_call(&mut self, id: CallId) {
+        let withdrawn = self.withdraw(id);
+        self.calls.abandon(id);
+        match withdrawn {
+            Some(Withdrawn::Unheard) => self.calls.forget(id),
+            Some(Withdrawn::Sent) => self.send_cancel(id),
+            Some(Withdrawn::Aborted) | None => {}
+        }
+        self.admit();
+    }
+
+    /// A caller has gone while it waited for a place.
+    pub(crate) fn leave_queue(&mut self, ticket: Ticket) {
+        if self.waiters.leave(ticket) {
+            self.admit();
+        }
+    }
+
+    /// Takes a pending request back, as far as it hasn't left this process. `None` when the call
+    /// isn't pending.
+    fn withdraw(&mut self, id: CallId) -> Option<Withdrawn> {
+        let (leaves_at, bytes) = self.calls.queued_at(id)?;
+        Some(match self.outbox.drop_bulk_of(id) {
+            Some(true) => {
+                self.calls.unsend();
+                Withdrawn::Unheard
+            }
+            Some(false) => {
+                self.outbox.append(|out| frame::encode_abort(out, id.lane()));
+                Withdrawn::Aborted
+            }
+            None if self.outbox.void(leaves_at, bytes) => {
+                self.calls.unsend();
+                Withdrawn::Unheard
+            }
+            None => Withdrawn::Sent,
+        })
+    }
+
+    // ---- mutators: calls of the peer
+
+    /// Whether the handler of this call is still wanted, and its terminal frame not queued yet.
+    /// Afterwards it counts as queued: the caller appends it at once.
+    #[inline]
+    pub(crate) fn finish(&mut self, id: CallId) -> bool {
+        self.requests.finish(id)
+    }
+
+    /// Queues replies that were staged outside of the lock. Each ends a call for which
+    /// [`finish`](Mux::finish) returned `true`.
+    #[inline]
+    pub(crate) fn append_staged(&mut self, staged: &[u8], terminals: u32) {
+        self.outbox.append_staged(staged, terminals);
+    }
+
+    /// Queues a reply whose body is sent without being copied.
+    pub(crate) fn queue_bulk_reply(&mut self, id: CallId, app_error: bool, body: Bytes) {
+        let mut header = Vec::with_capacity(frame::DATA_HEADER_BYTES);
+        frame::encode_reply_header(&mut header, app_error, false);
+        self.outbox.push_bulk(id, header, body, true);
+    }
+
+    /// Queues a small reply as the terminal frame of one of the peer's calls.
+    pub(crate) fn queue_reply(&mut self, id: CallId, app_error: bool, body: &[u8]) {
+        self.outbox.append(|out| {
+            frame::framed(out, id.lane(), true, |out| {
+                frame::encode_reply_header(out, app_error, false);
+                out.extend_from_slice(body);
+            });
+        });
+        self.outbox.count_terminal();
+    }
+
+    /// The largest reply that both sides accept, in bytes.
+    pub(crate) fn reply_bytes_max(&self) -> usize {
+        self.peer_limits.message_bytes.min(self.limits.message_bytes as usize)
+    }
+
+    /// Whether the handler of one of the peer's calls is still wanted.
+    pub(crate) fn is_running(&self, id: CallId) -> bool {
+        self.requests.is_running(id)
+    }
+
+    /// Notes why the handler of a call is being stopped, for its terminal frame.
+    pub(crate) fn note_stop(&mut self, id: CallId, why: ErrorKind) {
+        self.requests.note_stop(id, why);
+    }
+
+    /// The handler of a call is gone before it ended.
+    pub(crate) fn end_stopped(&mut self, id: CallId) {
+        let why = self.requests.stop_reason(id).unwrap_or(ErrorKind::ShuttingDown);
+        if self.finish(id) && !matches!(self.phase, Phase::Closed(_)) {
+            self.queue_error(id, why, Ran::Maybe, "");
+        }
+    }
+
+    /// Queues an error as the terminal frame of one of the peer's calls.
+    pub(crate) fn queue_error(&mut self, id: CallId, kind: ErrorKind, ran: Ran, text: &str) {
+        self.outbox.append(|out| frame::encode_error(out, id, kind, ran, text));
+        self.outbox.count_terminal();
+    }
+
+    // ---- mutators: the connection
+
+    /// Says that nothing new will be begun on this connection. What is under way goes on.
+    pub(crate) fn go_away(&mut self) {
+        if self.phase == Phase::Open {
+            self.send_go_away(false);
+            self.phase = Phase::Draining { expected: None };
+            self.waiters.wake_all(&mut self.output.wakers);
+        }
+    }
+
+    /// Closes the connection because of something the peer did, or because nobody needs it.
+    pub(crate) fn close(&mut self, reason: CloseReason, text: &str) {
+        if matches!(self.phase, Phase::Closed(_)) {
+            return;
+        }
+        let text = if text.is_empty() { reason.text() } else { text };
+        self.send_hello();
+        self.outbox.append(|out| frame::encode_close(out, reason, text));
+        let text = format!("this side closed the connection: {text}");
+        self.phase = Phase::Closed(Closed { kind: reason.kind(), text });
+    }
+
+    // ---- outputs
+
+    /// Moves the frames to be sent next into an empty batch. `frame_bytes` is what the transport
+    /// wants.
+    pub(crate) fn draw(&mut self, batch: &mut Batch, frame_bytes: usize) {
+        let frame_bytes = frame_bytes.min(self.peer_limits.frame_bytes);
+        let calls = &mut self.calls;
+        self.outbox.draw(batch, frame_bytes, |id, position| calls.sent_to(id, position));
+        self.admit();
+    }
+
+    /// What is to be done outside of the lock.
+    pub(crate) fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// Gives back the memory that an idle connection doesn't need.
+    pub(crate) fn shrink(&mut self) {
+        self.outbox.shrink();
+    }
+
+    // ---- the connection's own frames
+
+    fn send_hello(&mut self) {
+        if !mem::replace(&mut self.hello_sent, true) {
+            let hello = self.hello;
+            self.outbox.append(|out| frame::encode_hello(out, &hello));
+        }
+    }
+
+    fn send_cancel(&mut self, id: CallId) {
+        if !matches!(self.phase, Phase::Closed(_)) {
+            self.outbox.append(|out| frame::encode_cancel(out, id));
+        }
+    }
+
+    /// Tells the peer how many requests this side has sent. Spec: `r[drain.count]`.
+    fn send_go_away(&mut self, answer: bool) {
+        let sent = self.calls.sent;
+        self.outbox.append(|out| frame::encode_go_away(out, sent, answer));
+    }
+
+    /// Gives free places to the calls that wait for one.
+    fn admit(&mut self) {
+        while self.waiters.waiting() > 0 && self.has_room() {
+            let Some(waker) = self.waiters.grant(self.peer_hello.is_some()) else { break };
+            self.output.wakers.push(waker);
+        }
+    }
+
+    #[inline]
+    fn note_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline_hint = earlier(self.deadline_hint, deadline);
+    }
+}
+
+/// The earlier of two instants, where `None` means never.
+#[inline]
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// A timeout as the wire has it: milliseconds, rounded up. Spec: `r[request.timeout]`.
+#[inline]
+fn timeout_ms(timeout: Option<Duration>) -> u32 {
+    let Some(timeout) = timeout else { return RequestHeader::NO_TIMEOUT };
+    let ms = timeout.min(TIMEOUT_MAX).as_nanos().div_ceil(1_000_000);
+    u32::try_from(ms).unwrap_or(RequestHeader::NO_TIMEOUT - 1)
 }

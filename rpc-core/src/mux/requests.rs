@@ -4,7 +4,7 @@ use std::{mem, time::Instant};
 
 use crate::{
     body::Body,
-    error::CloseReason,
+    error::{CloseReason, ErrorKind},
     frame::{CallId, Metadata, Role},
     service::MethodId,
 };
@@ -39,10 +39,14 @@ enum State {
     Vacant,
     /// Frames of the request are still to come.
     Partial(Box<Partial>),
-    /// It runs, or waits to run.
-    Running { deadline: Option<Instant> },
+    /// It runs, or waits to run. `stopped` says why its handler is being stopped.
+    Running { deadline: Option<Instant>, stopped: Option<ErrorKind> },
     /// A cancel arrived before the request: it is refused when it comes.
     CancelledEarly,
+}
+
+impl State {
+    const RUNNING: Self = Self::Running { deadline: None, stopped: None };
 }
 
 /// The table of the peer's calls.
@@ -100,7 +104,7 @@ impl Requests {
             _ => return Err(CloseReason::BadCallId),
         };
         slot.id = Some(id);
-        slot.state = State::Running { deadline: None };
+        slot.state = State::RUNNING;
         self.open += 1;
         self.received += 1;
         Ok(early)
@@ -109,7 +113,7 @@ impl Requests {
     /// Notes the deadline of a call that is about to run.
     #[inline]
     pub(crate) fn set_deadline(&mut self, id: CallId, at: Option<Instant>) {
-        if let Some(State::Running { deadline }) = self.state_mut(id) {
+        if let Some(State::Running { deadline, .. }) = self.state_mut(id) {
             *deadline = at;
         }
     }
@@ -154,7 +158,7 @@ impl Requests {
 
     fn take_partial(&mut self, id: CallId) -> Option<Accepted> {
         let state = self.state_mut(id)?;
-        let partial = match mem::replace(state, State::Running { deadline: None }) {
+        let partial = match mem::replace(state, State::RUNNING) {
             State::Partial(partial) => partial,
             old => {
                 *state = old;
@@ -178,6 +182,27 @@ impl Requests {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Whether a call's handler is still wanted.
+    pub(crate) fn is_running(&self, id: CallId) -> bool {
+        let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id));
+        slot.is_some_and(|slot| matches!(slot.state, State::Running { .. }))
+    }
+
+    /// Notes why the handler of a call is being stopped.
+    pub(crate) fn note_stop(&mut self, id: CallId, why: ErrorKind) {
+        if let Some(State::Running { stopped, .. }) = self.state_mut(id) {
+            stopped.get_or_insert(why);
+        }
+    }
+
+    /// Why the handler of a call is being stopped, if it is.
+    pub(crate) fn stop_reason(&mut self, id: CallId) -> Option<ErrorKind> {
+        match self.state_mut(id)? {
+            State::Running { stopped, .. } => *stopped,
+            _ => None,
         }
     }
 
@@ -206,7 +231,7 @@ impl Requests {
     pub(crate) fn expired(&mut self, now: Instant, expired: &mut Vec<CallId>) -> Option<Instant> {
         let mut earliest = None;
         for slot in &mut self.slots {
-            let State::Running { deadline } = &mut slot.state else { continue };
+            let State::Running { deadline, .. } = &mut slot.state else { continue };
             match *deadline {
                 Some(at) if at <= now => {
                     *deadline = None;

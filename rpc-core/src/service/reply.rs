@@ -170,5 +170,5 @@ impl<T, E> ResultType for Result<T, E> {
 }
 
 fn refuse_app_error(app_error: bool) -> Result<(), DecodeError> {
-    if app_error { Err(DecodeError::custom("an error from a method that returns none")) } else { Ok(()) }
+    if app_error { Err(DecodeError::Custom("an error from a method that returns none".into())) } else { Ok(()) }
 }

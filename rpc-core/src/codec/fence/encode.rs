@@ -18,13 +18,12 @@ pub(in crate::codec) struct Depth {
 }
 
 impl Depth {
-    /// `value`, to be serialized within the limit.
     #[inline]
-    pub(in crate::codec) fn bound<'b, T>(&'b self, value: &'b T) -> impl Serialize + use<'b, T>
-    where
-        T: Serialize + ?Sized,
-    {
-        Bound { value, at: Level { left: DEPTH_MAX, refusal: &self.refusal } }
+    pub(in crate::codec) fn top(&self) -> Level<'_> {
+        Level {
+            left: DEPTH_MAX,
+            refusal: &self.refusal,
+        }
     }
 
     /// Why the value was refused, if it was.
@@ -36,23 +35,35 @@ impl Depth {
 
 /// How deep we are, as the levels that are left. Travels by value, as in reading.
 #[derive(Clone, Copy)]
-struct Level<'b> {
+pub(in crate::codec) struct Level<'b> {
     left: u32,
     refusal: &'b Cell<Option<EncodeError>>,
 }
 
-impl Level<'_> {
+impl<'b> Level<'b> {
+    /// `value`, to be serialized within the limit.
     #[inline]
-    fn down<E: Error>(self) -> Result<Self, E> {
+    pub(in crate::codec) fn bound<T>(&'b self, value: &'b T) -> impl Serialize + use<'b, T>
+    where
+        T: Serialize + ?Sized,
+    {
+        Bound { value, at: self }
+    }
+
+    #[inline]
+    fn down<E: Error>(&self) -> Result<Self, E> {
         match self.left.checked_sub(1) {
-            Some(left) => Ok(Self { left, ..self }),
+            Some(left) => Ok(Level {
+                left,
+                refusal: self.refusal,
+            }),
             None => Err(self.refuse(EncodeError::TooDeep { limit: DEPTH_MAX })),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn refuse<E: Error>(self, reason: EncodeError) -> E {
+    fn refuse<E: Error>(&self, reason: EncodeError) -> E {
         self.refusal.set(Some(reason));
         E::custom("refused by the fence")
     }
@@ -61,7 +72,7 @@ impl Level<'_> {
 /// A value at its level.
 struct Bound<'b, T: ?Sized> {
     value: &'b T,
-    at: Level<'b>,
+    at: &'b Level<'b>,
 }
 
 impl<T: Serialize + ?Sized> Serialize for Bound<'_, T> {
@@ -71,10 +82,10 @@ impl<T: Serialize + ?Sized> Serialize for Bound<'_, T> {
     }
 }
 
-/// A serializer, or what it returned for the parts of a value, at a level.
+/// The serializer of a value at its level.
 struct Fence<'b, S> {
     inner: S,
-    at: Level<'b>,
+    at: &'b Level<'b>,
 }
 
 macro_rules! leaves {
@@ -92,7 +103,7 @@ macro_rules! nodes {
         #[inline]
         fn $method(self, $($arg: $ty),*) -> Result<Self::$parts, S::Error> {
             let at = self.at.down()?;
-            Ok(Fence { inner: self.inner.$method($($arg),*)?, at })
+            Ok(Parts { inner: self.inner.$method($($arg),*)?, at })
         }
     )*};
 }
@@ -100,13 +111,13 @@ macro_rules! nodes {
 impl<'b, S: Serializer> Serializer for Fence<'b, S> {
     type Ok = S::Ok;
     type Error = S::Error;
-    type SerializeSeq = Fence<'b, S::SerializeSeq>;
-    type SerializeTuple = Fence<'b, S::SerializeTuple>;
-    type SerializeTupleStruct = Fence<'b, S::SerializeTupleStruct>;
-    type SerializeTupleVariant = Fence<'b, S::SerializeTupleVariant>;
-    type SerializeMap = Fence<'b, S::SerializeMap>;
-    type SerializeStruct = Fence<'b, S::SerializeStruct>;
-    type SerializeStructVariant = Fence<'b, S::SerializeStructVariant>;
+    type SerializeSeq = Parts<'b, S::SerializeSeq>;
+    type SerializeTuple = Parts<'b, S::SerializeTuple>;
+    type SerializeTupleStruct = Parts<'b, S::SerializeTupleStruct>;
+    type SerializeTupleVariant = Parts<'b, S::SerializeTupleVariant>;
+    type SerializeMap = Parts<'b, S::SerializeMap>;
+    type SerializeStruct = Parts<'b, S::SerializeStruct>;
+    type SerializeStructVariant = Parts<'b, S::SerializeStructVariant>;
 
     leaves! {
         serialize_bool(bool),
@@ -154,7 +165,7 @@ impl<'b, S: Serializer> Serializer for Fence<'b, S> {
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
-        let at = self.at.down()?;
+        let at = &self.at.down()?;
         self.inner.serialize_some(&Bound { value, at })
     }
 
@@ -174,7 +185,8 @@ impl<'b, S: Serializer> Serializer for Fence<'b, S> {
         name: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        self.inner.serialize_newtype_struct(name, &Bound { value, at: self.at })
+        self.inner
+            .serialize_newtype_struct(name, &Bound { value, at: self.at })
     }
 
     #[inline]
@@ -185,8 +197,9 @@ impl<'b, S: Serializer> Serializer for Fence<'b, S> {
         variant: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        let at = self.at.down()?;
-        self.inner.serialize_newtype_variant(name, index, variant, &Bound { value, at })
+        let at = &self.at.down()?;
+        self.inner
+            .serialize_newtype_variant(name, index, variant, &Bound { value, at })
     }
 
     #[inline]
@@ -195,16 +208,22 @@ impl<'b, S: Serializer> Serializer for Fence<'b, S> {
     }
 }
 
+/// What writes the parts of a value, at the level of the parts.
+struct Parts<'b, S> {
+    inner: S,
+    at: Level<'b>,
+}
+
 /// Parts that go by position.
 macro_rules! parts {
     ($($access:ident($($method:ident),*);)*) => {$(
-        impl<S: $access> $access for Fence<'_, S> {
+        impl<S: $access> $access for Parts<'_, S> {
             type Ok = S::Ok;
             type Error = S::Error;
 
             $(#[inline]
             fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
-                self.inner.$method(&Bound { value, at: self.at })
+                self.inner.$method(&Bound { value, at: &self.at })
             })*
 
             #[inline]
@@ -226,7 +245,7 @@ parts! {
 /// Parts that have a name, and may be left out for a reader that knows them by it.
 macro_rules! fields {
     ($($access:ident)*) => {$(
-        impl<S: $access> $access for Fence<'_, S> {
+        impl<S: $access> $access for Parts<'_, S> {
             type Ok = S::Ok;
             type Error = S::Error;
 
@@ -236,7 +255,7 @@ macro_rules! fields {
                 field: &'static str,
                 value: &T,
             ) -> Result<(), S::Error> {
-                self.inner.serialize_field(field, &Bound { value, at: self.at })
+                self.inner.serialize_field(field, &Bound { value, at: &self.at })
             }
 
             fn skip_field(&mut self, field: &'static str) -> Result<(), S::Error> {

@@ -16,6 +16,7 @@
 //! - *Strings* cost nothing: they are asked of the codec as slices of the message, copied by the type
 //!   itself, and together never longer than the message.
 
+mod access;
 mod budget;
 mod decode;
 mod encode;

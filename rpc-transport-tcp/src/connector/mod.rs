@@ -22,7 +22,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Connects to one address, for `Channel::connect`.
 ///
-/// Made by [`connector`](crate::connector) or [`TcpOptions::connector`].
+/// Made by [`connector`](crate::connector()) or [`TcpOptions::connector`].
 #[derive(Debug, Clone)]
 pub struct TcpConnector {
     /// As the user wrote it.
@@ -64,9 +64,7 @@ impl Connector for TcpConnector {
         let limit = self.options.connect_timeout;
         let mut attempts = Attempts::default();
         match timeout(limit, attempts.run(&target, &self.options)).await {
-            Ok(Ok((address, stream))) => {
-                TcpTransport::new(stream, address)
-            }
+            Ok(Ok((address, stream))) => TcpTransport::new(stream, address),
             Ok(Err(cause)) => Err(cause),
             Err(_) => Err(attempts.timed_out(&target, limit)),
         }
@@ -120,14 +118,18 @@ impl Attempts {
     }
 
     fn running(&self) -> bool {
-        self.0.iter().any(|(_, progress)| matches!(progress, Progress::Running(_)))
+        self.0
+            .iter()
+            .any(|(_, progress)| matches!(progress, Progress::Running(_)))
     }
 
     /// Waits until an attempt connects, or until one fails, which gives `None`.
     async fn next(&mut self) -> Option<(SocketAddr, TcpStream)> {
         poll_fn(|cx| {
             for (address, progress) in &mut self.0 {
-                let Progress::Running(attempt) = progress else { continue };
+                let Progress::Running(attempt) = progress else {
+                    continue;
+                };
                 match attempt.as_mut().poll(cx) {
                     Poll::Ready(Ok(stream)) => return Poll::Ready(Some((*address, stream))),
                     Poll::Ready(Err(cause)) => {
@@ -166,12 +168,21 @@ impl Attempts {
 
 async fn connect_to(address: SocketAddr, options: TcpOptions) -> io::Result<TcpStream> {
     let stream = options.connecting_socket(address)?.connect(address).await?;
-    // A socket whose own port happens to be the target's connects to itself when nobody listens.
-    if stream.peer_addr().is_ok_and(|peer| stream.local_addr().is_ok_and(|local| local == peer)) {
+    refuse_itself(&stream)?;
+    Ok(stream)
+}
+
+/// A socket whose own port happens to be the target's connects to itself when nobody listens.
+fn refuse_itself(stream: &TcpStream) -> io::Result<()> {
+    let reached_itself = match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(local), Ok(peer)) => local == peer,
+        _ => false,
+    };
+    if reached_itself {
         let reason = "nothing listens there (the socket reached itself)";
         return Err(io::Error::new(io::ErrorKind::ConnectionRefused, reason));
     }
-    Ok(stream)
+    Ok(())
 }
 
 #[cfg(test)]

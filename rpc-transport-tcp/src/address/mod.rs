@@ -42,10 +42,17 @@ impl Target {
             return Ok(Self::Socket(address));
         }
         if is_v6(text) {
-            return Err(format!("is an IPv6 address without a port: write `[{text}]:7000`"));
+            return Err(format!(
+                "is an IPv6 address without a port: write `[{text}]:7000`"
+            ));
+        }
+        if text.parse::<u16>().is_ok() {
+            return Err(format!("names no host: write `localhost:{text}`"));
         }
         if text.contains('/') {
-            return Err("is a URL or a path: write a host and a port, as in `localhost:7000`".into());
+            return Err(
+                "is a URL or a path: write a host and a port, as in `localhost:7000`".into(),
+            );
         }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !port.is_empty() && !port.ends_with(']') => (host, port),
@@ -68,16 +75,26 @@ impl Target {
                 "names the port `{port}`: write a number up to 65535, as in `{host}:7000`"
             ));
         };
-        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let bracketed = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
         match bracketed {
-            Some(host) if is_v6(host) => Ok(Self::Name { host: host.into(), port }),
-            None if !host.contains([':', '[', ']']) => Ok(Self::Name { host: host.into(), port }),
-            None if is_v6(host) => {
-                Err(format!("has an IPv6 address without brackets: write `[{host}]:{port}`"))
-            }
-            _ => Err("is no address: write a host and a port, as in `localhost:7000`, or an IPv6 \
+            Some(host) if is_v6(host) => Ok(Self::Name {
+                host: host.into(),
+                port,
+            }),
+            None if !host.contains([':', '[', ']']) => Ok(Self::Name {
+                host: host.into(),
+                port,
+            }),
+            None if is_v6(host) => Err(format!(
+                "has an IPv6 address without brackets: write `[{host}]:{port}`"
+            )),
+            _ => Err(
+                "is no address: write a host and a port, as in `localhost:7000`, or an IPv6 \
                       address in brackets, as in `[::1]:7000`"
-                .into()),
+                    .into(),
+            ),
         }
     }
 
@@ -163,7 +180,7 @@ impl fmt::Display for Attempted {
 /// Whether it is an IPv6 address, perhaps with an interface (`fe80::1%eth0`).
 fn is_v6(text: &str) -> bool {
     let (address, zone) = text.split_once('%').unwrap_or((text, "-"));
-    address.parse::<Ipv6Addr>().is_ok() && !zone.is_empty()
+    address.parse::<Ipv6Addr>().is_ok() && !zone.is_empty() && !zone.contains(':')
 }
 
 /// The families alternately, beginning with the resolver's favourite (RFC 8305, section 4), and
@@ -176,8 +193,9 @@ fn in_turn(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
         }
     }
     let first_is_v6 = unique.first().is_some_and(SocketAddr::is_ipv6);
-    let (first, second): (Vec<_>, Vec<_>) =
-        unique.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let (first, second): (Vec<_>, Vec<_>) = unique
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first_is_v6);
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
     let mut in_turn = Vec::new();
     loop {

@@ -1,0 +1,92 @@
+//! Settings of a channel and their defaults.
+
+use std::time::Duration;
+
+use super::Channel;
+use crate::{error::RpcError, limits::Limits, transport::Connector};
+
+/// How long a call may take unless its caller says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the server's hello may take.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Settings of a [`Channel`]: [`Channel::builder`], then [`connect`](ChannelBuilder::connect) or
+/// [`lazy`](ChannelBuilder::lazy).
+#[derive(Debug, Clone)]
+pub struct ChannelBuilder {
+    pub(super) timeout: Option<Duration>,
+    pub(super) hello_timeout: Duration,
+    pub(super) backoff: (Duration, Duration),
+    pub(super) fail_fast: bool,
+    pub(super) limits: Limits,
+}
+
+impl Default for ChannelBuilder {
+    fn default() -> Self {
+        Self {
+            timeout: Some(TIMEOUT),
+            hello_timeout: HELLO_TIMEOUT,
+            backoff: (Duration::from_millis(50), Duration::from_secs(5)),
+            fail_fast: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl ChannelBuilder {
+    /// How long a call may take unless it says otherwise. Default: 10 seconds.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+
+    /// Calls may take as long as they like unless they say otherwise.
+    #[must_use]
+    pub fn no_timeout(self) -> Self {
+        Self { timeout: None, ..self }
+    }
+
+    /// How long the server may take to say hello on a new connection. Default: 5 seconds.
+    #[must_use]
+    pub fn hello_timeout(self, timeout: Duration) -> Self {
+        Self { hello_timeout: timeout, ..self }
+    }
+
+    /// The pause after a failed attempt to connect: at least `first`, doubled with each failure up
+    /// to `most`, of which a random part between half and all is waited. Default: 50 ms to 5 s.
+    #[must_use]
+    pub fn backoff(self, first: Duration, most: Duration) -> Self {
+        Self { backoff: (first, most.max(first)), ..self }
+    }
+
+    /// Calls fail as soon as an attempt to connect has failed, instead of waiting for the next one
+    /// until their deadline. Default: they wait.
+    #[must_use]
+    pub fn fail_fast(self, fail_fast: bool) -> Self {
+        Self { fail_fast, ..self }
+    }
+
+    /// The limits of each connection.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Makes the first connection now.
+    ///
+    /// # Errors
+    /// [`ConnectionLost`](crate::ErrorKind::ConnectionLost), not sent: it can't be made. The source
+    /// is the transport's error.
+    pub async fn connect(self, connector: impl Connector) -> Result<Channel, RpcError> {
+        let channel = self.lazy(connector);
+        channel.first_connection().await?;
+        Ok(channel)
+    }
+
+    /// Connects when the first call is made.
+    #[must_use]
+    pub fn lazy(self, connector: impl Connector) -> Channel {
+        Channel::with_settings(self, connector)
+    }
+}

@@ -1,0 +1,83 @@
+//! A channel: a way to a server that outlives connections; what a call is, is in `call`.
+
+use std::{fmt, future::poll_fn, sync::Arc};
+
+use serde::Serialize;
+
+use super::{
+    Call, ChannelBuilder,
+    link::{Attempt, Link},
+};
+use crate::{
+    error::RpcError,
+    service::{Method, Reply},
+    transport::{Address, Connector},
+};
+
+/// A way to a server. Cheap to clone; clients of any services share it.
+///
+/// It makes one connection, and another when that one breaks: when a call needs it, one attempt at
+/// a time, with a pause after a failure. Calls wait for the attempt until their deadline. When the
+/// last channel and the last call of a connection are gone, the connection is closed.
+///
+/// Calls have to be polled on a tokio runtime with time (and I/O, if the transport needs it).
+#[derive(Clone)]
+pub struct Channel {
+    pub(super) link: Arc<Link>,
+}
+
+impl Channel {
+    /// Makes a connection now, with default settings.
+    ///
+    /// # Errors
+    /// [`ConnectionLost`](crate::ErrorKind::ConnectionLost), not sent: it can't be made. The source
+    /// is the transport's error.
+    pub async fn connect(connector: impl Connector) -> Result<Self, RpcError> {
+        Self::builder().connect(connector).await
+    }
+
+    /// Connects when the first call is made, with default settings.
+    #[must_use]
+    pub fn lazy(connector: impl Connector) -> Self {
+        Self::builder().lazy(connector)
+    }
+
+    /// Settings, and their defaults.
+    #[must_use]
+    pub fn builder() -> ChannelBuilder {
+        ChannelBuilder::default()
+    }
+
+    pub(super) fn with_settings(settings: ChannelBuilder, connector: impl Connector) -> Self {
+        Self { link: Link::new(settings, connector) }
+    }
+
+    pub(super) async fn first_connection(&self) -> Result<(), RpcError> {
+        let mut attempt = Attempt::failing_fast();
+        poll_fn(|cx| self.link.poll_connection(cx, &mut attempt)).await.map(drop)
+    }
+
+    /// Where it leads to.
+    #[must_use]
+    pub fn target(&self) -> &Address {
+        self.link.target()
+    }
+
+    /// Makes a call: encodes the arguments, a tuple, and sends nothing before the call is polled.
+    ///
+    /// Generated clients are made of this; `examples/by_hand.rs` uses it directly.
+    #[inline]
+    pub fn call<R: Reply, A: Serialize>(
+        &self,
+        method: &'static Method,
+        args: &A,
+    ) -> Call<R::Ok, R::Failure> {
+        Call::new(self, method, args, R::decode)
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("target", self.target()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,347 @@
+//! The connection behind a channel: made when it is needed, replaced when it is gone.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::Future,
+    io, mem,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use super::ChannelBuilder;
+use crate::{
+    clock,
+    connection::{Connection, Driver, DriverConfig, Router},
+    error::{CloseReason, Delivery, ErrorKind, RpcError},
+    frame::Role,
+    transport::{Address, Connector},
+};
+
+/// What a channel and its calls share.
+pub(super) struct Link {
+    settings: ChannelBuilder,
+    target: Address,
+    /// Makes a connection and returns the future that drives it.
+    connect: Box<dyn Fn(bool) -> Connecting + Send + Sync>,
+    state: Mutex<State>,
+}
+
+type Connecting = Pin<Box<dyn Future<Output = io::Result<(Arc<Connection>, Driving)>> + Send>>;
+type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+struct State {
+    phase: Phase,
+    /// Calls that wait for a connection.
+    waiters: HashMap<u64, Waker>,
+    next_waiter: u64,
+    /// Attempts that have failed, ever, and why the last one did.
+    failures: u64,
+    last_error: Option<Arc<io::Error>>,
+    /// Whether there was a connection before.
+    had_one: bool,
+}
+
+enum Phase {
+    /// There is none, and nobody makes one.
+    Down,
+    /// A task is making one.
+    Connecting,
+    /// There is one, as far as anybody knows.
+    Up(Arc<Connection>),
+}
+
+/// One call's wait for a connection.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    waiter: Option<u64>,
+    /// How many attempts had failed when the wait began.
+    failures: Option<u64>,
+    fail_fast: bool,
+}
+
+impl Attempt {
+    pub(super) fn failing_fast() -> Self {
+        Self { waiter: None, failures: None, fail_fast: true }
+    }
+
+    pub(super) fn new() -> Self {
+        Self { waiter: None, failures: None, fail_fast: false }
+    }
+}
+
+impl Link {
+    pub(super) fn new<C: Connector>(settings: ChannelBuilder, connector: C) -> Arc<Self> {
+        let target = connector.target();
+        let connector = Arc::new(connector);
+        let instance = crate::random_u128();
+        let (limits, hello_timeout) = (settings.limits.clone(), settings.hello_timeout);
+        let connect = move |cautious: bool| -> Connecting {
+            let (connector, limits) = (Arc::clone(&connector), limits.clone());
+            Box::pin(async move {
+                let transport = connector.connect().await?;
+                let connection = Connection::new(Role::Connector, limits, instance, cautious);
+                let config = DriverConfig { hello_timeout };
+                let router = Arc::new(Router::default());
+                let driver = Driver::new(Arc::clone(&connection), transport, router, config);
+                Ok((connection, Box::pin(driver) as Driving))
+            })
+        };
+        Arc::new(Self {
+            settings,
+            target,
+            connect: Box::new(connect),
+            state: Mutex::new(State {
+                phase: Phase::Down,
+                waiters: HashMap::new(),
+                next_waiter: 0,
+                failures: 0,
+                last_error: None,
+                had_one: false,
+            }),
+        })
+    }
+
+    pub(super) fn settings(&self) -> &ChannelBuilder {
+        &self.settings
+    }
+
+    pub(super) fn target(&self) -> &Address {
+        &self.target
+    }
+
+    /// The current connection. Makes one if there is none.
+    #[inline]
+    pub(super) fn poll_connection(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
+        attempt: &mut Attempt,
+    ) -> Poll<Result<Arc<Connection>, RpcError>> {
+        let mut state = self.lock();
+        if let Phase::Up(connection) = &state.phase {
+            let connection = Arc::clone(connection);
+            if let Some(waiter) = attempt.waiter.take() {
+                state.waiters.remove(&waiter);
+            }
+            return Poll::Ready(Ok(connection));
+        }
+        self.wait(state, cx, attempt)
+    }
+
+    fn wait(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        cx: &mut Context<'_>,
+        attempt: &mut Attempt,
+    ) -> Poll<Result<Arc<Connection>, RpcError>> {
+        let before = *attempt.failures.get_or_insert(state.failures);
+        let fail_fast = attempt.fail_fast || self.settings.fail_fast;
+        let hopeless = matches!(&state.last_error, Some(e) if e.kind() == io::ErrorKind::InvalidInput);
+        if state.failures > before && (fail_fast || hopeless) {
+            attempt.waiter.take().map(|waiter| state.waiters.remove(&waiter));
+            return Poll::Ready(Err(self.unreachable(&state)));
+        }
+        match attempt.waiter {
+            Some(waiter) => {
+                state.waiters.insert(waiter, cx.waker().clone());
+            }
+            None if state.waiters.len() >= self.settings.limits.waiting_calls => {
+                let limit = self.settings.limits.waiting_calls;
+                let detail = format!(
+                    "{limit} calls wait for a connection to {} already (Limits::waiting_calls)",
+                    self.target
+                );
+                let error = RpcError::new(ErrorKind::Overloaded, Delivery::NotSent, detail);
+                return Poll::Ready(Err(error));
+            }
+            None => {
+                let waiter = state.next_waiter;
+                state.next_waiter += 1;
+                state.waiters.insert(waiter, cx.waker().clone());
+                attempt.waiter = Some(waiter);
+            }
+        }
+        if let Phase::Down = state.phase {
+            state.phase = Phase::Connecting;
+            drop(state);
+            tokio::spawn(make_connection(Arc::downgrade(self)));
+        }
+        Poll::Pending
+    }
+
+    /// A call no longer waits.
+    pub(super) fn leave(&self, attempt: &mut Attempt) {
+        if let Some(waiter) = attempt.waiter.take() {
+            let waker = self.lock().waiters.remove(&waiter);
+            drop(waker);
+        }
+    }
+
+    /// The connection takes no more calls: the next call makes another.
+    pub(super) fn replace(&self, gone: &Arc<Connection>) {
+        let mut state = self.lock();
+        if matches!(&state.phase, Phase::Up(current) if Arc::ptr_eq(current, gone)) {
+            let old = mem::replace(&mut state.phase, Phase::Down);
+            drop(state);
+            drop(old);
+        }
+    }
+
+    /// The error of a call that never got a connection.
+    fn unreachable(&self, state: &State) -> RpcError {
+        let detail = format!("could not connect to {}", self.target);
+        let error = RpcError::new(ErrorKind::ConnectionLost, Delivery::NotSent, detail);
+        match &state.last_error {
+            Some(cause) => error.with_shared_source(Arc::clone(cause) as _),
+            None => error,
+        }
+    }
+
+    /// The error of a call whose deadline passed while it waited for a connection.
+    pub(super) fn too_late(&self) -> RpcError {
+        let state = self.lock();
+        let detail = format!("it waited for a connection to {}", self.target);
+        let error = RpcError::new(ErrorKind::DeadlineExceeded, Delivery::NotSent, detail);
+        match &state.last_error {
+            Some(cause) => error.with_shared_source(Arc::clone(cause) as _),
+            None => error,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes one attempt's result known. Returns how long to wait before the next attempt, if
+    /// somebody still waits for one.
+    fn settle(&self, result: io::Result<Arc<Connection>>, failed: u32) -> Option<Duration> {
+        let mut state = self.lock();
+        let retry = match result {
+            Ok(connection) => {
+                state.phase = Phase::Up(connection);
+                state.had_one = true;
+                state.last_error = None;
+                None
+            }
+            Err(error) => {
+                state.failures += 1;
+                let hopeless = error.kind() == io::ErrorKind::InvalidInput;
+                state.last_error = Some(Arc::new(error));
+                let patient = !state.waiters.is_empty() && !self.settings.fail_fast && !hopeless;
+                if !patient {
+                    state.phase = Phase::Down;
+                }
+                patient.then(|| self.pause(failed))
+            }
+        };
+        // Whoever still wants a connection comes back.
+        let wakers: Vec<Waker> = state.waiters.values().cloned().collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        retry
+    }
+
+    /// The pause after `failed` failures in a row: exponential, with jitter.
+    fn pause(&self, failed: u32) -> Duration {
+        let (first, most) = self.settings.backoff;
+        let full = first.saturating_mul(1 << failed.min(16)).min(most);
+        full / 2 + full.mul_f64(fastrand::f64() / 2.0)
+    }
+}
+
+/// Takes back the promise that somebody is making a connection, should its task be dropped.
+struct Promise(Weak<Link>);
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        let Some(link) = self.0.upgrade() else { return };
+        let mut state = link.lock();
+        if !matches!(state.phase, Phase::Connecting) {
+            return;
+        }
+        state.phase = Phase::Down;
+        let wakers: Vec<Waker> = state.waiters.values().cloned().collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Makes connections until one succeeds or nobody waits any more, then drives it.
+async fn make_connection(link: Weak<Link>) {
+    let _promise = Promise(Weak::clone(&link));
+    let mut failed = 0;
+    loop {
+        // Held only while there is a channel: an attempt doesn't keep one alive.
+        let Some(connecting) = link.upgrade().map(|link| {
+            let cautious = link.lock().had_one;
+            (link.connect)(cautious)
+        }) else {
+            return;
+        };
+        let result = connecting.await;
+        let Some(strong) = link.upgrade() else { return };
+        match result {
+            Ok((connection, driving)) => {
+                strong.settle(Ok(Arc::clone(&connection)), failed);
+                drop(strong);
+                driving.await;
+                if let Some(link) = link.upgrade() {
+                    link.replace(&connection);
+                }
+                return;
+            }
+            Err(error) => {
+                let Some(pause) = strong.settle(Err(error), failed) else { return };
+                drop(strong);
+                failed += 1;
+                tokio::time::sleep(pause).await;
+                let anybody = link.upgrade().is_some_and(|link| link.give_up_if_alone());
+                if !anybody {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Link {
+    /// Stops connecting when nobody waits. Returns whether somebody does.
+    fn give_up_if_alone(&self) -> bool {
+        let mut state = self.lock();
+        if state.waiters.is_empty() {
+            state.phase = Phase::Down;
+            return false;
+        }
+        true
+    }
+}
+
+impl Drop for Link {
+    /// Calls keep their channel, so nobody needs the connection any more.
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Phase::Up(connection) = &state.phase {
+            connection.close(CloseReason::Done);
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+/// The deadline of a call that has to wait for a connection first.
+pub(super) fn deadline_of(
+    timeout: Option<Duration>,
+    deadline: Option<std::time::Instant>,
+) -> Option<std::time::Instant> {
+    let own = timeout.and_then(|timeout| clock::now().checked_add(timeout));
+    match (own, deadline) {
+        (Some(own), Some(inherited)) => Some(own.min(inherited)),
+        (own, inherited) => own.or(inherited),
+    }
+}

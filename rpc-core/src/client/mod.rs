@@ -1,0 +1,10 @@
+//! The client's half: channels that reconnect by themselves, and calls on them.
+
+mod builder;
+mod call;
+mod channel;
+mod link;
+
+pub use builder::ChannelBuilder;
+pub use call::Call;
+pub use channel::Channel;

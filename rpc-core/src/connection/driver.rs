@@ -1,0 +1,410 @@
+//! The task of one connection: moves frames between transport and state machine, keeps time.
+//!
+//! It writes whatever is queued in one go, and never waits in order to batch. When callers were
+//! woken, or a frame was queued while it slept, it first lets every runnable task run once (it
+//! steps behind them in the scheduler's queue): they are the ones whose frames belong into the same
+//! write.
+
+use std::{
+    fmt,
+    future::Future,
+    io, mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use tokio::time::Sleep;
+
+use super::{
+    Connection, Router, StateGuard,
+    dispatch::{Dispatcher, Woke},
+};
+use crate::{
+    clock,
+    error::{CloseReason, ErrorKind},
+    mux::{Closed, Phase},
+    outbox::Batch,
+    transport::{InFrame, Inbox, Received, Transport, TransportError},
+};
+
+/// Reads in a row before other tasks get their turn.
+const READS_PER_POLL: usize = 16;
+
+/// How long a side that has closed waits for the other to read what was sent and close too.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What a driver needs to know beside its connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DriverConfig {
+    /// How long the peer's hello may take.
+    pub(crate) hello_timeout: Duration,
+}
+
+/// The task.
+pub(crate) struct Driver<T> {
+    connection: Arc<Connection>,
+    transport: T,
+    batch: Batch,
+    dispatcher: Dispatcher,
+    /// When the peer's hello has to be there, until it is.
+    hello_by: Option<Instant>,
+    /// The timer, made when it is first needed, and what it is set to.
+    timer: Option<Pin<Box<Sleep>>>,
+    armed: Option<Instant>,
+    /// Whether it has stepped behind the other tasks since it last wrote.
+    behind: bool,
+    ending: Ending,
+}
+
+/// How far the connection is from its end, as the driver sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It isn't ending.
+    No,
+    /// What is queued is sent, then nothing more.
+    Flush,
+    /// Everything is sent; the peer's end is awaited.
+    Linger,
+}
+
+/// Why a loop of the driver stops.
+enum Step {
+    /// It did something: go on.
+    Again,
+    /// It waits for something that will wake it.
+    Wait,
+    /// The connection is over.
+    Over(Closed),
+}
+
+impl<T: Transport> Driver<T> {
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        transport: T,
+        router: Arc<Router>,
+        config: DriverConfig,
+    ) -> Self {
+        let peer = Arc::new(transport.peer());
+        Self {
+            connection,
+            transport,
+            batch: Batch::default(),
+            dispatcher: Dispatcher::new(router, peer),
+            hello_by: clock::now().checked_add(config.hello_timeout),
+            timer: None,
+            armed: None,
+            behind: false,
+            ending: Ending::No,
+        }
+    }
+
+    /// Receives until there is nothing more. Returns what that led to.
+    fn receive(&mut self, cx: &mut Context<'_>) -> (Step, Woke) {
+        let mut woke = Woke::default();
+        for _ in 0..READS_PER_POLL {
+            let mut inbox = MuxInbox { connection: &self.connection, locked: None };
+            let received = self.transport.poll_recv(cx, &mut inbox);
+            let locked = inbox.locked.take();
+            let received = match received {
+                Poll::Pending => return (Step::Wait, woke),
+                Poll::Ready(received) => received,
+            };
+            if let Some((state, now)) = locked {
+                woke.add(self.dispatcher.act(&self.connection, state, now));
+            }
+            match received {
+                Ok(Received::Some) => {}
+                Ok(Received::End) => return (self.peer_finished(), woke),
+                Err(TransportError::Io(error)) => return (Step::Over(broken(&error)), woke),
+                Err(error) => return (self.refuse_peer(&error), woke),
+            }
+        }
+        cx.waker().wake_by_ref();
+        (Step::Wait, woke)
+    }
+
+    /// The peer has finished sending. It may still read, but it can't answer.
+    fn peer_finished(&self) -> Step {
+        let text = "the peer ended the connection".to_owned();
+        Step::Over(Closed { kind: ErrorKind::ConnectionLost, text })
+    }
+
+    /// The peer broke the rules below the frames.
+    fn refuse_peer(&self, error: &TransportError) -> Step {
+        let text = error.to_string();
+        let reason = match error {
+            TransportError::FrameTooLarge { .. } => CloseReason::FrameTooLarge,
+            TransportError::Version { .. } => CloseReason::Version,
+            // r[impl stream.not-ours]
+            TransportError::NotOurs { .. } => {
+                return Step::Over(Closed { kind: ErrorKind::IncompatiblePeer, text });
+            }
+            TransportError::Io(_) | TransportError::Truncated => {
+                return Step::Over(Closed { kind: ErrorKind::ConnectionLost, text });
+            }
+        };
+        self.connection.with(|mux| mux.close(reason, &text));
+        Step::Again
+    }
+
+    /// Sends what is queued, perhaps after other tasks have run.
+    fn send(&mut self, cx: &mut Context<'_>, woke: Woke) -> Step {
+        loop {
+            if self.batch.is_empty() {
+                let mut state = self.connection.lock();
+                state.stalled = false;
+                let frames = state.mux.has_frames();
+                // Replies that were made just now are a batch already. To anything else, and when
+                // callers were woken, other tasks may add.
+                let more_to_come = woke.callers || frames && !woke.requests;
+                if more_to_come && !mem::replace(&mut self.behind, true) {
+                    drop(state);
+                    cx.waker().wake_by_ref();
+                    return Step::Wait;
+                }
+                self.behind = false;
+                if !frames {
+                    return Step::Wait;
+                }
+                state.mux.draw(&mut self.batch, self.transport.frame_bytes());
+                state.release();
+            }
+            match self.transport.poll_send(cx, &mut self.batch) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Step::Over(broken(&error)),
+                Poll::Pending => {
+                    self.connection.lock().stalled = true;
+                    return Step::Wait;
+                }
+            }
+        }
+    }
+
+    /// Looks at the clock if a deadline may have passed, and sets the timer.
+    fn keep_time(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let next = {
+                let mut state = self.connection.lock();
+                if state.mux.hello_arrived() {
+                    self.hello_by = None;
+                }
+                if state.mux.next_timeout().is_none() {
+                    state.armed = None;
+                }
+                match (state.mux.next_timeout(), self.hello_by) {
+                    (Some(a), Some(b)) => Some(a.min(b)),
+                    (a, b) => a.or(b),
+                }
+            };
+            let Some(next) = next else {
+                self.armed = None;
+                return;
+            };
+            // A timer that is set too early costs one look; setting it anew costs more.
+            if self.armed.is_none_or(|armed| next < armed) {
+                self.arm(next);
+            }
+            let Some(timer) = &mut self.timer else { return };
+            if timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.armed = None;
+            self.pass_deadlines();
+        }
+    }
+
+    fn arm(&mut self, at: Instant) {
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(at.into()),
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(at.into()))),
+        }
+        self.armed = Some(at);
+        self.connection.lock().armed = Some(at);
+    }
+
+    /// Ends what has run out of time.
+    fn pass_deadlines(&mut self) {
+        let now = clock::now();
+        let mut state = self.connection.lock();
+        state.armed = None;
+        state.mux.handle_timeout(now);
+        if self.hello_by.is_some_and(|by| by <= now) {
+            self.hello_by = None;
+            state.mux.close(CloseReason::HelloTimeout, "");
+        }
+        self.dispatcher.act(&self.connection, state, now);
+    }
+
+    /// Goes to sleep, unless something came up meanwhile.
+    fn sleep(&mut self, cx: &mut Context<'_>) -> Step {
+        let mut state = self.connection.lock();
+        if state.mux.is_drained() {
+            state.mux.close(CloseReason::Done, "");
+            return Step::Again;
+        }
+        if self.ending == Ending::No && matches!(state.mux.phase(), Phase::Closed(_)) {
+            // Callers learn it now; what is queued for the peer is still sent.
+            self.ending = Ending::Flush;
+            state.mux.handle_closing();
+            self.dispatcher.act(&self.connection, state, clock::now());
+            self.connection.stop_all();
+            return Step::Again;
+        }
+        // Behind: the waker was used already, and frames wait on purpose.
+        if self.behind {
+            return Step::Wait;
+        }
+        if state.mux.has_frames() && !state.stalled {
+            return Step::Again;
+        }
+        match &mut state.driver {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        if !state.mux.is_busy() && self.batch.is_empty() {
+            state.mux.shrink();
+            self.batch.shrink();
+            self.dispatcher.shrink();
+        }
+        Step::Wait
+    }
+
+    fn step(&mut self, cx: &mut Context<'_>) -> Step {
+        if self.ending != Ending::No {
+            return self.finish(cx);
+        }
+        let (received, woke) = self.receive(cx);
+        if let Step::Over(_) = received {
+            return received;
+        }
+        let sent = self.send(cx, woke);
+        if let Step::Over(_) = sent {
+            return sent;
+        }
+        self.keep_time(cx);
+        if matches!(received, Step::Again) {
+            return Step::Again;
+        }
+        self.sleep(cx)
+    }
+
+    /// Sends what is left, half-closes, and waits for the peer to do the same: a socket that is
+    /// dropped with unread input is reset, and takes replies with it that the peer hasn't read.
+    fn finish(&mut self, cx: &mut Context<'_>) -> Step {
+        let over = || Step::Over(Closed { kind: ErrorKind::ConnectionLost, text: String::new() });
+        if self.ending == Ending::Flush {
+            if self.timer.is_none() || self.armed.is_none() {
+                self.arm(clock::now() + LINGER);
+            }
+            let now = Woke { callers: false, requests: true };
+            if let Step::Over(closed) = self.send(cx, now) {
+                return Step::Over(closed);
+            }
+            if self.batch.is_empty() {
+                match self.transport.poll_close(cx) {
+                    Poll::Ready(Ok(())) => {
+                        self.arm(clock::now() + LINGER);
+                        self.ending = Ending::Linger;
+                    }
+                    Poll::Ready(Err(_)) => return over(),
+                    Poll::Pending => {}
+                }
+            }
+        }
+        while self.ending == Ending::Linger {
+            let mut inbox = MuxInbox { connection: &self.connection, locked: None };
+            match self.transport.poll_recv(cx, &mut inbox) {
+                Poll::Ready(Ok(Received::Some)) => {}
+                Poll::Ready(_) => return over(),
+                Poll::Pending => break,
+            }
+        }
+        match self.timer.as_mut().map(|timer| timer.as_mut().poll(cx)) {
+            Some(Poll::Ready(())) | None => over(),
+            Some(Poll::Pending) => Step::Wait,
+        }
+    }
+
+    /// Tells everybody that the connection is over.
+    fn end(&mut self, closed: Closed) {
+        let mut state = self.connection.lock();
+        state.driver = None;
+        state.mux.handle_lost(closed, self.batch.position());
+        self.dispatcher.act(&self.connection, state, clock::now());
+        self.connection.stop_all();
+    }
+}
+
+/// The transport is never pinned: its methods take `&mut self`.
+impl<T> Unpin for Driver<T> {}
+
+impl<T: Transport> Future for Driver<T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        loop {
+            match this.step(cx) {
+                Step::Again => {}
+                Step::Wait => return Poll::Pending,
+                Step::Over(closed) => {
+                    this.end(closed);
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+}
+
+impl<T> Drop for Driver<T> {
+    /// The runtime is going away, or the connection is over already.
+    fn drop(&mut self) {
+        let closed = Closed {
+            kind: ErrorKind::ConnectionLost,
+            text: "the task that drives the connection was stopped".into(),
+        };
+        let wakers = {
+            let mut state = self.connection.lock();
+            state.driver = None;
+            state.mux.handle_lost(closed, self.batch.position());
+            mem::take(&mut state.mux.output().wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+        self.connection.stop_all();
+    }
+}
+
+impl<T> fmt::Debug for Driver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("ending", &self.ending).finish_non_exhaustive()
+    }
+}
+
+fn broken(error: &io::Error) -> Closed {
+    let text = format!("the connection broke: {error}");
+    Closed { kind: ErrorKind::ConnectionLost, text }
+}
+
+/// Hands received frames to the state machine. Locks at the first frame, once for all of them.
+struct MuxInbox<'a> {
+    connection: &'a Connection,
+    locked: Option<(StateGuard<'a>, Instant)>,
+}
+
+impl Inbox for MuxInbox<'_> {
+    #[inline]
+    fn push(&mut self, frame: InFrame<'_>) {
+        let (state, now) =
+            self.locked.get_or_insert_with(|| (self.connection.lock(), clock::now()));
+        state.mux.handle_frame(*now, &frame);
+    }
+
+    fn frame_bytes_max(&self) -> usize {
+        match &self.locked {
+            Some((state, _)) => state.mux.limits().frame_bytes as usize,
+            None => self.connection.lock().mux.limits().frame_bytes as usize,
+        }
+    }
+}

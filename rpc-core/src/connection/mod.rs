@@ -1,0 +1,226 @@
+//! A connection as both sides hold it: the state machine behind one lock, and the task that drives
+//! it; no protocol of its own.
+//!
+//! The lock is held for nanoseconds, never across I/O, and never while user code runs: wakers,
+//! serializers and destructors wait until it is released.
+
+mod dispatch;
+mod driver;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use tokio::task::AbortHandle;
+
+pub(crate) use dispatch::Router;
+pub(crate) use driver::{Driver, DriverConfig};
+
+use crate::{
+    clock,
+    error::CloseReason,
+    frame::{CallId, Role},
+    limits::Limits,
+    mux::{Ending, Mux, NewCall, Opened, Phase, Ticket},
+};
+
+/// One connection.
+pub(crate) struct Connection {
+    state: Mutex<State>,
+}
+
+struct State {
+    mux: Mux,
+    /// The driver's waker, while the driver sleeps.
+    driver: Option<Waker>,
+    /// The transport takes no more at present: new frames needn't wake the driver.
+    stalled: bool,
+    /// When the driver will look at deadlines by itself.
+    armed: Option<Instant>,
+    /// The last clock reading.
+    clock: Instant,
+    /// Handlers that run in tasks of their own, by slot.
+    tasks: Vec<Option<(CallId, AbortHandle)>>,
+}
+
+/// What a caller asks for: everything about a call but its arguments.
+#[derive(Debug)]
+pub(crate) struct CallOptions<'a> {
+    pub(crate) call: NewCall<'a>,
+    /// How long the call may take from now on.
+    pub(crate) timeout: Option<Duration>,
+    /// A deadline that it must keep besides.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Connection {
+    pub(crate) fn new(role: Role, limits: Limits, instance: u128, cautious: bool) -> Arc<Self> {
+        let state = State {
+            mux: Mux::new(role, limits, instance, cautious),
+            driver: None,
+            stalled: false,
+            armed: None,
+            clock: clock::now(),
+            tasks: Vec::new(),
+        };
+        Arc::new(Self { state: Mutex::new(state) })
+    }
+
+    /// Opens a call, or says what to do instead.
+    #[inline]
+    pub(crate) fn open_call(
+        &self,
+        options: &mut CallOptions<'_>,
+        ticket: Option<Ticket>,
+        buffer: &mut Vec<u8>,
+        waker: &Waker,
+    ) -> Opened {
+        let mut state = self.lock();
+        if ticket.is_none() {
+            // One clock reading a batch: frames that wait were queued a moment ago.
+            if !state.mux.has_frames() || state.stalled {
+                state.clock = clock::now();
+            }
+            options.resolve(state.clock);
+        }
+        let opened = state.mux.open_call(&options.call, ticket, buffer, waker);
+        state.release();
+        opened
+    }
+
+    /// Takes the ending of a call, if it has ended.
+    #[inline]
+    pub(crate) fn poll_call(&self, id: CallId, waker: &Waker) -> Option<Ending> {
+        let mut state = self.lock();
+        let ending = state.mux.poll_call(id, waker);
+        if ending.is_some() {
+            state.release();
+        }
+        ending
+    }
+
+    /// The caller of a pending call has gone.
+    pub(crate) fn drop_call(&self, id: CallId) {
+        self.with(|mux| mux.drop_call(id));
+    }
+
+    /// A caller has gone while it waited for a place.
+    pub(crate) fn leave_queue(&self, ticket: Ticket) {
+        self.with(|mux| mux.leave_queue(ticket));
+    }
+
+    /// Whether new calls can still be opened.
+    pub(crate) fn accepts_calls(&self) -> bool {
+        self.lock().mux.accepts_calls()
+    }
+
+    /// How the connection ended, if it has.
+    pub(crate) fn closed(&self) -> Option<crate::mux::Closed> {
+        match self.lock().mux.phase() {
+            Phase::Closed(closed) => Some(closed.clone()),
+            Phase::Open | Phase::Draining { .. } => None,
+        }
+    }
+
+    /// Begins nothing new; what is under way goes on.
+    pub(crate) fn go_away(&self) {
+        self.with(Mux::go_away);
+    }
+
+    /// Closes the connection now.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        self.with(|mux| mux.close(reason, ""));
+    }
+
+    /// Changes the state, then wakes whoever has to act on it, outside of the lock.
+    pub(crate) fn with<R>(&self, change: impl FnOnce(&mut Mux) -> R) -> R {
+        let mut state = self.lock();
+        let result = change(&mut state.mux);
+        state.release();
+        result
+    }
+
+    fn lock(&self) -> StateGuard<'_> {
+        // No user code runs under the lock, so poisoning can't leave a half-made change behind.
+        StateGuard(self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl CallOptions<'_> {
+    /// Turns the relative timeout and the inherited deadline into one deadline.
+    #[inline]
+    fn resolve(&mut self, now: Instant) {
+        // A timeout that no clock can express is none.
+        let own = self.timeout.and_then(|timeout| now.checked_add(timeout));
+        let deadline = match (own, self.deadline) {
+            (Some(own), Some(inherited)) => Some(own.min(inherited)),
+            (own, inherited) => own.or(inherited),
+        };
+        self.call.deadline = deadline;
+        self.call.timeout = deadline.map(|deadline| deadline.saturating_duration_since(now));
+    }
+}
+
+/// The locked state.
+struct StateGuard<'a>(MutexGuard<'a, State>);
+
+impl std::ops::Deref for StateGuard<'_> {
+    type Target = State;
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for StateGuard<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.0
+    }
+}
+
+impl StateGuard<'_> {
+    /// Unlocks, then wakes the driver if it has something to do, and callers whose calls moved on.
+    #[inline]
+    fn release(mut self) {
+        let driver = if self.needs_driver() { self.driver.take() } else { None };
+        if self.mux.output().wakers.is_empty() {
+            drop(self);
+        } else {
+            let wakers = std::mem::take(&mut self.mux.output().wakers);
+            drop(self);
+            wakers.into_iter().for_each(Waker::wake);
+        }
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+}
+
+impl State {
+    #[inline]
+    fn needs_driver(&self) -> bool {
+        if self.driver.is_none() {
+            return false;
+        }
+        let earlier = match (self.mux.next_timeout(), self.armed) {
+            (Some(next), Some(armed)) => next < armed,
+            (next, None) => next.is_some(),
+            (None, Some(_)) => false,
+        };
+        (self.mux.has_frames() && !self.stalled) || earlier || self.mux.is_drained()
+    }
+
+    /// Takes the task of a handler out of the table.
+    fn take_task(&mut self, id: CallId) -> Option<AbortHandle> {
+        let entry = self.tasks.get_mut(id.slot())?;
+        entry.take_if(|(owner, _)| *owner == id).map(|(_, task)| task)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,79 @@
+//! The accept loop of one listener: never ends by itself, whatever `accept` returns.
+
+use std::{future::poll_fn, io, sync::Arc, time::Duration};
+
+use super::registry::Registry;
+use crate::{
+    connection::{Connection, Driver, DriverConfig, Router},
+    error::CloseReason,
+    frame::Role,
+    limits::Limits,
+    transport::{Listener, Transport},
+};
+
+/// The pause after an accept that failed for want of resources: doubled up to the second figure.
+/// Connections that exist go on; the backlog holds those that come.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// What a listener's task needs.
+#[derive(Clone)]
+pub(super) struct Acceptor {
+    pub(super) router: Arc<Router>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) limits: Limits,
+    pub(super) connections: usize,
+    pub(super) hello_timeout: Duration,
+    pub(super) instance: u128,
+}
+
+/// Accepts until the task is aborted.
+pub(super) async fn accept<L: Listener>(mut listener: L, acceptor: Acceptor) {
+    let mut pause = PAUSE.0;
+    loop {
+        match poll_fn(|cx| listener.poll_accept(cx)).await {
+            Ok(transport) => {
+                pause = PAUSE.0;
+                acceptor.serve(transport);
+            }
+            Err(error) if is_of_one_connection(&error) => tokio::task::yield_now().await,
+            Err(_) => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE.1);
+            }
+        }
+    }
+}
+
+/// Whether a failed accept says something about that connection only (`accept(2)`, *Error
+/// handling*): the peer went away before it was accepted. Everything else counts as a lack of
+/// resources, which passes.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+    )
+}
+
+impl Acceptor {
+    /// Serves a connection in a task of its own.
+    fn serve<T: Transport>(&self, transport: T) {
+        let limits = self.limits.clone();
+        let connection = Connection::new(Role::Acceptor, limits, self.instance, false);
+        let place = self.registry.enter(&connection, self.connections);
+        if place.is_none() {
+            connection.close(CloseReason::TooManyConnections);
+        }
+        let config = DriverConfig { hello_timeout: self.hello_timeout };
+        let driver = Driver::new(connection, transport, Arc::clone(&self.router), config);
+        tokio::spawn(async move {
+            driver.await;
+            drop(place);
+        });
+    }
+}

@@ -1,0 +1,129 @@
+//! Settings of a server and their defaults.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{
+    Server,
+    accept::{Acceptor, accept},
+    registry::Registry,
+};
+use crate::{
+    connection::Router,
+    limits::Limits,
+    service::Service,
+    transport::{Address, Listener},
+};
+
+/// How long a client's hello may take.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections that a server accepts at a time, unless told otherwise.
+const CONNECTIONS: usize = 16_384;
+
+/// What a server is made of: [`Server::builder`], services, listeners, [`start`](Self::start).
+pub struct ServerBuilder {
+    services: Vec<Arc<dyn Service>>,
+    listeners: Vec<(Address, StartAcceptor)>,
+    limits: Limits,
+    connections: usize,
+    hello_timeout: Duration,
+}
+
+/// Starts a listener's task, once everything else is known.
+type StartAcceptor = Box<dyn FnOnce(Acceptor) -> tokio::task::JoinHandle<()> + Send>;
+
+/// Why a server could not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the server cannot start: {text}")]
+pub struct StartError {
+    text: String,
+}
+
+impl Default for ServerBuilder {
+    fn default() -> Self {
+        Self {
+            services: Vec::new(),
+            listeners: Vec::new(),
+            limits: Limits::default(),
+            connections: CONNECTIONS,
+            hello_timeout: HELLO_TIMEOUT,
+        }
+    }
+}
+
+impl ServerBuilder {
+    /// Adds a service. All services share all listeners.
+    #[must_use]
+    pub fn service(mut self, service: impl Service) -> Self {
+        self.services.push(Arc::new(service));
+        self
+    }
+
+    /// Adds a listener. Different transports can be mixed.
+    #[must_use]
+    pub fn listen(mut self, listener: impl Listener) -> Self {
+        let address = listener.local_addr();
+        let start = Box::new(move |acceptor| tokio::spawn(accept(listener, acceptor)));
+        self.listeners.push((address, start));
+        self
+    }
+
+    /// The limits of each connection.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// How many connections to accept at a time; further ones are told so and closed.
+    /// Default: 16,384.
+    #[must_use]
+    pub fn connections(self, connections: usize) -> Self {
+        Self { connections, ..self }
+    }
+
+    /// How long a client may take to say hello. Default: 5 seconds.
+    #[must_use]
+    pub fn hello_timeout(self, timeout: Duration) -> Self {
+        Self { hello_timeout: timeout, ..self }
+    }
+
+    /// Starts accepting.
+    ///
+    /// # Errors
+    /// Two services have the same name, or two methods the same id.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(self) -> Result<Server, StartError> {
+        let router = Router::new(self.services)
+            .map_err(|error| StartError { text: error.to_string() })?;
+        let registry = Arc::new(Registry::default());
+        let acceptor = Acceptor {
+            router: Arc::new(router),
+            registry: Arc::clone(&registry),
+            limits: self.limits,
+            connections: self.connections,
+            hello_timeout: self.hello_timeout,
+            instance: crate::random_u128(),
+        };
+        let mut local_addrs = Vec::new();
+        let mut acceptors = Vec::new();
+        for (address, start) in self.listeners {
+            local_addrs.push(address);
+            acceptors.push(start(acceptor.clone()));
+        }
+        Ok(Server { registry, acceptors, local_addrs })
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let services: Vec<_> = self.services.iter().map(|service| service.name()).collect();
+        let listeners: Vec<_> = self.listeners.iter().map(|(address, _)| address).collect();
+        f.debug_struct("ServerBuilder")
+            .field("services", &services)
+            .field("listeners", &listeners)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,99 @@
+//! The server's half: listeners, connections, shutdown. Running requests is `connection`'s job.
+
+mod accept;
+mod builder;
+mod registry;
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use tokio::task::JoinHandle;
+
+pub use builder::{ServerBuilder, StartError};
+
+use crate::{error::CloseReason, transport::Address};
+use registry::Registry;
+
+/// A running server. Dropping it closes everything at once; [`shutdown`](Server::shutdown) finishes
+/// what is under way first, and [`wait`](Server::wait) lets it run.
+pub struct Server {
+    registry: Arc<Registry>,
+    acceptors: Vec<JoinHandle<()>>,
+    local_addrs: Vec<Address>,
+}
+
+impl Server {
+    /// Services, listeners and limits, then [`start`](ServerBuilder::start).
+    #[must_use]
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    /// Where it listens, in the order of the listeners.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[Address] {
+        &self.local_addrs
+    }
+
+    /// Where its first listener listens.
+    ///
+    /// # Errors
+    /// It has no listener.
+    pub fn local_addr(&self) -> io::Result<&Address> {
+        let none = || io::Error::new(io::ErrorKind::NotFound, "the server has no listener");
+        self.local_addrs.first().ok_or_else(none)
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.registry.len()
+    }
+
+    /// Stops accepting, tells every peer to go away, and finishes the calls that are under way for
+    /// at most `grace`; then closes what is left. Returns whether all of it ended by itself.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes everything at once.
+    pub async fn shutdown(mut self, grace: Duration) -> bool {
+        self.stop_accepting();
+        self.registry.go_away();
+        let drained = tokio::time::timeout(grace, self.registry.empty()).await.is_ok();
+        if !drained {
+            self.registry.close_all(CloseReason::ShuttingDown);
+            // Bounded: a connection that is closed lingers for a second at most.
+            self.registry.empty().await;
+        }
+        drained
+    }
+
+    /// Runs until every listener has ended, which no transport of this project does by itself:
+    /// put it into a `select!` with the signal that ends the process.
+    pub async fn wait(mut self) {
+        for acceptor in &mut self.acceptors {
+            // An error means that the runtime is going away.
+            let _ended = acceptor.await;
+        }
+    }
+
+    fn stop_accepting(&mut self) {
+        for acceptor in self.acceptors.drain(..) {
+            acceptor.abort();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop_accepting();
+        self.registry.close_all(CloseReason::ShuttingDown);
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("local_addrs", &self.local_addrs)
+            .field("connections", &self.connections())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,125 @@
+//! The keys of `#[service(..)]` and `#[rpc(..)]`; which items they apply to is `lower`'s business.
+
+use proc_macro2::TokenStream;
+use syn::{
+    Attribute, Expr, ExprLit, Lit, LitStr, Meta, Path, Token, parse::Parser as _,
+    punctuated::Punctuated,
+};
+
+use crate::diag::{self, Diagnostics};
+
+/// `#[service(name = "..", crate = "..")]`.
+pub(crate) struct ServiceArgs {
+    /// The name on the wire, if not the trait's.
+    pub(crate) name: Option<LitStr>,
+    /// Where rpc-core is; `None` if the user's path makes no sense.
+    pub(crate) krate: Option<Path>,
+}
+
+impl ServiceArgs {
+    /// Reads what stands in the attribute's parentheses.
+    pub(crate) fn parse(tokens: TokenStream, diag: &mut Diagnostics) -> Self {
+        let (mut name, mut krate) = (None, None);
+        for meta in metas(tokens, diag) {
+            match key(&meta).as_str() {
+                "name" => set(&mut name, &meta, wire_name(&meta, diag), diag),
+                "crate" => set(&mut krate, &meta, crate_path(&meta, diag), diag),
+                other => diag.push(meta.path(), diag::unknown_service_key(&other)),
+            }
+        }
+        let krate = krate.unwrap_or_else(|| Some(syn::parse_quote!(::rpc_core)));
+        Self { name: name.flatten(), krate }
+    }
+}
+
+/// `#[rpc(idempotent, name = "..")]`.
+#[derive(Default)]
+pub(crate) struct RpcArgs {
+    /// Running it twice does no more than running it once.
+    pub(crate) idempotent: bool,
+    /// The name on the wire, if not the method's.
+    pub(crate) name: Option<LitStr>,
+}
+
+impl RpcArgs {
+    /// Reads every `#[rpc]` among `attrs`.
+    pub(crate) fn parse(attrs: &[Attribute], diag: &mut Diagnostics) -> Self {
+        let (mut idempotent, mut name) = (None, None);
+        for attr in attrs.iter().filter(|attr| attr.path().is_ident("rpc")) {
+            let Meta::List(list) = &attr.meta else {
+                diag.push(attr, diag::rpc_form());
+                continue;
+            };
+            for meta in metas(list.tokens.clone(), diag) {
+                match key(&meta).as_str() {
+                    "idempotent" => set(&mut idempotent, &meta, flag(&meta, diag), diag),
+                    "name" => set(&mut name, &meta, wire_name(&meta, diag), diag),
+                    "oneway" => diag.push(&meta, diag::oneway()),
+                    other => diag.push(meta.path(), diag::unknown_rpc_key(&other)),
+                }
+            }
+        }
+        Self { idempotent: idempotent.is_some(), name: name.flatten() }
+    }
+}
+
+fn metas(tokens: TokenStream, diag: &mut Diagnostics) -> impl IntoIterator<Item = Meta> + use<> {
+    Punctuated::<Meta, Token![,]>::parse_terminated.parse2(tokens).unwrap_or_else(|error| {
+        diag.extend(error);
+        Punctuated::new()
+    })
+}
+
+fn key(meta: &Meta) -> String {
+    let segments = meta.path().segments.iter().map(|segment| segment.ident.to_string());
+    segments.collect::<Vec<_>>().join("::")
+}
+
+fn set<T>(slot: &mut Option<T>, meta: &Meta, value: T, diag: &mut Diagnostics) {
+    if slot.is_some() {
+        diag.push(meta.path(), diag::key_twice(&key(meta)));
+    } else {
+        *slot = Some(value);
+    }
+}
+
+fn flag(meta: &Meta, diag: &mut Diagnostics) {
+    if !matches!(meta, Meta::Path(_)) {
+        diag.push(meta, diag::flag_value(&key(meta)));
+    }
+}
+
+fn wire_name(meta: &Meta, diag: &mut Diagnostics) -> Option<LitStr> {
+    let name = string(meta, diag)?;
+    if name.value().is_empty() {
+        diag.push(&name, diag::empty_name());
+        return None;
+    }
+    Some(name)
+}
+
+fn crate_path(meta: &Meta, diag: &mut Diagnostics) -> Option<Path> {
+    let path = string(meta, diag)?;
+    match path.parse_with(Path::parse_mod_style) {
+        Ok(path) => Some(path),
+        Err(_) => {
+            diag.push(&path, diag::crate_path());
+            None
+        }
+    }
+}
+
+fn string(meta: &Meta, diag: &mut Diagnostics) -> Option<LitStr> {
+    if let Meta::NameValue(pair) = meta {
+        let mut value = &pair.value;
+        // What a `macro_rules!` fragment stands in.
+        while let Expr::Group(group) = value {
+            value = &group.expr;
+        }
+        if let Expr::Lit(ExprLit { lit: Lit::Str(string), .. }) = value {
+            return Some(string.clone());
+        }
+    }
+    diag.push(meta, diag::string_value(&key(meta)));
+    None
+}

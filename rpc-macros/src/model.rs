@@ -1,0 +1,95 @@
+//! A service as the rest of the macro sees it: validated, so that `expand` can't fail. No rules, no tokens.
+
+use proc_macro2::Ident;
+use syn::{
+    Attribute, Block, Path, Signature, Token, Type, TypeParamBound, Visibility, WhereClause,
+    punctuated::Punctuated,
+};
+
+/// One annotated trait.
+pub(crate) struct Service {
+    pub(crate) ident: Ident,
+    pub(crate) vis: Visibility,
+    pub(crate) attrs: TraitAttrs,
+    pub(crate) trait_token: Token![trait],
+    pub(crate) supertraits: Punctuated<TypeParamBound, Token![+]>,
+    pub(crate) where_clause: Option<WhereClause>,
+    /// Its name on the wire.
+    pub(crate) wire_name: String,
+    /// Where rpc-core is; `None` only after a mistake.
+    pub(crate) krate: Option<Path>,
+    pub(crate) methods: Vec<Method>,
+}
+
+/// The user's attributes of the trait, sorted by where they go.
+pub(crate) struct TraitAttrs {
+    pub(crate) on_trait: Vec<Attribute>,
+    /// On the client and the server.
+    pub(crate) on_types: Vec<Attribute>,
+    /// On the block of implementations.
+    pub(crate) on_block: Vec<Attribute>,
+}
+
+/// One method that can be called.
+pub(crate) struct Method {
+    pub(crate) attrs: MethodAttrs,
+    /// As the user wrote it, without the attributes of parameters.
+    pub(crate) sig: Signature,
+    pub(crate) args: Vec<Arg>,
+    pub(crate) reply: Reply,
+    pub(crate) body: Option<Block>,
+    /// Its name on the wire.
+    pub(crate) wire_name: String,
+    pub(crate) idempotent: bool,
+}
+
+/// The user's attributes of a method, sorted by where they go.
+pub(crate) struct MethodAttrs {
+    pub(crate) on_trait: Vec<Attribute>,
+    pub(crate) on_client: Vec<Attribute>,
+    /// On everything else that is written for the method.
+    pub(crate) cfgs: Vec<Attribute>,
+}
+
+/// One parameter after `&self`.
+pub(crate) struct Arg {
+    pub(crate) ident: Ident,
+    pub(crate) ty: Type,
+    pub(crate) kind: ArgKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ArgKind {
+    /// Goes over the wire as it is.
+    Value,
+    /// Bytes, which go over the wire in one piece.
+    Octets,
+    /// The server's own context; not on the wire.
+    Context,
+}
+
+/// What a method returns.
+pub(crate) struct Reply {
+    pub(crate) ty: Type,
+    pub(crate) kind: ReplyKind,
+    pub(crate) outcome: Outcome,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ReplyKind {
+    Plain,
+    /// A `Result`.
+    Fallible,
+    /// Bytes in one piece: `Vec<u8>`, `Option<Vec<u8>>`, or a `Result` of one.
+    Octets,
+}
+
+/// What the caller gets.
+pub(crate) enum Outcome {
+    /// The reply, or an `RpcError`.
+    Value,
+    /// Both halves of a `Result` that is written out.
+    Result { ok: Type, err: Type },
+    /// The halves of something called `Result`, which the compiler finds.
+    Alias,
+}

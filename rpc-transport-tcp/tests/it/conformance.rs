@@ -1,0 +1,1 @@
+//! The transport contract, as rpc-core's kit checks it.
