@@ -1,5 +1,5 @@
-//! The bincode 1 layout (fixed width, little endian), by way of the bincode crate, and the only place
-//! that names it. Not a place for limits of our own: those are the fence's.
+//! The bincode 1 layout (fixed width, little endian), by way of the bincode crate, and the only
+//! place that names it. Not a place for limits of our own: those are the fence's.
 
 use ::bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use ::bincode::enc::write::Writer;
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::fence::{Budget, Depth};
 use super::{BODY_BYTES_MAX, Codec, DecodeError, EncodeError, printable};
 
-/// bincode in the layout of bincode 1: little endian, `u64` lengths, `u32` variants, one byte for the tag
-/// of an option, nothing for the names of anything.
+/// bincode in the layout of bincode 1: little endian, `u64` lengths, `u32` variants, one byte for
+/// the tag of an option, nothing for the names of anything.
 ///
 /// `spec/vectors/codec.txt` shows one of each. Every value has exactly one encoding, `HashMap` and
 /// `HashSet` aside; a map that repeats a key is read without complaint, and the last one counts.
@@ -18,8 +18,8 @@ use super::{BODY_BYTES_MAX, Codec, DecodeError, EncodeError, printable};
 #[non_exhaustive]
 pub struct Bincode;
 
-/// The limit is bincode's own count of bytes read; here it repeats what the length of the slice and the
-/// fence already say, and stays because bincode without one allocates whatever a length claims.
+/// The limit is bincode's own count of bytes read; here it repeats what the length of the slice and
+/// the fence already say, and stays because bincode without one allocates whatever a length claims.
 const LAYOUT: Configuration<LittleEndian, Fixint, Limit<BODY_BYTES_MAX>> =
     ::bincode::config::standard()
         .with_little_endian()
@@ -44,10 +44,7 @@ impl Codec for Bincode {
     fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
         let length = bytes.len();
         if length > BODY_BYTES_MAX {
-            return Err(DecodeError::TooLong {
-                length,
-                limit: BODY_BYTES_MAX,
-            });
+            return Err(DecodeError::TooLong { length, limit: BODY_BYTES_MAX });
         }
         let budget = Budget::for_message(length);
         let top = budget.top();
@@ -58,9 +55,7 @@ impl Codec for Bincode {
         }
         match decoded {
             Ok((value, read)) if read == length => Ok(value),
-            Ok((_, read)) => Err(DecodeError::TrailingBytes {
-                extra: length - read,
-            }),
+            Ok((_, read)) => Err(DecodeError::TrailingBytes { extra: length - read }),
             Err(error) => Err(not_decoded(error)),
         }
     }
@@ -96,9 +91,7 @@ fn not_decoded(error: error::DecodeError) -> DecodeError {
             DecodeError::UnexpectedEnd
         }
         E::Utf8 { .. } => DecodeError::InvalidUtf8,
-        E::InvalidBooleanValue(found) => DecodeError::InvalidTag {
-            found: found.into(),
-        },
+        E::InvalidBooleanValue(found) => DecodeError::InvalidTag { found: found.into() },
         E::UnexpectedVariant { found, .. } => DecodeError::InvalidTag { found },
         E::InvalidCharEncoding(_) => DecodeError::InvalidChar,
         E::Serde(_) => DecodeError::SelfDescribing,

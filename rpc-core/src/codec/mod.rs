@@ -1,5 +1,5 @@
-//! Values to message bodies and back: what a codec promises, what it refuses, and how it says so. Not
-//! framing and not message sizes; those are settled before a codec sees a byte.
+//! Values to message bodies and back: what a codec promises, what it refuses, and how it says so.
+//! Not framing and not message sizes; those are settled before a codec sees a byte.
 //!
 //! ```text
 //! codec    the trait, its errors, its limits     (this file)
@@ -21,24 +21,24 @@ pub use self::octets::Octets;
 ///
 /// What both directions hold to, whatever the layout:
 ///
-/// - **Depth.** At most 128 levels of structs, tuples, sequences, maps, options that are `Some`
-///   and enum variants that carry something; newtypes add none. Encoding refuses what decoding would.
-/// - **Elements.** All sequences and maps of a message together claim at most one element per byte of the
-///   message and 1,024 more: an element that takes no bytes is paid for from the spare ones.
+/// - **Depth.** At most 64 levels of structs, tuples, sequences, maps, options that are `Some` and
+///   enum variants that carry something; newtypes add none. Encoding refuses what decoding would.
+/// - **Elements.** All sequences and maps of a message together claim at most one element per byte
+///   of the message and 1,024 more: an element that takes no bytes is paid for from the spare ones.
 ///   A larger claim is refused before anything is allocated for it.
-/// - **Memory.** A value takes at most 64 MiB and twelve times its message, besides its
-///   strings, which are never longer than the message, and what an allocator and a map add.
+/// - **Memory.** A value takes at most 64 MiB and twelve times its message, besides its strings,
+///   which are never longer than the message, and what an allocator and a map add.
 ///
-/// The limits on elements and memory bind the decoder alone, so that a sender can be refused by the peer
-/// if it sends, say, 5,000 units in a `Vec<()>`.
+/// The limits on elements and memory bind the decoder alone, so that a sender can be refused by the
+/// peer if it sends, say, 5,000 units in a `Vec<()>`.
 pub trait Codec {
     /// Names the layout in the hello, so that peers who differ part with a clean error.
     const ID: u16;
 
     /// Appends the body of `value` to `out`.
     ///
-    /// On an error `out` is as long as it was before. `T::serialize` is the user's code: if it panics, the
-    /// bytes written so far stay in `out`, and whoever catches the panic truncates it.
+    /// On an error `out` is as long as it was before. `T::serialize` is the user's code: if it
+    /// panics, the bytes written so far stay in `out`, and whoever catches the panic truncates it.
     ///
     /// # Errors
     ///
@@ -55,9 +55,10 @@ pub trait Codec {
 
 /// How deep a value may be nested.
 ///
-/// serde_json's figure. Both directions recurse once per level; a level of a small type takes some 1.2 KiB
-/// of stack in a debug build and 0.2 KiB in a release build, so 128 of them fit a 256 KiB stack.
-pub(crate) const DEPTH_MAX: u32 = 128;
+/// Both directions recurse once per level. Reading, the hungriest of small types take 2.8 KiB of
+/// stack a level in a debug build and 0.3 KiB in a release build: 64 levels fit a stack of 256 KiB,
+/// and leave room on the 2 MiB of a worker thread for types whose fields are large.
+pub(crate) const DEPTH_MAX: u32 = 64;
 
 /// How many elements that take no bytes a message may hold, all its sequences and maps together.
 pub(crate) const ELEMENTS_SPARE: usize = 1024;
@@ -65,28 +66,29 @@ pub(crate) const ELEMENTS_SPARE: usize = 1024;
 /// How much memory a value may take beyond four times the bytes of its message, elements of up to 8
 /// bytes, of which there can't be many, not counted.
 ///
-/// Legitimate values outgrow their message without bound (`None` is one byte, a row of them some hundred
-/// in memory), hence a flat sum and not only a factor. It bounds one message; how many are decoded at once
-/// is bounded elsewhere.
+/// Legitimate values outgrow their message without bound (`None` is one byte, a row of them some
+/// hundred in memory), hence a flat sum and not only a factor. It bounds one message; how many are
+/// decoded at once is bounded elsewhere.
 pub(crate) const DECODED_BYTES_MAX: usize = 64 << 20;
 
 /// How long a message body may be.
 ///
-/// A backstop far above any configured message size; it also keeps all sums of lengths within 32 bits.
+/// A backstop far above any configured message size; it also keeps all sums of lengths within 32
+/// bits.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 30;
 
 /// Why a value can't be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// Nested deeper than 128 levels; the peer would refuse it.
+    /// Nested deeper than 64 levels; the peer would refuse it.
     #[error("the value is nested deeper than {limit} levels")]
     TooDeep {
         /// The limit, in levels.
         limit: u32,
     },
-    /// A struct left a field out (`skip_serializing_if`); the layout goes by position, so every later
-    /// field would be read as the one before it.
+    /// A struct left a field out (`skip_serializing_if`); the layout goes by position, so every
+    /// later field would be read as the one before it.
     #[error("the field `{field}` was skipped, and fields are told apart by position alone")]
     SkippedField {
         /// The name of the field.
@@ -112,7 +114,8 @@ pub enum DecodeError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The message ends before the value does, or something in it claims to be longer than the message.
+    /// The message ends before the value does, or something in it claims to be longer than the
+    /// message.
     #[error("the message ends before its value does")]
     UnexpectedEnd,
     /// Bytes follow the value.
@@ -121,7 +124,7 @@ pub enum DecodeError {
         /// How many.
         extra: usize,
     },
-    /// Nested deeper than 128 levels.
+    /// Nested deeper than 64 levels.
     #[error("the value is nested deeper than {limit} levels")]
     TooDeep {
         /// The limit, in levels.
@@ -153,12 +156,12 @@ pub enum DecodeError {
     /// A `char` isn't one Unicode scalar value in UTF-8.
     #[error("a char isn't a Unicode scalar value")]
     InvalidChar,
-    /// The type asks what comes next (`untagged`, internally tagged or flattened types, ignored values),
-    /// and the layout doesn't say.
+    /// The type asks what comes next (`untagged`, internally tagged or flattened types, ignored
+    /// values), and the layout doesn't say.
     #[error("the type can't be read from a layout that doesn't describe itself")]
     SelfDescribing,
-    /// What the type's `Deserialize` said, cut to 256 characters, control characters escaped: an unknown
-    /// variant, a zero in a `NonZero`, a check of the user's own.
+    /// What the type's `Deserialize` said, cut to 256 characters, control characters escaped: an
+    /// unknown variant, a zero in a `NonZero`, a check of the user's own.
     #[error("{0}")]
     Custom(String),
 }

@@ -1,5 +1,5 @@
-//! Byte strings that are coded as one piece: what generated code wraps byte arguments and replies in. Not a
-//! different layout: a peer may write the same bytes element by element.
+//! Byte strings that are coded as one piece: what generated code wraps byte arguments and replies
+//! in. Not a different layout: a peer may write the same bytes element by element.
 
 use std::fmt;
 
@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// Bytes, sent as a length and one copy.
 ///
-/// serde takes a `Vec<u8>` for a sequence of numbers and passes them one by one, some ten instructions
-/// each. For `T` of `Vec<u8>`, `&[u8]` and `Option`s of them; a `&[u8]` borrows from the message.
+/// serde takes a `Vec<u8>` for a sequence of numbers and passes them one by one, some ten
+/// instructions each. For `T` of `Vec<u8>`, `&[u8]` and `Option`s of them; a `&[u8]` borrows from
+/// the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[allow(clippy::exhaustive_structs, reason = "a pattern takes it apart")]
 pub struct Octets<T>(pub T);

@@ -255,10 +255,12 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
     }
 }
 
-impl<E: Error + 'static> Error for CallError<E> {
+/// `E` needn't be an error itself, so that `String` works with `?`. What came over the wire has no
+/// source.
+impl<E: fmt::Debug + fmt::Display> Error for CallError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::App(error) => error.source(),
+            Self::App(_) => None,
             Self::Rpc(error) => error.source(),
         }
     }

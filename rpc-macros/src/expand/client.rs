@@ -1,8 +1,8 @@
 //! The client: one method per method of the trait, each a call on the channel; no encoding.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{quote, quote_spanned};
-use syn::{Path, spanned::Spanned as _};
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
+use syn::{Attribute, Path, spanned::Spanned as _};
 
 use super::{constant_name, marker, wire_arg};
 use crate::{
@@ -59,12 +59,21 @@ fn method(service: &Service, method: &Method) -> TokenStream {
     let call = call_type(&method.reply);
     let constant = constant_name(method);
     let marker = marker(&method.reply);
+    let doc = undocumented(attrs).then(|| {
+        let doc = format!(" Calls `{}` of the service.", names::wire(ident));
+        quote!(#[doc = #doc])
+    });
     quote! {
+        #doc
         #(#attrs)*
         #vis fn #ident(&self, #(#params),*) -> #call {
             self.0.call::<#marker, _>(&#constant, &(#(#values,)*))
         }
     }
+}
+
+fn undocumented(attrs: &[Attribute]) -> bool {
+    !attrs.iter().any(|attr| attr.path().is_ident("doc"))
 }
 
 /// The argument, where the compiler's complaints about it point at its type.

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{FnArg, Signature, spanned::Spanned as _};
+use syn::{Signature, spanned::Spanned as _};
 
 use crate::model::{Method, Service};
 
@@ -58,17 +58,12 @@ fn default_body(method: &Method) -> Option<TokenStream> {
     let statements = &body.stmts;
     let ty = &method.reply.ty;
     let span = Span::mixed_site().located_at(body.brace_token.span.join());
-    let names = method.sig.inputs.iter().filter_map(|input| match input {
-        FnArg::Typed(param) => Some(&param.pat),
-        FnArg::Receiver(_) => None,
-    });
     Some(quote_spanned! {span=>
         {
             async move {
                 if let ::core::option::Option::Some(reply) = ::core::option::Option::None::<#ty> {
                     return reply;
                 }
-                #(let #names = #names;)*
                 let reply: #ty = { #(#statements)* };
                 reply
             }

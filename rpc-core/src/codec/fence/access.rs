@@ -18,11 +18,7 @@ pub(super) struct PartAccess<'b, A, Whole> {
 impl<'b, A, Whole> PartAccess<'b, A, Whole> {
     #[inline]
     pub(super) fn new(inner: A, at: &'b Level<'b>) -> Self {
-        Self {
-            inner,
-            at,
-            whole: PhantomData,
-        }
+        Self { inner, at, whole: PhantomData }
     }
 
     #[inline]
@@ -146,7 +142,8 @@ impl<'b, A> ElementAccess<'b, A> {
         Ok(Self { inner, at, paid: 0 })
     }
 
-    /// Pays for an element of `size` bytes and, where the codec knows how many are `left`, for all of them.
+    /// Pays for an element of `size` bytes and, where the codec knows how many are `left`, for all
+    /// of them.
     #[inline]
     fn house<E: Error>(&mut self, size: usize, left: Option<usize>) -> Result<(), E> {
         let budget = self.at.budget;

@@ -1,5 +1,5 @@
-//! What the reading of one message may still cost, and where in it we are. Plain counting; what is counted
-//! when is decided in `decode.rs`.
+//! What the reading of one message may still cost, and where in it we are. Plain counting; what is
+//! counted when is decided in `decode.rs`.
 
 use std::cell::Cell;
 
@@ -34,10 +34,7 @@ impl Budget {
 
     #[inline]
     pub(in crate::codec) fn top(&self) -> Level<'_> {
-        Level {
-            left: DEPTH_MAX,
-            budget: self,
-        }
+        Level { left: DEPTH_MAX, budget: self }
     }
 
     /// Pays for the claim of a sequence or map to hold so many elements.
@@ -50,8 +47,8 @@ impl Budget {
         Err(self.refuse(DecodeError::TooManyElements { claimed, limit }))
     }
 
-    /// Not inlined: what it tells the optimizer about `claimed` costs the loop over the elements two
-    /// instructions a turn, and this costs twelve a sequence.
+    /// Not inlined: what it tells the optimizer about `claimed` costs the loop over the elements
+    /// two instructions a turn, and this costs twelve a sequence.
     #[inline(never)]
     fn seat(&self, claimed: usize) -> bool {
         let left = self.elements.get().checked_sub(claimed);
@@ -59,7 +56,8 @@ impl Budget {
         left.is_some()
     }
 
-    /// Pays for the memory of many elements. Once per sequence, hence out of the loop over its elements.
+    /// Pays for the memory of many elements. Once per sequence, hence out of the loop over its
+    /// elements.
     #[inline]
     pub(super) fn spend_many<E: Error>(&self, count: usize, bytes: usize) -> Result<(), E> {
         if self.cover(count, bytes) { Ok(()) } else { self.spend(usize::MAX) }
@@ -98,8 +96,8 @@ impl Budget {
     }
 }
 
-/// Elements up to this size cost no memory: what they take is bounded by their number, at 8 bytes for a
-/// byte of the message, and the loop over a `Vec<u64>` stays as tight as without a fence.
+/// Elements up to this size cost no memory: what they take is bounded by their number, at 8 bytes
+/// for a byte of the message, and the loop over a `Vec<u64>` stays as tight as without a fence.
 pub(super) const FREE_BYTES: usize = 8;
 
 /// How deep we are, as the levels that are left. Travels by value: no level has to restore it.
@@ -113,13 +111,8 @@ impl<'b> Level<'b> {
     #[inline]
     pub(super) fn down<E: Error>(&self) -> Result<Self, E> {
         match self.left.checked_sub(1) {
-            Some(left) => Ok(Self {
-                left,
-                budget: self.budget,
-            }),
-            None => Err(self
-                .budget
-                .refuse(DecodeError::TooDeep { limit: DEPTH_MAX })),
+            Some(left) => Ok(Self { left, budget: self.budget }),
+            None => Err(self.budget.refuse(DecodeError::TooDeep { limit: DEPTH_MAX })),
         }
     }
 }

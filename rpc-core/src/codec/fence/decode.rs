@@ -1,8 +1,9 @@
-//! The reading side of the fence: a `Deserializer`, and what serde needs around one, that pays from a
-//! budget before it lets a level through. Reads no byte itself.
+//! The reading side of the fence: a `Deserializer`, and what serde needs around one, that pays from
+//! a budget before it lets a level through. Reads no byte itself.
 //!
-//! Every wrapper knows the **place** that its value goes to: a type whose memory is paid for already, being
-//! an element of a sequence, a field of a struct or the root. A value larger than its place must be boxed.
+//! Every wrapper knows the **place** that its value goes to: a type whose memory is paid for
+//! already, being an element of a sequence, a field of a struct or the root. A value larger than
+//! its place must be boxed.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -20,10 +21,7 @@ impl Level<'_> {
     pub(in crate::codec) fn seed<'de, T: Deserialize<'de>>(
         &self,
     ) -> impl DeserializeSeed<'de, Value = T> {
-        Seed {
-            inner: PhantomData::<T>,
-            at: self,
-        }
+        Seed { inner: PhantomData::<T>, at: self }
     }
 }
 
@@ -38,8 +36,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Seed<'_, S> {
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        self.inner
-            .deserialize(Fence::<D, S::Value>::new(inner, self.at))
+        self.inner.deserialize(Fence::<D, S::Value>::new(inner, self.at))
     }
 }
 
@@ -53,22 +50,14 @@ struct Fence<'b, D, Place> {
 impl<'b, D, Place> Fence<'b, D, Place> {
     #[inline]
     fn new(inner: D, at: &'b Level<'b>) -> Self {
-        Self {
-            inner,
-            at,
-            place: PhantomData,
-        }
+        Self { inner, at, place: PhantomData }
     }
 }
 
 /// Pays for a `V` that can't be lying in its `Place`. Which it is was known to the compiler.
 #[inline]
 pub(super) fn house<V, Place, E: Error>(at: &Level<'_>) -> Result<(), E> {
-    if size_of::<V>() > size_of::<Place>() {
-        at.budget.spend(size_of::<V>())
-    } else {
-        Ok(())
-    }
+    if size_of::<V>() > size_of::<Place>() { at.budget.spend(size_of::<V>()) } else { Ok(()) }
 }
 
 /// Leaves hold nothing that could cost anything: the visitor goes to the codec as it is.
@@ -128,8 +117,8 @@ impl<'de, D: Deserializer<'de>, Place> Deserializer<'de> for Fence<'_, D, Place>
         deserialize_enum(name: &'static str, variants: &'static [&'static str]);
     }
 
-    /// As a slice of the message: asked for an owned string, a codec may allocate whatever its length
-    /// claims. serde has every visitor of the one take the other.
+    /// As a slice of the message: asked for an owned string, a codec may allocate whatever its
+    /// length claims. serde has every visitor of the one take the other.
     #[inline]
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         self.inner.deserialize_str(visitor)
@@ -195,26 +184,22 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Parts<'_, V> {
 
     #[inline]
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.inner
-            .visit_newtype_struct(Fence::<D, V::Value>::new(inner, self.at))
+        self.inner.visit_newtype_struct(Fence::<D, V::Value>::new(inner, self.at))
     }
 
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        self.inner
-            .visit_seq(PartAccess::<A, V::Value>::new(inner, self.at))
+        self.inner.visit_seq(PartAccess::<A, V::Value>::new(inner, self.at))
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        self.inner
-            .visit_map(PartAccess::<A, V::Value>::new(inner, self.at))
+        self.inner.visit_map(PartAccess::<A, V::Value>::new(inner, self.at))
     }
 
     #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        self.inner
-            .visit_enum(PartAccess::<A, V::Value>::new(inner, self.at))
+        self.inner.visit_enum(PartAccess::<A, V::Value>::new(inner, self.at))
     }
 }
 
@@ -234,14 +219,12 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Elements<'_, V> {
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let count = inner.size_hint();
-        self.inner
-            .visit_seq(ElementAccess::claim(inner, self.at, count)?)
+        self.inner.visit_seq(ElementAccess::claim(inner, self.at, count)?)
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let count = inner.size_hint();
-        self.inner
-            .visit_map(ElementAccess::claim(inner, self.at, count)?)
+        self.inner.visit_map(ElementAccess::claim(inner, self.at, count)?)
     }
 }

@@ -1,6 +1,6 @@
-//! The writing side of the fence: a `Serializer` that counts levels, so that nothing is sent which the
-//! other side's fence refuses for its depth, and that a deep value can't exhaust our own stack. Writes no
-//! byte itself.
+//! The writing side of the fence: a `Serializer` that counts levels, so that nothing is sent which
+//! the other side's fence refuses for its depth, and that a deep value can't exhaust our own stack.
+//! Writes no byte itself.
 
 use std::cell::Cell;
 
@@ -20,10 +20,7 @@ pub(in crate::codec) struct Depth {
 impl Depth {
     #[inline]
     pub(in crate::codec) fn top(&self) -> Level<'_> {
-        Level {
-            left: DEPTH_MAX,
-            refusal: &self.refusal,
-        }
+        Level { left: DEPTH_MAX, refusal: &self.refusal }
     }
 
     /// Why the value was refused, if it was.
@@ -53,10 +50,7 @@ impl<'b> Level<'b> {
     #[inline]
     fn down<E: Error>(&self) -> Result<Self, E> {
         match self.left.checked_sub(1) {
-            Some(left) => Ok(Level {
-                left,
-                refusal: self.refusal,
-            }),
+            Some(left) => Ok(Level { left, refusal: self.refusal }),
             None => Err(self.refuse(EncodeError::TooDeep { limit: DEPTH_MAX })),
         }
     }
@@ -185,8 +179,7 @@ impl<'b, S: Serializer> Serializer for Fence<'b, S> {
         name: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        self.inner
-            .serialize_newtype_struct(name, &Bound { value, at: self.at })
+        self.inner.serialize_newtype_struct(name, &Bound { value, at: self.at })
     }
 
     #[inline]
@@ -198,8 +191,7 @@ impl<'b, S: Serializer> Serializer for Fence<'b, S> {
         value: &T,
     ) -> Result<S::Ok, S::Error> {
         let at = &self.at.down()?;
-        self.inner
-            .serialize_newtype_variant(name, index, variant, &Bound { value, at })
+        self.inner.serialize_newtype_variant(name, index, variant, &Bound { value, at })
     }
 
     #[inline]

@@ -1,20 +1,24 @@
-//! The fence: bounds what a message may cost, whatever codec reads it and whatever type it becomes. Not a
-//! codec, and not a check of what the bytes mean.
+//! The fence: bounds what a message may cost, whatever codec reads it and whatever type it becomes.
+//! Not a codec, and not a check of what the bytes mean.
 //!
-//! serde's formats trust the message with the depth of the recursion, the number of elements and the size
-//! of the result; none of bincode 1, bincode 2 and postcard bounds them. So [`decode`] stands between a
-//! type and the codec's deserializer, [`encode`] between a value and the serializer, and both see every
-//! level of a value pass by.
+//! serde's formats trust the message with the depth of the recursion, the number of elements and
+//! the size of the result; none of bincode 1, bincode 2 and postcard bounds them. So [`decode`]
+//! stands between a type and the codec's deserializer, [`encode`] between a value and the
+//! serializer, and both see every level of a value pass by.
 //!
-//! What is **counted** is chosen so that a flat message pays nothing and a nested one next to nothing:
+//! What is **counted** is chosen so that a flat message pays nothing and a nested one next to
+//! nothing:
 //!
-//! - *Depth* travels by value, one less per level, and folds into constants where a type isn't recursive.
-//! - *Elements* are claimed once per sequence, by the length that the codec announces, not one by one.
-//! - *Memory* is charged where it is allocated: for the elements of a sequence or a map at once, and where
-//!   a value is larger than the place it was announced for, which is then a box. A field lies inside a
-//!   struct that is paid for already. All those sizes are constants, and so is most of the deciding.
-//! - *Strings* cost nothing: they are asked of the codec as slices of the message, copied by the type
-//!   itself, and together never longer than the message.
+//! - *Depth* travels by value, one less per level, and folds into constants where a type isn't
+//!   recursive.
+//! - *Elements* are claimed once per sequence, by the length that the codec announces, not one by
+//!   one.
+//! - *Memory* is charged where it is allocated: for the elements of a sequence or a map at once,
+//!   and where a value is larger than the place it was announced for, which is then a box. A field
+//!   lies inside a struct that is paid for already. All those sizes are constants, and so is most
+//!   of the deciding.
+//! - *Strings* cost nothing: they are asked of the codec as slices of the message, copied by the
+//!   type itself, and together never longer than the message.
 
 mod access;
 mod budget;

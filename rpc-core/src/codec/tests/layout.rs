@@ -1,4 +1,5 @@
-//! The layout: golden vectors, every kind of value there and back, and bincode 1.3.3 as a second opinion.
+//! The layout: golden vectors, every kind of value there and back, and bincode 1.3.3 as a second
+//! opinion.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -56,7 +57,8 @@ fn shape() -> impl Strategy<Value = Shape> {
         Just(Shape::Empty),
         any::<f32>().prop_map(Shape::Circle),
         any::<(u16, u16)>().prop_map(|(w, h)| Shape::Rect(w, h)),
-        any::<(String, i32, i32)>().prop_map(|(name, x, y)| Shape::Named { name, at: Point { x, y } }),
+        any::<(String, i32, i32)>()
+            .prop_map(|(name, x, y)| Shape::Named { name, at: Point { x, y } }),
     ]
 }
 
@@ -86,8 +88,25 @@ fn everything() -> impl Strategy<Value = Everything> {
         let option = option.map(Meters);
         let boxed = Box::new(Point { x, y });
         Everything {
-            numbers, signed, floats, flag, char, text, bytes, unit: (), array, option, nested, shapes,
-            lists, map, set, result, boxed, duration, address,
+            numbers,
+            signed,
+            floats,
+            flag,
+            char,
+            text,
+            bytes,
+            unit: (),
+            array,
+            option,
+            nested,
+            shapes,
+            lists,
+            map,
+            set,
+            result,
+            boxed,
+            duration,
+            address,
         }
     })
 }
