@@ -28,16 +28,8 @@ const DEFAULT_TIME: Duration = Duration::from_secs(1);
 pub(crate) enum Command {
     Help,
     Run(Plan),
-    Serve {
-        contender: Contender,
-        addr: SocketAddr,
-        core: Option<usize>,
-    },
-    Load {
-        contender: Contender,
-        load: Load,
-        core: Option<usize>,
-    },
+    Serve { contender: Contender, addr: SocketAddr, core: Option<usize> },
+    Load { contender: Contender, load: Load, core: Option<usize> },
 }
 
 /// Every option of every subcommand, as far as given.
@@ -122,9 +114,5 @@ impl Options {
 }
 
 fn or_all<T: Clone>(chosen: Vec<T>, all: &[T]) -> Vec<T> {
-    if chosen.is_empty() {
-        all.to_vec()
-    } else {
-        chosen
-    }
+    if chosen.is_empty() { all.to_vec() } else { chosen }
 }

@@ -42,8 +42,5 @@ pub(crate) fn pin(core: usize) -> io::Result<()> {
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn pin(_core: usize) -> io::Result<()> {
-    Err(io::Error::new(
-        io::ErrorKind::Unsupported,
-        "pinning to a core needs Linux",
-    ))
+    Err(io::Error::new(io::ErrorKind::Unsupported, "pinning to a core needs Linux"))
 }

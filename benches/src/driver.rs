@@ -39,20 +39,9 @@ pub(crate) fn run(plan: &Plan) -> io::Result<()> {
     for round in 1..=plan.rounds.get() {
         for &scenario in &plan.scenarios {
             for &contender in plan.contenders.iter().filter(|c| c.takes(scenario)) {
-                eprintln!(
-                    "round {round}/{}: {} {}",
-                    plan.rounds,
-                    scenario.name,
-                    contender.name()
-                );
+                eprintln!("round {round}/{}: {} {}", plan.rounds, scenario.name, contender.name());
                 let (client, server_cpu) = measure(contender, scenario, plan.time, cores)?;
-                measurements.push(Measurement {
-                    round,
-                    scenario,
-                    contender,
-                    client,
-                    server_cpu,
-                });
+                measurements.push(Measurement { round, scenario, contender, client, server_cpu });
             }
         }
     }
@@ -73,14 +62,7 @@ fn measure(
     let addr = server.read::<SocketAddr>()?.to_string();
 
     let seconds = time.as_secs_f64().to_string();
-    let load = [
-        "--addr",
-        &addr,
-        "--scenario",
-        scenario.name,
-        "--seconds",
-        &seconds,
-    ];
+    let load = ["--addr", &addr, "--scenario", scenario.name, "--seconds", &seconds];
     let mut client = Process::start(&[&["load", contender], &load[..]].concat(), client_core)?;
     let announced: String = client.read()?;
     assert_eq!(announced, BEGIN, "what the client prints first");

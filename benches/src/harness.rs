@@ -34,11 +34,7 @@ pub(crate) struct Load {
 
 /// Connects, warms up, announces [`BEGIN`] and measures.
 pub(crate) async fn measure<T: Target>(load: Load) -> io::Result<Sample> {
-    let Scenario {
-        connections,
-        in_flight,
-        ..
-    } = load.scenario;
+    let Scenario { connections, in_flight, .. } = load.scenario;
     let mut targets = Vec::with_capacity(connections);
     for _ in 0..connections {
         targets.push(T::connect(load.addr).await?);
@@ -123,15 +119,8 @@ mod tests {
             for contender in Contender::ALL.into_iter().filter(|c| c.takes(scenario)) {
                 let addr = SocketAddr::from(([127, 0, 0, 1], 0));
                 let addr = contender.serve(addr).await.expect("a loopback listener");
-                let load = Load {
-                    addr,
-                    scenario,
-                    time: Duration::from_millis(5),
-                };
-                let sample = contender
-                    .measure(load)
-                    .await
-                    .expect("a loopback connection");
+                let load = Load { addr, scenario, time: Duration::from_millis(5) };
+                let sample = contender.measure(load).await.expect("a loopback connection");
                 assert!(sample.calls >= (scenario.connections * scenario.in_flight) as u64);
                 assert_eq!(sample.latency.is_some(), scenario.is_ping_pong());
             }

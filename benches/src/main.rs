@@ -5,10 +5,6 @@ mod contender;
 mod cpu;
 mod driver;
 mod harness;
-#[expect(
-    dead_code,
-    reason = "registered in contender.rs once rpc-core serves calls over TCP"
-)]
 mod ours;
 mod process;
 mod raw_mux;
@@ -38,16 +34,8 @@ fn execute() -> Result<(), Box<dyn Error>> {
     match cli::parse()? {
         Command::Help => println!("{}", cli::help()),
         Command::Run(plan) => driver::run(&plan)?,
-        Command::Serve {
-            contender,
-            addr,
-            core,
-        } => roles::serve(contender, addr, core)?,
-        Command::Load {
-            contender,
-            load,
-            core,
-        } => roles::load(contender, load, core)?,
+        Command::Serve { contender, addr, core } => roles::serve(contender, addr, core)?,
+        Command::Load { contender, load, core } => roles::load(contender, load, core)?,
     }
     Ok(())
 }

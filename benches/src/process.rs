@@ -16,29 +16,21 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn start(args: &[&str], core: Option<usize>) -> io::Result<Self> {
         let mut command = Command::new(env::current_exe()?);
-        command
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
         if let Some(core) = core {
             command.args(["--core", &core.to_string()]);
         }
         let mut child = command.spawn()?;
         let input = child.stdin.take().expect("stdin is piped");
         let output = child.stdout.take().expect("stdout is piped");
-        Ok(Self {
-            child,
-            input,
-            output: BufReader::new(output).lines(),
-        })
+        Ok(Self { child, input, output: BufReader::new(output).lines() })
     }
 
     /// Waits for the next line of output.
     pub(crate) fn read<T: FromStr<Err: Display>>(&mut self) -> io::Result<T> {
         let ended = || io::Error::other("a server or client process ended early");
         let line = self.output.next().ok_or_else(ended)??;
-        line.parse()
-            .map_err(|error| io::Error::other(format!("{error}: {line:?}")))
+        line.parse().map_err(|error| io::Error::other(format!("{error}: {line:?}")))
     }
 
     /// Sends an empty line, and waits for the next line of output.

@@ -41,21 +41,12 @@ struct Connection {
 impl Target for Client {
     async fn connect(addr: SocketAddr) -> io::Result<Self> {
         let stream = tcp::connect(addr).await?;
-        let connection = Connection {
-            stream,
-            inbox: Inbox::new(),
-            request: Vec::new(),
-        };
+        let connection = Connection { stream, inbox: Inbox::new(), request: Vec::new() };
         Ok(Self(Arc::new(Mutex::new(connection))))
     }
 
     async fn add(&self, a: u64, b: u64) -> u64 {
-        self.0
-            .lock()
-            .await
-            .add(a, b)
-            .await
-            .expect("the connection holds")
+        self.0.lock().await.add(a, b).await.expect("the connection holds")
     }
 }
 

@@ -50,10 +50,7 @@ struct Row {
 pub(crate) fn print_tables(plan: &Plan, measurements: &[Measurement]) {
     for &scenario in &plan.scenarios {
         print_title(scenario);
-        let measured: Vec<_> = measurements
-            .iter()
-            .filter(|m| m.scenario == scenario)
-            .collect();
+        let measured: Vec<_> = measurements.iter().filter(|m| m.scenario == scenario).collect();
         for &contender in plan.contenders.iter().filter(|c| c.takes(scenario)) {
             println!("{}", Row::new(contender, &measured));
         }
@@ -61,11 +58,7 @@ pub(crate) fn print_tables(plan: &Plan, measurements: &[Measurement]) {
 }
 
 fn print_title(scenario: Scenario) {
-    let Scenario {
-        name,
-        connections,
-        in_flight,
-    } = scenario;
+    let Scenario { name, connections, in_flight } = scenario;
     let limit = Contender::limit(scenario).name();
     let ratio = if scenario.is_ping_pong() {
         format!("p50 ÷ {limit}'s, lower is better")
@@ -81,10 +74,7 @@ fn print_title(scenario: Scenario) {
 
 impl Row {
     fn new(contender: Contender, measured: &[&Measurement]) -> Self {
-        let own: Vec<_> = measured
-            .iter()
-            .filter(|m| m.contender == contender)
-            .collect();
+        let own: Vec<_> = measured.iter().filter(|m| m.contender == contender).collect();
         let over_rounds = |figure: fn(&Measurement) -> f64| {
             median(own.iter().map(|m| figure(m)).collect()).unwrap_or(f64::NAN)
         };
@@ -100,10 +90,7 @@ impl Row {
             client_cpu: over_rounds(|m| per_call(m, m.client.cpu)),
             server_cpu: over_rounds(|m| per_call(m, m.server_cpu)),
             both_cpu: over_rounds(|m| per_call(m, m.client.cpu + m.server_cpu)),
-            ratios: own
-                .iter()
-                .filter_map(|m| ratio_to_limit(m, measured))
-                .collect(),
+            ratios: own.iter().filter_map(|m| ratio_to_limit(m, measured)).collect(),
         }
     }
 }
@@ -171,25 +158,10 @@ mod tests {
     use crate::sample::Sample;
 
     fn measurement(round: usize, contender: Contender, calls: u64) -> Measurement {
-        let scenario = Scenario {
-            name: "1x64",
-            connections: 1,
-            in_flight: 64,
-        };
+        let scenario = Scenario { name: "1x64", connections: 1, in_flight: 64 };
         let second = Duration::from_secs(1);
-        let client = Sample {
-            calls,
-            elapsed: second,
-            cpu: second / 2,
-            latency: None,
-        };
-        Measurement {
-            round,
-            scenario,
-            contender,
-            client,
-            server_cpu: second / 4,
-        }
+        let client = Sample { calls, elapsed: second, cpu: second / 2, latency: None };
+        Measurement { round, scenario, contender, client, server_cpu: second / 4 }
     }
 
     #[test]

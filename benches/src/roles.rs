@@ -31,8 +31,5 @@ pub(crate) fn load(contender: Contender, load: Load, core: Option<usize>) -> io:
 }
 
 fn runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
+    Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }

@@ -65,11 +65,7 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     pub(crate) fn new() -> Self {
-        Self {
-            scratch: vec![0; SCRATCH_BYTES],
-            start: 0,
-            end: 0,
-        }
+        Self { scratch: vec![0; SCRATCH_BYTES], start: 0, end: 0 }
     }
 
     /// Waits for bytes and takes all that one read gives; the end of the stream is an error.
@@ -91,11 +87,7 @@ impl Inbox {
         let unread = &self.scratch[self.start..self.end];
         let (length, rest) = unread.split_first_chunk::<LENGTH_BYTES>()?;
         let length = u32::from_le_bytes(*length) as usize;
-        assert_eq!(
-            length,
-            N * FIELD_BYTES,
-            "both sides agree on the frame's fields"
-        );
+        assert_eq!(length, N * FIELD_BYTES, "both sides agree on the frame's fields");
         let (bytes, _) = rest.get(..length)?.as_chunks::<FIELD_BYTES>();
         let mut fields = [0; N];
         for (field, bytes) in fields.iter_mut().zip(bytes) {

@@ -20,7 +20,7 @@ pub fn service(
     service_impl(args.into(), item.into()).into()
 }
 
-fn service_impl(args: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn service_impl(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut diag = diag::Diagnostics::default();
     let args = args::ServiceArgs::parse(args, &mut diag);
     let item = match lower::parse(item.clone(), &mut diag) {

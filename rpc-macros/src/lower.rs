@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use proc_macro2::Ident;
+use proc_macro2::{Ident, Span, TokenStream};
 use syn::{
-    Attribute, FnArg, ItemTrait, LitStr, Pat, PatType, Receiver, ReceiverKind, ReturnType, Safety,
+    Attribute, FnArg, Item, ItemTrait, LitStr, Pat, PatType, Receiver, ReceiverKind, ReturnType, Safety,
     Signature, TraitItem, TraitItemFn, Type, ext::IdentExt as _, parse_quote,
 };
 
@@ -21,6 +21,17 @@ const RESERVED: &str = "new";
 
 /// serde codes tuples up to this length.
 const ARGS_MAX: usize = 16;
+
+/// The trait that `item` is. What the compiler couldn't read never gets here.
+pub(crate) fn parse(item: TokenStream, diag: &mut Diagnostics) -> Option<ItemTrait> {
+    match syn::parse2(item) {
+        Ok(Item::Trait(item)) => return Some(item),
+        Ok(Item::Impl(_)) => diag.push_at(Span::call_site(), diag::on_impl()),
+        Ok(_) => diag.push_at(Span::call_site(), diag::not_a_trait()),
+        Err(error) => diag.extend(error),
+    }
+    None
+}
 
 /// The service that `item` describes, without the methods that have mistakes.
 pub(crate) fn lower(args: ServiceArgs, item: &ItemTrait, diag: &mut Diagnostics) -> Service {
@@ -189,7 +200,7 @@ fn check_receiver(sig: &Signature, lifetimes: bool, diag: &mut Diagnostics) {
             diag.push(lifetime, diag::method_lifetime());
         }
         ReceiverKind::Reference(..) => {}
-        ReceiverKind::Value | ReceiverKind::Typed(..) => diag.push(shown, diag::value_receiver()),
+        _ => diag.push(shown, diag::value_receiver()),
     }
 }
 

@@ -43,6 +43,13 @@ pub(crate) struct Method {
     pub(crate) idempotent: bool,
 }
 
+impl Method {
+    /// The arguments that the client sends.
+    pub(crate) fn args_on_wire(&self) -> impl Iterator<Item = &Arg> {
+        self.args.iter().filter(|arg| arg.kind != ArgKind::Context)
+    }
+}
+
 /// The user's attributes of a method, sorted by where they go.
 pub(crate) struct MethodAttrs {
     pub(crate) on_trait: Vec<Attribute>,

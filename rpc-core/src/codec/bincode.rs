@@ -3,7 +3,8 @@
 
 use ::bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use ::bincode::enc::write::Writer;
-use ::bincode::{error, serde as bincode};
+use ::bincode::error;
+use ::bincode::serde::{encode_into_writer, seed_decode_from_slice};
 use serde::{Deserialize, Serialize};
 
 use super::fence::{Budget, Depth};
@@ -33,11 +34,13 @@ impl Codec for Bincode {
     fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let start = out.len();
         let depth = Depth::default();
-        let encoded = bincode::encode_into_writer(depth.top().bound(value), Append(out), LAYOUT);
-        encoded.map_err(|error| {
-            out.truncate(start);
-            depth.into_refusal().unwrap_or_else(|| not_encoded(error))
-        })
+        let encoded = encode_into_writer(depth.top().bound(value), Append(out), LAYOUT);
+        // the fence's refusal first: a `Serialize` of the user's may have swallowed its error
+        let encoded = match depth.into_refusal() {
+            Some(refusal) => Err(refusal),
+            None => encoded.map_err(not_encoded),
+        };
+        encoded.inspect_err(|_| out.truncate(start))
     }
 
     #[inline]
@@ -48,8 +51,7 @@ impl Codec for Bincode {
         }
         let budget = Budget::for_message(length);
         let top = budget.top();
-        let decoded = bincode::seed_decode_from_slice(top.seed::<T>(), bytes, LAYOUT);
-        // first, as a `Deserialize` of the user's may have swallowed the fence's error
+        let decoded = seed_decode_from_slice(top.seed::<T>(), bytes, LAYOUT);
         if let Some(refusal) = budget.into_refusal() {
             return Err(refusal);
         }
@@ -76,7 +78,7 @@ impl Writer for Append<'_> {
 fn not_encoded(error: error::EncodeError) -> EncodeError {
     use error::EncodeError as E;
     match error {
-        E::Serde(bincode::EncodeError::SequenceMustHaveLength) => EncodeError::UnknownLength,
+        E::Serde(_) => EncodeError::UnknownLength,
         E::OtherString(text) => EncodeError::Custom(printable(&text)),
         other => EncodeError::Custom(printable(&other.to_string())),
     }

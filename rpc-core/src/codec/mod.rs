@@ -66,8 +66,8 @@ pub(crate) const ELEMENTS_SPARE: usize = 1024;
 /// How much memory a value may take beyond four times the bytes of its message, elements of up to 8
 /// bytes, of which there can't be many, not counted.
 ///
-/// Legitimate values outgrow their message without bound (`None` is one byte, a row of them some
-/// hundred in memory), hence a flat sum and not only a factor. It bounds one message; how many are
+/// A flat sum, as honest values outgrow their messages by any factor: a `None` is one byte in the
+/// message, and in memory as large as what it doesn't hold. It bounds one message; how many are
 /// decoded at once is bounded elsewhere.
 pub(crate) const DECODED_BYTES_MAX: usize = 64 << 20;
 
@@ -97,7 +97,7 @@ pub enum EncodeError {
     /// A sequence or map that doesn't know its length beforehand, such as a struct with `flatten`.
     #[error("a sequence or map doesn't know its length beforehand")]
     UnknownLength,
-    /// What the type's `Serialize` said, cut to 256 characters, control characters escaped.
+    /// What the type's `Serialize` said, cut to some 256 bytes, control characters escaped.
     #[error("{0}")]
     Custom(String),
 }
@@ -160,18 +160,18 @@ pub enum DecodeError {
     /// values), and the layout doesn't say.
     #[error("the type can't be read from a layout that doesn't describe itself")]
     SelfDescribing,
-    /// What the type's `Deserialize` said, cut to 256 characters, control characters escaped: an
+    /// What the type's `Deserialize` said, cut to some 256 bytes, control characters escaped: an
     /// unknown variant, a zero in a `NonZero`, a check of the user's own.
     #[error("{0}")]
     Custom(String),
 }
 
-/// Keeps foreign text fit for a log line: bounded, and nothing in it that a terminal obeys.
+/// Keeps foreign text fit for a log line: some 256 bytes, and nothing in it that a terminal obeys.
 fn printable(text: &str) -> String {
-    const CHARS_MAX: usize = 256;
+    const BYTES_MAX: usize = 256;
     let mut out = String::new();
-    for (index, char) in text.chars().enumerate() {
-        if index == CHARS_MAX {
+    for char in text.chars() {
+        if out.len() >= BYTES_MAX {
             out.push('…');
             break;
         }

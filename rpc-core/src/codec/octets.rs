@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize, Serializer};
 /// instructions each. For `T` of `Vec<u8>`, `&[u8]` and `Option`s of them; a `&[u8]` borrows from
 /// the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[allow(clippy::exhaustive_structs, reason = "a pattern takes it apart")]
 pub struct Octets<T>(pub T);
 
 impl Serialize for Octets<&[u8]> {

@@ -4,9 +4,9 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::{Attribute, Path, spanned::Spanned as _};
 
-use super::{constant_name, marker, wire_arg};
+use super::{marker, wire_arg};
 use crate::{
-    model::{Arg, ArgKind, Method, Outcome, Reply, Service},
+    model::{Arg, Method, Outcome, Reply, Service},
     names,
 };
 
@@ -53,11 +53,10 @@ fn method(service: &Service, method: &Method) -> TokenStream {
     let attrs = &method.attrs.on_client;
     let vis = &service.vis;
     let ident = &method.sig.ident;
-    let on_wire: Vec<_> = method.args.iter().filter(|arg| arg.kind != ArgKind::Context).collect();
-    let params = on_wire.iter().map(|Arg { ident, ty, .. }| quote!(#ident: #ty));
-    let values = on_wire.iter().map(|arg| wire_arg(arg, &value(arg)));
+    let params = method.args_on_wire().map(|Arg { ident, ty, .. }| quote!(#ident: #ty));
+    let values = method.args_on_wire().map(|arg| wire_arg(arg, &value(arg)));
     let call = call_type(&method.reply);
-    let constant = constant_name(method);
+    let constant = names::constant(ident);
     let marker = marker(&method.reply);
     let doc = undocumented(attrs).then(|| {
         let doc = format!(" Calls `{}` of the service.", names::wire(ident));

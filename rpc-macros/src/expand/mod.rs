@@ -1,10 +1,13 @@
 //! From the model to tokens: what is written, in which order. Can't fail; knows no rules.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
-use syn::{Attribute, Path, Type, spanned::Spanned as _};
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens as _, quote, quote_spanned};
+use syn::{Path, spanned::Spanned as _};
 
-use crate::model::{Method, Service};
+use crate::{
+    model::{Arg, ArgKind, Method, Outcome, Reply, ReplyKind, Service},
+    names,
+};
 
 mod client;
 mod fallback;
@@ -19,24 +22,25 @@ pub(crate) use fallback::fallback;
 pub(crate) fn expand(service: &Service) -> TokenStream {
     let Some(krate) = &service.krate else { return TokenStream::new() };
     let service_trait = service_trait::item(service);
-    let types = types(service, krate);
+    let items = items(service, krate);
     let constants = service.methods.iter().map(|method| constant(service, method));
     let client = client::implementation(service);
     let server = server::implementation(service);
-    let block = block(&service.attrs.on_block, krate, &quote!(#(#constants)* #client #server));
-    quote!(#service_trait #types #block)
+    let block = block(service, krate, &quote!(#(#constants)* #client #server));
+    quote!(#service_trait #items #block)
 }
 
 /// The client and the server, without what they can do.
-fn types(service: &Service, krate: &Path) -> TokenStream {
+fn items(service: &Service, krate: &Path) -> TokenStream {
     let client = client::item(service, krate);
     let server = server::item(service, krate);
     quote!(#client #server)
 }
 
-/// A scope of its own for implementations. A module would lose sight of what is around a trait
-/// inside of a function.
-fn block(attrs: &[Attribute], krate: &Path, content: &TokenStream) -> TokenStream {
+/// A scope of its own for constants and implementations. A module would lose sight of what is around
+/// a trait inside of a function.
+fn block(service: &Service, krate: &Path, content: &TokenStream) -> TokenStream {
+    let attrs = &service.attrs.on_block;
     quote! {
         #(#attrs)*
         #[allow(deprecated, non_upper_case_globals)]
@@ -50,11 +54,33 @@ fn block(attrs: &[Attribute], krate: &Path, content: &TokenStream) -> TokenStrea
 /// `const __hello: Method = Method::new("Greeter", "hello");`
 fn constant(service: &Service, method: &Method) -> TokenStream {
     let cfgs = &method.attrs.cfgs;
-    let name = constant_name(method);
-    let (service, method_name) = (&service.wire_name, &method.wire_name);
+    let constant = names::constant(&method.sig.ident);
+    let (service_name, method_name) = (&service.wire_name, &method.wire_name);
     let idempotent = method.idempotent.then(|| quote!(.idempotent()));
     quote! {
         #(#cfgs)*
-        const #name: __rpc::Method = __rpc::Method::new(#service, #method_name) #idempotent;
+        const #constant: __rpc::Method = __rpc::Method::new(#service_name, #method_name) #idempotent;
+    }
+}
+
+/// An argument, or a pattern for one, as it stands in the tuple of all.
+fn wire_arg(arg: &Arg, ident: &Ident) -> TokenStream {
+    match arg.kind {
+        ArgKind::Octets => quote!(__rpc::Octets(#ident)),
+        ArgKind::Value | ArgKind::Context => ident.to_token_stream(),
+    }
+}
+
+/// The type that says how a reply goes over the wire. Complaints about it point at the reply.
+fn marker(Reply { ty, kind, outcome }: &Reply) -> TokenStream {
+    let span = ty.span();
+    match (kind, outcome) {
+        (ReplyKind::Plain, _) => quote_spanned!(span=> __rpc::Plain<_>),
+        (ReplyKind::Fallible, _) => quote_spanned!(span=> __rpc::Fallible<_>),
+        // The error isn't named: it may be called like something in the scope of `impl Service`.
+        (ReplyKind::Octets, Outcome::Result { ok, .. }) => {
+            quote_spanned!(span=> __rpc::OctetsReply<::core::result::Result<#ok, _>>)
+        }
+        (ReplyKind::Octets, _) => quote_spanned!(span=> __rpc::OctetsReply<#ty>),
     }
 }

@@ -1,6 +1,6 @@
 //! The server: finds the method of a request, decodes, runs the handler, encodes; no dispatch.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::{Path, spanned::Spanned as _};
 
@@ -14,19 +14,20 @@ use crate::{
 pub(super) fn item(service: &Service, krate: &Path) -> TokenStream {
     let server = names::server(&service.ident);
     let (vis, attrs) = (&service.vis, &service.attrs.on_types);
+    let parameter = names::parameter(&service.ident);
     let doc = format!(" Serves an implementation of {}.", names::link(&service.ident));
     quote! {
         #[doc = #doc]
         #(#attrs)*
         #[allow(dead_code)]
-        #vis struct #server<S>(#krate::__private::Arc<S>);
+        #vis struct #server<#parameter>(#krate::__private::Arc<#parameter>);
     }
 }
 
-/// What the server can do: be made, be cloned, be printed, and serve.
+/// `impl<S> Service for GreeterServer<S> { .. }`, and what every server can do.
 pub(super) fn implementation(service: &Service) -> TokenStream {
-    let basics = basics(service, &service.ident.to_token_stream());
     let (trait_ident, server) = (&service.ident, names::server(&service.ident));
+    let basics = basics(service, &quote!(#trait_ident));
     let parameter = names::parameter(trait_ident);
     let wire_name = &service.wire_name;
     let rows = service.methods.iter().map(|method| {
@@ -50,10 +51,9 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
     }
 }
 
-/// What all servers have in common; `bound` is what the service must be.
+/// What is the same for every server; `bound` is what the service must be.
 pub(super) fn basics(service: &Service, bound: &TokenStream) -> TokenStream {
-    let server = names::server(&service.ident);
-    let vis = &service.vis;
+    let (vis, server) = (&service.vis, names::server(&service.ident));
     let parameter = names::parameter(&service.ident);
     quote!(__rpc::server_basics!(#vis #server<#parameter: #bound>);)
 }
@@ -69,15 +69,16 @@ pub(super) fn basics(service: &Service, bound: &TokenStream) -> TokenStream {
 /// ```
 fn call(service: &Service) -> TokenStream {
     let arms = service.methods.iter().map(|method| arm(service, method));
-    let Locals { request, handler, .. } = Locals::at(Span::mixed_site());
-    let clone = (!service.methods.is_empty())
-        .then(|| quote!(let #handler = __rpc::Arc::clone(&self.0);));
-    quote! {
-        fn call(&self, #request: __rpc::Request) -> __rpc::Handler {
-            #clone
-            match #request.method() {
+    // With `mixed_site`, users may have variables of the same names, here and below.
+    let ours = Span::mixed_site();
+    let shared = (!service.methods.is_empty())
+        .then(|| quote_spanned!(ours=> let service = __rpc::Arc::clone(&self.0);));
+    quote_spanned! {ours=>
+        fn call(&self, request: __rpc::Request) -> __rpc::Handler {
+            #shared
+            match request.method() {
                 #(#arms)*
-                _ => #request.unknown_method(),
+                _ => request.unknown_method(),
             }
         }
     }
@@ -96,49 +97,36 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
     let cfgs = &method.attrs.cfgs;
     let constant = names::constant(&method.sig.ident);
     let (trait_ident, ident) = (&service.ident, &method.sig.ident);
-    let [request, handler, reply, id] = locals();
-    let decode = decode(method);
+    let ours = Span::mixed_site();
     let args = method.args.iter().map(|arg| match arg.kind {
         ArgKind::Value | ArgKind::Octets => arg.ident.to_token_stream(),
         ArgKind::Context => {
-            let Locals { request, .. } = Locals::at(arg.ty.span());
-            quote_spanned!(arg.ty.span()=> #request.context())
+            quote_spanned!(ours.located_at(arg.ty.span())=> request.context())
         }
     });
-    let encode = encode(method);
-    quote! {
+    let decode = decode(method);
+    let marker = marker(&method.reply);
+    quote_spanned! {ours=>
         #(#cfgs)*
-        #id if #id == #constant.id() => __rpc::Box::pin(async move {
+        id if id == #constant.id() => __rpc::Box::pin(async move {
             #decode
-            let #reply = #trait_ident::#ident(&*#handler, #(#args),*).await;
-            #encode
+            let reply = #trait_ident::#ident(&*service, #(#args),*).await;
+            request.reply::<#marker>(&reply)
         }),
     }
 }
 
-/// `let (name,) = request.args()?;`. What can't be decoded is complained about at its type, if it is
-/// the only one, else at the method's name.
+/// `let (name,) = request.args()?;`. The compiler complains about what can't be decoded at its type
+/// when it is the only argument, else at the name of the method.
 fn decode(method: &Method) -> TokenStream {
-    let on_wire: Vec<_> = method.args.iter().filter(|arg| arg.kind != ArgKind::Context).collect();
-    let Locals { request, .. } = Locals::at(Span::mixed_site());
+    let ours = Span::mixed_site();
+    let on_wire: Vec<_> = method.args_on_wire().collect();
     let span = match on_wire.as_slice() {
-        [] => return quote!(#request.args::<()>()?;),
+        [] => return quote_spanned!(ours=> request.args::<()>()?;),
         [arg] => arg.ty.span(),
         _ => method.sig.ident.span(),
     };
     let names = on_wire.iter().map(|arg| wire_arg(arg, &arg.ident));
-    let args = quote_spanned!(span=> args());
-    quote!(let (#(#names,)*) = #request.#args?;)
-}
-
-/// `request.reply::<Plain<_>>(&reply)`, complained about at the type of the reply.
-fn encode(method: &Method) -> TokenStream {
-    let marker = marker(&method.reply);
-    let Locals { request, reply, .. } = Locals::at(Span::mixed_site());
-    quote!(#request.reply::<#marker>(&#reply))
-}
-
-/// A variable of ours. The user may have one of the same name.
-fn local(name: &str, place: Span) -> Ident {
-    Ident::new(name, Span::mixed_site().located_at(place))
+    let args = quote_spanned!(span=> args);
+    quote_spanned!(ours=> let (#(#names,)*) = request.#args()?;)
 }

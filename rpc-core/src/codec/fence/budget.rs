@@ -100,8 +100,8 @@ impl Budget {
 /// for a byte of the message, and the loop over a `Vec<u64>` stays as tight as without a fence.
 pub(super) const FREE_BYTES: usize = 8;
 
-/// How deep we are, as the levels that are left. Travels by value: no level has to restore it.
-#[derive(Clone, Copy)]
+/// How deep we are, as the levels that are left. Every level has its own, so that none restores it,
+/// and hands it on by reference: with the codec's own that makes two words, which go in registers.
 pub(in crate::codec) struct Level<'b> {
     left: u32,
     pub(super) budget: &'b Budget,

@@ -30,8 +30,7 @@ impl Depth {
     }
 }
 
-/// How deep we are, as the levels that are left. Travels by value, as in reading.
-#[derive(Clone, Copy)]
+/// How deep we are, as the levels that are left.
 pub(in crate::codec) struct Level<'b> {
     left: u32,
     refusal: &'b Cell<Option<EncodeError>>,

@@ -6,19 +6,20 @@
 //! stands between a type and the codec's deserializer, [`encode`] between a value and the
 //! serializer, and both see every level of a value pass by.
 //!
-//! What is **counted** is chosen so that a flat message pays nothing and a nested one next to
-//! nothing:
+//! What is counted, and when, is chosen so that a flat message pays nothing and a nested one next
+//! to nothing:
 //!
-//! - *Depth* travels by value, one less per level, and folds into constants where a type isn't
-//!   recursive.
-//! - *Elements* are claimed once per sequence, by the length that the codec announces, not one by
-//!   one.
-//! - *Memory* is charged where it is allocated: for the elements of a sequence or a map at once,
-//!   and where a value is larger than the place it was announced for, which is then a box. A field
-//!   lies inside a struct that is paid for already. All those sizes are constants, and so is most
-//!   of the deciding.
+//! - *Depth* is a number that every level has of its own, and a constant where the type isn't
+//!   recursive and the compiler inlines.
+//! - *Elements* are claimed once per sequence, by the length that the codec announces, which has to
+//!   be exact; not one by one.
+//! - *Memory* is charged where it is allocated: for the elements of a sequence at once, and where a
+//!   value is larger than the place it was announced for, which is then a box. A field lies inside
+//!   a struct that is paid for already. All those sizes are constants, and so are most decisions.
 //! - *Strings* cost nothing: they are asked of the codec as slices of the message, copied by the
 //!   type itself, and together never longer than the message.
+//!
+//! Against bincode alone, in instructions (callgrind, x86-64): COST
 
 mod access;
 mod budget;

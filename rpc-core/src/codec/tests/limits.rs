@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::ser::SerializeTuple;
 
 use super::*;
 use crate::codec::{DECODED_BYTES_MAX, DEPTH_MAX, ELEMENTS_SPARE};
@@ -16,30 +17,30 @@ use crate::codec::{DECODED_BYTES_MAX, DEPTH_MAX, ELEMENTS_SPARE};
 #[derive(Debug, Serialize, Deserialize)]
 enum Tree {
     Leaf,
-    Node(Box<Tree>),
+    Node(Box<Self>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct List {
-    next: Option<Box<List>>,
+    next: Option<Box<Self>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Chain(Option<Box<Chain>>);
+struct Chain(Option<Box<Self>>);
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Nest(Vec<Nest>);
+struct Nest(Vec<Self>);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Nests {
-    map: BTreeMap<(), Nests>,
+    map: BTreeMap<(), Self>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Mixed {
     End,
-    Struct { tree: (Box<Mixed>,) },
-    Tuple(Box<Mixed>, ()),
+    Struct { tree: (Box<Self>,) },
+    Tuple(Box<Self>, ()),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +57,10 @@ struct Skip {
 enum Fat {
     Thin,
     Fat([u64; 32]),
+}
+
+fn tree(levels: u32) -> Tree {
+    (0..levels).fold(Tree::Leaf, |tree, _| Tree::Node(Box::new(tree)))
 }
 
 /// Runs on a stack far smaller than any that serves calls.
@@ -109,9 +114,6 @@ fn handwritten_recursion_ends_at_the_limit() {
 
 #[test]
 fn bottomless_values_are_not_sent() {
-    fn tree(levels: u32) -> Tree {
-        (0..levels).fold(Tree::Leaf, |tree, _| Tree::Node(Box::new(tree)))
-    }
     let error = on_a_small_stack(|| {
         let tree = tree(1_000_000);
         let error = encode(&tree).unwrap_err();
@@ -143,7 +145,7 @@ fn both_directions_draw_the_line_at_the_same_level() {
             match (sent, read) {
                 (Ok(_), Ok(())) => assert_eq!(refused, 0),
                 (Err(EncodeError::TooDeep { .. }), Err(DecodeError::TooDeep { .. })) => {
-                    refused += 1
+                    refused += 1;
                 }
                 (sent, read) => panic!("sent: {sent:?}, read: {read:?}"),
             }
@@ -297,6 +299,22 @@ fn large_honest_values_pass() {
     type Wrapped = Vec<((((([u64; 16],),),),),)>;
     let wrapped: Wrapped = vec![((((([7; 16],),),),),); 400_000];
     assert_eq!(decode::<Wrapped>(&encode(&wrapped).unwrap()).unwrap().len(), 400_000);
+}
+
+/// A `Serialize` that makes do without a part must not send what the peer can't read.
+#[test]
+fn a_swallowed_refusal_to_encode_is_still_one() {
+    struct OrUnit(Tree);
+    impl Serialize for OrUnit {
+        fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+            let mut parts = to.serialize_tuple(2)?;
+            let _ = parts.serialize_element(&self.0);
+            parts.serialize_element(&7u8)?;
+            parts.end()
+        }
+    }
+    assert_eq!(encode(&OrUnit(tree(DEPTH_MAX - 1))).map(|bytes| bytes.len()), Ok(4 * 64 + 1));
+    assert_eq!(encode(&OrUnit(tree(DEPTH_MAX))), Err(EncodeError::TooDeep { limit: DEPTH_MAX }));
 }
 
 /// A `Deserialize` that falls back to a default must not turn a refusal into a value.

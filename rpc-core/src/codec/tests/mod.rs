@@ -48,9 +48,8 @@ fn failed_encode_leaves_nothing() {
 fn foreign_text_is_bounded_and_harmless() {
     assert_eq!(printable("it's \"fine\""), "it's \"fine\"");
     assert_eq!(printable("\x1b[2J\n\0\u{202e}\\"), r"\u{1b}[2J\n\0\u{202e}\\");
-    let long = printable(&"é".repeat(1000));
-    assert_eq!(long.chars().count(), 257);
-    assert!(long.ends_with('…'));
+    assert_eq!(printable(&"é".repeat(1000)), "é".repeat(128) + "…");
+    assert!(printable(&"\u{1}".repeat(1000)).len() < 270);
 }
 
 #[test]

@@ -1,0 +1,120 @@
+//! What users get: snapshots of whole expansions, formatted as the workspace is, and their length.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::service_impl;
+
+#[test]
+fn small() {
+    let service = quote! {
+        /// Greets people.
+        pub trait Greeter {
+            /// Greets one person.
+            async fn hello(&self, name: &str) -> Result<String, GreetError>;
+        }
+    };
+    check("small", 1, TokenStream::new(), service);
+}
+
+#[test]
+fn large() {
+    let service = quote! {
+        /// Keeps values under names.
+        pub trait Store {
+            /// The value under `key`.
+            #[rpc(idempotent)]
+            async fn get(&self, key: &str) -> Option<Vec<u8>>;
+            /// Puts a value under `key`.
+            async fn put(&self, key: &str, value: &[u8]) -> Result<(), StoreError>;
+            /// Replaces the value under `key` if it is what the caller thinks.
+            async fn swap(&self, key: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, StoreError>;
+            /// Removes what is under `key`.
+            #[rpc(idempotent)]
+            async fn remove(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+            /// How many keys there are.
+            async fn len(&self) -> u64;
+            /// Removes everything.
+            async fn clear(&self);
+            /// The keys that start with `prefix`.
+            async fn keys(&self, prefix: &str, limit: u32) -> Vec<String>;
+            /// What the store is doing.
+            async fn status(&self) -> Result<Status, StoreError>;
+            /// Who may do what.
+            async fn grant(&self, user: UserId, rights: Rights, #[ctx] cx: &Context) -> Result<(), StoreError>;
+            /// Writes a snapshot to a file.
+            async fn save(&self, path: PathBuf) -> io::Result<Saved>;
+        }
+    };
+    check("large", 10, TokenStream::new(), service);
+}
+
+#[test]
+fn odd() {
+    let service = quote! {
+        #[cfg(feature = "odd")]
+        #[deprecated]
+        pub(crate) trait r#Self_: Debug
+        where
+            Self: Clone,
+        {
+            async fn r#match(&self, r#type: Cow<'_, str>, request: u8, service: u8) -> r#fn::Result;
+            #[rpc(idempotent, name = "dflt")]
+            #[cfg_attr(windows, deprecated, inline)]
+            #[expect(non_snake_case)]
+            async fn Default(&self, reply: u32) -> u32 {
+                self.nothing().await;
+                reply
+            }
+            #[cfg(any())]
+            async fn nothing(&self) {}
+        }
+    };
+    check("odd", 3, quote!(name = "odd.v1", crate = "crate::rpc"), service);
+}
+
+#[test]
+fn empty() {
+    check("empty", 0, TokenStream::new(), quote!(trait Nothing {}));
+}
+
+/// Compares an expansion with its snapshot. `UPDATE_SNAPSHOTS=1 cargo test -p rpc-macros` writes it.
+#[track_caller]
+fn check(name: &str, methods: usize, args: TokenStream, item: TokenStream) {
+    let text = format(service_impl(args, item));
+    let lines = text.lines().count();
+    let budget = 40 + 16 * methods;
+    assert!(lines <= budget, "{name}: {lines} lines, {budget} allowed:\n{text}");
+
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/expand/snapshots");
+    let path = dir.join(name).with_extension("rs");
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(text == expected, "{name} is not what its snapshot shows:\n{text}");
+}
+
+/// prettyplease turns `#[doc]` into comments, rustfmt breaks lines as it does everywhere here.
+fn format(tokens: TokenStream) -> String {
+    let pretty = prettyplease::unparse(&syn::parse2(tokens).unwrap());
+    if std::env::var_os("PP").is_some() { return pretty; }
+    let mut rustfmt = Command::new("rustfmt")
+        .args(["--edition", "2024", "--config", "max_width=100"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("rustfmt, a component in rust-toolchain.toml");
+    rustfmt.stdin.take().unwrap().write_all(pretty.as_bytes()).unwrap();
+    let output = rustfmt.wait_with_output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
