@@ -247,6 +247,19 @@ impl Batch {
         Some(OutFrame { lane, end, payload })
     }
 
+    /// Appends one frame, laid out as the outbox does it: large payloads stay where they are.
+    #[cfg(feature = "testing")]
+    pub(crate) fn push(&mut self, OutFrame { lane, end, payload }: OutFrame) {
+        frame::encode_prefix(&mut self.bytes, lane, payload.len(), end);
+        self.remaining += PREFIX_BYTES + payload.len();
+        self.end += (PREFIX_BYTES + payload.len()) as u64;
+        if payload.len() < BULK_BYTES {
+            self.bytes.extend_from_slice(&payload);
+        } else {
+            self.bodies.push_back((self.bytes.len(), payload));
+        }
+    }
+
     /// The position up to which the outbox's frames have been consumed.
     pub(crate) fn position(&self) -> u64 {
         self.end - self.remaining as u64

@@ -17,7 +17,7 @@ use super::{BODY_BYTES_MAX, Codec, DecodeError, EncodeError, printable};
 /// `HashSet` aside; a map that repeats a key is read without complaint, and the last one counts.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct Bincode;
+pub(crate) struct Bincode;
 
 /// The limit is bincode's own count of bytes read; here it repeats what the length of the slice and
 /// the fence already say, and stays because bincode without one allocates whatever a length claims.

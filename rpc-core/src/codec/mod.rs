@@ -14,7 +14,7 @@ mod bincode;
 mod fence;
 mod octets;
 
-pub use self::bincode::Bincode;
+pub(crate) use self::bincode::Bincode;
 pub use self::octets::Octets;
 
 /// Turns values into message bodies and back.
@@ -31,7 +31,7 @@ pub use self::octets::Octets;
 ///
 /// The limits on elements and memory bind the decoder alone, so that a sender can be refused by the
 /// peer if it sends, say, 5,000 units in a `Vec<()>`.
-pub trait Codec {
+pub(crate) trait Codec {
     /// Names the layout in the hello, so that peers who differ part with a clean error.
     const ID: u16;
 
@@ -56,8 +56,8 @@ pub trait Codec {
 /// How deep a value may be nested.
 ///
 /// Both directions recurse once per level. Reading, the hungriest of small types take 2.8 KiB of
-/// stack a level in a debug build and 0.3 KiB in a release build: 64 levels fit a stack of 256 KiB,
-/// and leave room on the 2 MiB of a worker thread for types whose fields are large.
+/// stack a level in a debug build and a tenth of it in a release build: 64 levels fit a stack of
+/// 256 KiB, and leave room on the 2 MiB of a worker thread for types whose fields are large.
 pub(crate) const DEPTH_MAX: u32 = 64;
 
 /// How many elements that take no bytes a message may hold, all its sequences and maps together.

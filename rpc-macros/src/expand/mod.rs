@@ -2,11 +2,11 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
-use syn::{Path, spanned::Spanned as _};
+use syn::{Path, PathArguments, Type, parse_quote, spanned::Spanned as _};
 
 use crate::{
     model::{Arg, ArgKind, Method, Outcome, Reply, ReplyKind, Service},
-    names,
+    names, types,
 };
 
 mod client;
@@ -77,10 +77,23 @@ fn marker(Reply { ty, kind, outcome }: &Reply) -> TokenStream {
     match (kind, outcome) {
         (ReplyKind::Plain, _) => quote_spanned!(span=> __rpc::Plain<_>),
         (ReplyKind::Fallible, _) => quote_spanned!(span=> __rpc::Fallible<_>),
-        // The error isn't named: it may be called like something in the scope of `impl Service`.
-        (ReplyKind::Octets, Outcome::Result { ok, .. }) => {
-            quote_spanned!(span=> __rpc::OctetsReply<::core::result::Result<#ok, _>>)
+        (ReplyKind::Octets, Outcome::Result { .. }) => {
+            let ty = with_inferred_error(ty);
+            quote_spanned!(span=> __rpc::OctetsReply<#ty>)
         }
         (ReplyKind::Octets, _) => quote_spanned!(span=> __rpc::OctetsReply<#ty>),
     }
+}
+
+/// `Result<Vec<u8>, _>`: what the error is called may be something else where `S` is a parameter.
+fn with_inferred_error(ty: &Type) -> Type {
+    let mut ty = types::peel(ty).clone();
+    if let Type::Path(path) = &mut ty
+        && let Some(segment) = path.path.segments.last_mut()
+        && let PathArguments::AngleBracketed(list) = &mut segment.arguments
+        && let Some(error) = list.args.last_mut()
+    {
+        *error = parse_quote!(_);
+    }
+    ty
 }

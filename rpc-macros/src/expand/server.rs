@@ -55,12 +55,12 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
 pub(super) fn basics(service: &Service, bound: &TokenStream) -> TokenStream {
     let (vis, server) = (&service.vis, names::server(&service.ident));
     let parameter = names::parameter(&service.ident);
-    quote!(__rpc::server_basics!(#vis #server<#parameter: #bound>);)
+    quote!(__rpc::server_basics!(#vis #server, #parameter, #bound);)
 }
 
 /// ```text
 /// fn call(&self, request: Request) -> Handler {
-///     let service = Arc::clone(&self.0);
+///     let service = Clone::clone(&self.0);
 ///     match request.method() {
 ///         id if id == __hello.id() => ..,
 ///         _ => request.unknown_method(),
@@ -72,7 +72,7 @@ fn call(service: &Service) -> TokenStream {
     // With `mixed_site`, users may have variables of the same names, here and below.
     let ours = Span::mixed_site();
     let shared = (!service.methods.is_empty())
-        .then(|| quote_spanned!(ours=> let service = __rpc::Arc::clone(&self.0);));
+        .then(|| quote_spanned!(ours=> let service = ::core::clone::Clone::clone(&self.0);));
     quote_spanned! {ours=>
         fn call(&self, request: __rpc::Request) -> __rpc::Handler {
             #shared

@@ -65,6 +65,7 @@ fn default_body(method: &Method) -> Option<TokenStream> {
                     return reply;
                 }
                 let reply: #ty = { #(#statements)* };
+                #[allow(unreachable_code)]
                 reply
             }
         }

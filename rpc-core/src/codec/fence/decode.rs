@@ -54,7 +54,7 @@ impl<'b, D, Place> Fence<'b, D, Place> {
     }
 }
 
-/// Pays for a `V` that can't be lying in its `Place`. Which it is was known to the compiler.
+/// Pays for a `V` that can't be lying in its `Place`. The compiler knows which it is.
 #[inline]
 pub(super) fn house<V, Place, E: Error>(at: &Level<'_>) -> Result<(), E> {
     if size_of::<V>() > size_of::<Place>() { at.budget.spend(size_of::<V>()) } else { Ok(()) }
@@ -104,7 +104,6 @@ impl<'de, D: Deserializer<'de>, Place> Deserializer<'de> for Fence<'_, D, Place>
     }
 
     levels! {
-        deserialize_tuple(len: usize) Parts;
         deserialize_tuple_struct(name: &'static str, len: usize) Parts;
         deserialize_struct(name: &'static str, fields: &'static [&'static str]) Parts;
         deserialize_seq() Elements;
@@ -115,6 +114,22 @@ impl<'de, D: Deserializer<'de>, Place> Deserializer<'de> for Fence<'_, D, Place>
         deserialize_option();
         deserialize_newtype_struct(name: &'static str);
         deserialize_enum(name: &'static str, variants: &'static [&'static str]);
+    }
+
+    /// serde's own tuples and arrays have up to 32 parts. A longer one may be a sequence in
+    /// disguise, its length read from the message, and pays like one.
+    #[inline]
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        inner: V,
+    ) -> Result<V::Value, D::Error> {
+        house::<V::Value, Place, _>(self.at)?;
+        let at = &self.at.down()?;
+        if len > 32 {
+            at.budget.claim(len)?;
+        }
+        self.inner.deserialize_tuple(len, Parts { inner, at })
     }
 
     /// As a slice of the message: asked for an owned string, a codec may allocate whatever its

@@ -19,7 +19,19 @@
 //! - *Strings* cost nothing: they are asked of the codec as slices of the message, copied by the
 //!   type itself, and together never longer than the message.
 //!
-//! Against bincode alone, in instructions (callgrind, x86-64): COST
+//! Instructions to decode and drop a value (callgrind, x86-64, LTO), bincode alone, which also
+//! looks for trailing bytes, and fenced:
+//!
+//! | | bare | fenced | |
+//! |---|---|---|---|
+//! | `(u64, u64)` | 27 | 26 | -4 % |
+//! | `(u64, String)`: no buffer is zeroed | 457 | 377 | -18 % |
+//! | nested struct of 528 bytes | 6,325 | 6,365 | +1 % |
+//! | `Vec<u64>` of 1,000 | 12,359 | 12,408 | +0 % |
+//! | `Vec<(u64, Enum)>` of 100 | 11,375 | 11,922 | +5 % |
+//! | `Vec<Vec<Option<u64>>>`, 100 of 3, the worst found | 45,341 | 55,098 | +22 % |
+//!
+//! Encoding costs nothing for the flat ones and 6 % for the nested struct.
 
 mod access;
 mod budget;

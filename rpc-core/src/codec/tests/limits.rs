@@ -287,6 +287,76 @@ fn elements_of_mixed_types_are_all_paid_for() {
     too_large::<Mix>(&claim(1_000_000, &[0; 1_000_000]));
 }
 
+/// A tuple whose length was read from the message is a sequence by another name.
+#[test]
+fn tuples_as_long_as_the_message_says_are_refused() {
+    #[derive(Clone, Copy)]
+    struct Units(usize);
+    impl<'de> de::DeserializeSeed<'de> for Units {
+        type Value = ();
+        fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+            from.deserialize_tuple(self.0, self)
+        }
+    }
+    impl<'de> Visitor<'de> for Units {
+        type Value = ();
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("units")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+            while seq.next_element::<()>()?.is_some() {}
+            Ok(())
+        }
+    }
+    struct Counted;
+    impl<'de> Deserialize<'de> for Counted {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            from.deserialize_tuple(2, Self)
+        }
+    }
+    impl<'de> Visitor<'de> for Counted {
+        type Value = Self;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number and as many units")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+            let count = seq.next_element()?.unwrap_or_default();
+            seq.next_element_seed(Units(count)).map(|_| self)
+        }
+    }
+    assert!(decode::<Counted>(&claim(1_000, &[])).is_ok());
+    too_many::<Counted>(&claim(1 << 60, &[]), 1 << 60);
+}
+
+/// A visitor of the user's may box what it draws: then the part doesn't lie in the whole.
+#[test]
+fn parts_boxed_by_hand_are_paid_for() {
+    struct Boxed<const ENUM: bool>;
+    impl<'de, const ENUM: bool> Deserialize<'de> for Boxed<ENUM> {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            match ENUM {
+                true => from.deserialize_enum("Boxed", &["Fat"], Self),
+                false => from.deserialize_tuple(1, Self),
+            }
+        }
+    }
+    impl<'de, const ENUM: bool> Visitor<'de> for Boxed<ENUM> {
+        type Value = Self;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("something fat")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+            seq.next_element::<Fat>().map(|_| self)
+        }
+        fn visit_enum<A: de::EnumAccess<'de>>(self, from: A) -> Result<Self, A::Error> {
+            let (0u32, variant) = from.variant()? else { panic!("there is one variant") };
+            de::VariantAccess::newtype_variant::<Fat>(variant).map(|_| self)
+        }
+    }
+    too_large::<Vec<Boxed<false>>>(&claim(1_000_000, &[0; 4_000_000]));
+    too_large::<Vec<Boxed<true>>>(&claim(1_000_000, &[0; 8_000_000]));
+}
+
 #[test]
 fn large_honest_values_pass() {
     let numbers: Vec<u64> = (0..1 << 20).collect();

@@ -19,7 +19,7 @@ const _: () = {
             Self(channel)
         }
     }
-    __rpc::server_basics!(NothingServer < S : Nothing >);
+    __rpc::server_basics!(NothingServer, S, Nothing);
     impl<S: Nothing> __rpc::Service for NothingServer<S> {
         fn name(&self) -> &'static str {
             "Nothing"

@@ -31,7 +31,7 @@ const _: () = {
             self.0.call::<__rpc::Fallible<_>, _>(&__hello, &(name,))
         }
     }
-    __rpc::server_basics!(pub GreeterServer < S : Greeter >);
+    __rpc::server_basics!(pub GreeterServer, S, Greeter);
     impl<S: Greeter> __rpc::Service for GreeterServer<S> {
         fn name(&self) -> &'static str {
             "Greeter"

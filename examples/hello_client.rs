@@ -1,0 +1,33 @@
+//! A client in a process of its own. Without a server it says what it tried and why that failed.
+//!
+//! `cargo run --example hello_client -- --addr 127.0.0.1:7000 Ada`
+
+mod hello_service;
+
+use std::{error::Error, process::ExitCode};
+
+use hello_service::{GreeterClient, parse_args};
+use rpc_core::Channel;
+use rpc_transport_tcp as transport;
+
+async fn greet() -> Result<(), Box<dyn Error>> {
+    let (addr, names) = parse_args("hello_client [--addr HOST:PORT] [NAME]...")?;
+    let channel = Channel::connect(transport::connector(addr)).await?;
+    let greeter = GreeterClient::new(channel);
+    for name in if names.is_empty() { vec!["world".to_owned()] } else { names } {
+        println!("{}", greeter.hello(&name).await?);
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Err(error) = greet().await else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("because: {error}");
+        cause = error.source();
+    }
+    ExitCode::FAILURE
+}

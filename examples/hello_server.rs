@@ -1,0 +1,34 @@
+//! A server in a process of its own, until Ctrl-C; then it finishes what is under way.
+//!
+//! `cargo run --example hello_server -- --addr 127.0.0.1:7000`
+
+mod hello_service;
+
+use std::{error::Error, time::Duration};
+
+use hello_service::{Greeter, GreeterServer, parse_args};
+use rpc_core::Server;
+use rpc_transport_tcp as transport;
+
+struct English;
+
+impl Greeter for English {
+    async fn hello(&self, name: &str) -> String {
+        format!("Hello, {name}!")
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let (addr, _) = parse_args("hello_server [--addr HOST:PORT]")?;
+    let server = Server::builder()
+        .service(GreeterServer::new(English))
+        .listen(transport::listen(addr).await?)
+        .start()?;
+    println!("listening on {}", server.local_addr()?);
+
+    tokio::signal::ctrl_c().await?;
+    let finished = server.shutdown(Duration::from_secs(5)).await;
+    println!("{}", if finished { "finished" } else { "closed with calls under way" });
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! The contract that `hello_server` and `hello_client` share. Usually a crate of its own.
+
+/// Greets people.
+#[rpc_core::service]
+pub trait Greeter {
+    /// Greets one person.
+    async fn hello(&self, name: &str) -> String;
+}
+
+/// The address after `--addr`, and the other arguments.
+pub fn parse_args(usage: &str) -> Result<(String, Vec<String>), String> {
+    let mut addr = "127.0.0.1:7000".to_owned();
+    let mut rest = Vec::new();
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--addr" => addr = args.next().ok_or_else(|| format!("usage: {usage}"))?,
+            flag if flag.starts_with('-') => return Err(format!("usage: {usage}")),
+            _ => rest.push(arg),
+        }
+    }
+    Ok((addr, rest))
+}
