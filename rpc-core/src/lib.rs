@@ -1,10 +1,65 @@
 //! RPC for Rust: annotate a trait, get a client and a server, choose a transport.
 //!
+//! ```
+//! use rpc_core::{Channel, Server, transport::memory as transport};
+//!
+//! #[rpc_core::service]
+//! trait Greeter {
+//!     async fn hello(&self, name: &str) -> String;
+//! }
+//!
+//! struct English;
+//!
+//! impl Greeter for English {
+//!     async fn hello(&self, name: &str) -> String {
+//!         format!("Hello, {name}!")
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let listener = transport::listen("greeter").await?;
+//! let server = Server::builder().service(GreeterServer::new(English)).listen(listener).start()?;
+//!
+//! let channel = Channel::connect(transport::connector("greeter")).await?;
+//! let greeter = GreeterClient::new(channel);
+//! assert_eq!(greeter.hello("Ada").await?, "Hello, Ada!");
+//! # drop(server);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! This crate has everything but the sockets: those are the business of transport crates such as
+//! `rpc-transport-tcp`, which a `use` line chooses.
+//!
+//! # Where to begin
+//! - [`service`](macro@service): the attribute, what it accepts and what it generates.
+//! - [`Channel`] and [`Call`]: the client's side.
+//! - [`Server`] and [`Context`]: the server's side.
+//! - [`RpcError`], [`CallError`] and [`Delivery`]: what failed, and whether the handler may have run.
+//! - [`transport`]: the contract, for those who bring a transport of their own.
+//!
+//! # The way of a call
 //! ```text
 //! stub → client → codec → mux → transport ~ wire ~ transport → mux → codec → dispatch → your impl
 //! ```
+//!
+//! # Features
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `runtime` | yes | channels, servers and transports, on tokio |
+//! | `macros` | yes | the attribute [`service`](macro@service) |
+//! | `testing` | no | the conformance kit for transports, and an adversarial one |
 
-#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(feature = "runtime"),
+    allow(
+        dead_code,
+        unreachable_pub,
+        unused_imports,
+        reason = "without the runtime nothing drives the state machine"
+    )
+)]
 
 // Lets generated code name this crate from within it (tests, doctests).
 extern crate self as rpc_core;
@@ -39,6 +94,7 @@ pub mod transport;
 pub use client::{Call, Channel, ChannelBuilder};
 #[cfg(feature = "runtime")]
 pub use context::Context;
+pub use codec::{DecodeError, EncodeError};
 pub use error::{CallError, Delivery, ErrorKind, RpcError};
 pub use frame::{Metadata, MetadataError};
 pub use limits::Limits;

@@ -141,7 +141,9 @@ impl Woke {
 pub(super) struct Dispatcher {
     router: Arc<Router>,
     peer: Arc<Peer>,
-    /// Requests of the current batch.
+    /// Callers to wake, empty between batches.
+    wakers: Vec<Waker>,
+    /// Requests to run, empty between batches.
     accepted: Vec<Accepted>,
     /// Frames of calls that ended inline.
     staged: Vec<u8>,
@@ -160,6 +162,7 @@ impl Dispatcher {
         Self {
             router,
             peer,
+            wakers: Vec::new(),
             accepted: Vec::new(),
             staged: Vec::new(),
             ended: Vec::new(),
@@ -180,12 +183,12 @@ impl Dispatcher {
     ) -> Woke {
         let reply_limit = state.mux.reply_bytes_max();
         let output = state.mux.output();
-        let wakers = mem::take(&mut output.wakers);
-        let stopped = mem::take(&mut output.stopped);
+        mem::swap(&mut output.wakers, &mut self.wakers);
         mem::swap(&mut output.accepted, &mut self.accepted);
+        let stopped = mem::take(&mut output.stopped);
         drop(state);
-        let woke = Woke { callers: !wakers.is_empty(), requests: !self.accepted.is_empty() };
-        wakers.into_iter().for_each(Waker::wake);
+        let woke = Woke { callers: !self.wakers.is_empty(), requests: !self.accepted.is_empty() };
+        self.wakers.drain(..).for_each(Waker::wake);
         if woke.requests {
             self.run(connection, reply_limit, now);
         }
@@ -284,6 +287,7 @@ impl Dispatcher {
 
     /// Gives back the memory that an idle connection doesn't need.
     pub(super) fn shrink(&mut self) {
+        self.wakers = Vec::new();
         self.accepted = Vec::new();
         self.staged = Vec::new();
         self.ended = Vec::new();

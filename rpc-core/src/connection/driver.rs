@@ -35,6 +35,9 @@ const READS_PER_POLL: usize = 16;
 /// How long a side that has closed waits for the other to read what was sent and close too.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// A connection that was idle for this long gives its buffers back. Looked at no more often.
+const TRIM_AFTER: Duration = Duration::from_secs(1);
+
 /// What a driver needs to know beside its connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DriverConfig {
@@ -50,6 +53,10 @@ pub(crate) struct Driver<T> {
     dispatcher: Dispatcher,
     /// When the peer's hello has to be there, until it is.
     hello_by: Option<Instant>,
+    /// When to look whether buffers are still needed, while there are any.
+    trim_at: Option<Instant>,
+    /// Whether anything was sent or received since that was set.
+    used: bool,
     /// The timer, made when it is first needed, and what it is set to.
     timer: Option<Pin<Box<Sleep>>>,
     armed: Option<Instant>,
@@ -93,6 +100,8 @@ impl<T: Transport> Driver<T> {
             batch: Batch::default(),
             dispatcher: Dispatcher::new(router, peer),
             hello_by: clock::now().checked_add(config.hello_timeout),
+            trim_at: None,
+            used: false,
             timer: None,
             armed: None,
             behind: false,
@@ -112,6 +121,7 @@ impl<T: Transport> Driver<T> {
                 Poll::Ready(received) => received,
             };
             if let Some((state, now)) = locked {
+                self.used = true;
                 woke.add(self.dispatcher.act(&self.connection, state, now));
             }
             match received {
@@ -168,6 +178,7 @@ impl<T: Transport> Driver<T> {
                 if !frames {
                     return Step::Wait;
                 }
+                self.used = true;
                 state.mux.draw(&mut self.batch, self.transport.frame_bytes());
                 state.release();
             }
@@ -184,6 +195,10 @@ impl<T: Transport> Driver<T> {
 
     /// Looks at the clock if a deadline may have passed, and sets the timer.
     fn keep_time(&mut self, cx: &mut Context<'_>) {
+        if self.used && self.trim_at.is_none() {
+            self.used = false;
+            self.trim_at = clock::now().checked_add(TRIM_AFTER);
+        }
         loop {
             let next = {
                 let mut state = self.connection.lock();
@@ -193,10 +208,7 @@ impl<T: Transport> Driver<T> {
                 if state.mux.next_timeout().is_none() {
                     state.armed = None;
                 }
-                match (state.mux.next_timeout(), self.hello_by) {
-                    (Some(a), Some(b)) => Some(a.min(b)),
-                    (a, b) => a.or(b),
-                }
+                [state.mux.next_timeout(), self.hello_by, self.trim_at].into_iter().flatten().min()
             };
             let Some(next) = next else {
                 self.armed = None;
@@ -230,6 +242,14 @@ impl<T: Transport> Driver<T> {
         let mut state = self.connection.lock();
         state.armed = None;
         state.mux.handle_timeout(now);
+        if self.trim_at.is_some_and(|at| at <= now) {
+            self.trim_at = None;
+            if !self.used && !state.mux.is_busy() && self.batch.is_empty() {
+                state.mux.shrink();
+                self.batch.shrink();
+                self.dispatcher.shrink();
+            }
+        }
         if self.hello_by.is_some_and(|by| by <= now) {
             self.hello_by = None;
             state.mux.close(CloseReason::HelloTimeout, "");
@@ -262,11 +282,6 @@ impl<T: Transport> Driver<T> {
         match &mut state.driver {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
-        }
-        if !state.mux.is_busy() && self.batch.is_empty() {
-            state.mux.shrink();
-            self.batch.shrink();
-            self.dispatcher.shrink();
         }
         Step::Wait
     }

@@ -20,7 +20,9 @@
 //! `AsyncRead + AsyncWrite`), and one that misbehaves on purpose in `testing`.
 
 mod address;
+#[cfg(feature = "runtime")]
 pub mod memory;
+#[cfg(feature = "runtime")]
 pub mod stream;
 
 use std::{
@@ -160,7 +162,9 @@ pub trait Connector: Send + Sync + 'static {
     /// Makes one connection, within a time limit of the transport's own.
     ///
     /// # Errors
-    /// The cause, without the target: the caller adds it.
+    /// What was tried, by address, and why it failed. An error of the kind
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) says that no attempt will ever succeed: calls
+    /// fail at once instead of waiting for the next one.
     fn connect(&self) -> impl Future<Output = io::Result<Self::Transport>> + Send;
 }
 
