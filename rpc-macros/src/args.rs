@@ -52,14 +52,14 @@ impl RpcArgs {
             };
             for meta in metas(list.tokens.clone(), diag) {
                 match key(&meta).as_str() {
-                    "idempotent" => set(&mut idempotent, &meta, flag(&meta, diag), diag),
+                    "idempotent" => set(&mut idempotent, &meta, is_flag(&meta, diag), diag),
                     "name" => set(&mut name, &meta, wire_name(&meta, diag), diag),
                     "oneway" => diag.push(&meta, diag::oneway()),
                     other => diag.push(meta.path(), diag::unknown_rpc_key(&other)),
                 }
             }
         }
-        Self { idempotent: idempotent.is_some(), name: name.flatten() }
+        Self { idempotent: idempotent == Some(true), name: name.flatten() }
     }
 }
 
@@ -83,10 +83,12 @@ fn set<T>(slot: &mut Option<T>, meta: &Meta, value: T, diag: &mut Diagnostics) {
     }
 }
 
-fn flag(meta: &Meta, diag: &mut Diagnostics) {
-    if !matches!(meta, Meta::Path(_)) {
+fn is_flag(meta: &Meta, diag: &mut Diagnostics) -> bool {
+    let is_flag = matches!(meta, Meta::Path(_));
+    if !is_flag {
         diag.push(meta, diag::flag_value(&key(meta)));
     }
+    is_flag
 }
 
 fn wire_name(meta: &Meta, diag: &mut Diagnostics) -> Option<LitStr> {

@@ -1,8 +1,8 @@
-//! Which of the user's attributes go on which generated item; what they mean is the compiler's business.
+//! Which of the user's attributes go on which generated item; not what they mean.
 
 use quote::ToTokens;
 use syn::{
-    Attribute, Meta, MetaList, Path, Token, parse::Parser as _, parse_quote,
+    AttrStyle, Attribute, Meta, MetaList, Path, Token, parse::Parser as _, parse_quote,
     punctuated::Punctuated,
 };
 
@@ -10,7 +10,8 @@ use syn::{
 pub(crate) fn select(attrs: &[Attribute], keep: fn(Kind) -> bool) -> Vec<Attribute> {
     let kept = attrs.iter().filter_map(|attr| {
         let meta = select_meta(&attr.meta, keep)?;
-        Some(Attribute { meta, ..attr.clone() })
+        // One inside of the braces moves in front of the item.
+        Some(Attribute { meta, style: AttrStyle::Outer, ..attr.clone() })
     });
     kept.collect()
 }

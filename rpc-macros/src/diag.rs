@@ -77,24 +77,32 @@ texts! {
     trait_generics() = "a service has no generic parameters: write the types that go over the wire";
     trait_qualifier(word) = "a service can't be `{word}`: remove the keyword";
     assoc_type(name) = "a service has only methods: write the concrete type where `{name}` is used";
-    assoc_const(name) = "a service has only methods: move `{name}` out of the trait, or return it from one";
-    macro_item() = "a service has only methods: write them out, or let a macro write the whole trait";
+    assoc_const(name) = "a service has only methods: move `{name}` out of the trait, or return it \
+        from one";
+    macro_item() = "a service has only methods: write them out, or let a macro write the whole \
+        trait";
     other_item() = "a service has only methods: write `async fn name(&self, ..) -> Reply;`";
 
     // Methods.
+    method_vis() = "a method is as visible as its trait: remove the visibility";
     not_async(name) = "`{name}` must be async: write `async fn {name}`";
-    returns_future(name) = "`{name}` must be async: write `async fn {name}` and return what the future yields; the macro makes it `Send`";
+    returns_future(name) = "`{name}` must be async: write `async fn {name}` and return what the \
+        future yields; the macro makes it `Send`";
     no_receiver(name) = "`{name}` needs a receiver: write `async fn {name}(&self, ..)`";
-    mut_receiver() = "calls share the service: write `&self`, and keep what changes in a lock or an atomic";
+    mut_receiver() = "calls share the service: write `&self`, and keep what changes in a lock or \
+        an atomic";
     value_receiver() = "calls share the service: write `&self`";
     method_qualifier(word) = "a method of a service can't be `{word}`: remove the keyword";
     variadic() = "a method of a service has a fixed list of arguments: take a `Vec`";
-    method_generics() = "a method of a service isn't generic: write the types that go over the wire";
+    method_generics() = "a method of a service isn't generic: write the types that go over the \
+        wire";
     method_lifetime() = "a method of a service names no lifetimes: leave them out, or write `'_`";
-    method_where() = "a method of a service has no where clause: there is nothing generic in it";
-    reserved(name) = "`{name}` makes a client: call the method something else; `#[rpc(name = \"{name}\")]` keeps the name on the wire";
+    method_where() = "a method of a service has nothing generic: remove the where clause";
+    reserved(name) = "`{name}` makes a client: call the method something else; `#[rpc(name = \
+        \"{name}\")]` keeps the name on the wire";
     duplicate_method(name) = "`{name}` is defined twice: rename one";
-    duplicate_wire_name(name) = "two methods are called `{name}` on the wire: give one another `#[rpc(name = \"..\")]`";
+    duplicate_wire_name(name) = "two methods are called `{name}` on the wire: give one another \
+        `#[rpc(name = \"..\")]`";
     too_many_args() = "a method takes at most 16 arguments: put some of them into a struct";
     arg_pattern() = "an argument has a plain name here: the implementation may take it apart";
     arg_attribute() = "an argument takes no attribute but `#[ctx]`";
@@ -104,17 +112,20 @@ texts! {
     impl_trait() = "`impl Trait` isn't one type: write the type that goes over the wire";
     dyn_trait() = "`dyn Trait` can't go over the wire: write a concrete type, such as an enum";
     pointer(what) = "a {what} can't go over the wire: write a type that owns its data";
-    inferred() = "`_` isn't a type: write the one that goes over the wire";
     never() = "a method returns a reply: write `()` if there is nothing to say";
     borrowed_arg(ty, instead) = "`{ty}` can't be decoded on the server: take {instead}";
-    context_arg(ty) = "`{ty}` can't be decoded on the server: write `#[ctx]` before it for the context of the call";
+    context_arg(ty) = "`{ty}` can't be decoded on the server: write `#[ctx]` before it for the \
+        context of the call";
     borrowed_reply(instead) = "a reply is owned by the caller: return {instead}";
-    reply_lifetime() = "a reply is owned by the caller: it can't borrow from the service or the arguments";
+    reply_lifetime() = "a reply is owned by the caller: write `'static`, or a type without this \
+        lifetime";
     stream_arg() = "streams are not part of this version: take a `Vec`, or one item per call";
-    stream_reply() = "streams are not part of this version: return a `Vec`, or write a method that returns the next items";
+    stream_reply() = "streams are not part of this version: return a `Vec`, or write a method that \
+        returns the next items";
 
     // Attributes.
-    rpc_form() = "`#[rpc]` says something about a method: write `#[rpc(idempotent)]` or `#[rpc(name = \"..\")]`";
+    rpc_form() = "`#[rpc]` says something about a method: write `#[rpc(idempotent)]` or \
+        `#[rpc(name = \"..\")]`";
     rpc_on_trait() = "`#[rpc]` goes on a method: for the trait, write `#[service(name = \"..\")]`";
     rpc_in_cfg_attr() = "`#[rpc]` can't depend on a cfg: both sides must agree on it";
     unknown_rpc_key(key) = "`#[rpc]` knows no `{key}`: it knows `idempotent` and `name`";
@@ -150,7 +161,8 @@ mod tests {
             .filter(|path| path.extension().is_some_and(|extension| extension == "stderr"))
             .map(|path| std::fs::read_to_string(path).unwrap())
             .collect();
-        let missing: Vec<_> = ALL.iter().filter(|text| !shown.lines().any(|l| fits(text, l))).collect();
+        let is_shown = |text: &&&str| shown.lines().any(|line| fits(text, line));
+        let missing: Vec<_> = ALL.iter().filter(|text| !is_shown(text)).collect();
         assert!(missing.is_empty(), "no .stderr in tests/ui/fail shows: {missing:#?}");
     }
 

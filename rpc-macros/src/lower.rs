@@ -4,14 +4,16 @@ use std::collections::HashSet;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use syn::{
-    Attribute, FnArg, Item, ItemTrait, LitStr, Pat, PatType, Receiver, ReceiverKind, ReturnType, Safety,
-    Signature, TraitItem, TraitItemFn, Type, ext::IdentExt as _, parse_quote,
+    Attribute, FnArg, Item, ItemTrait, LitStr, Pat, PatIdent, PatType, Receiver, ReceiverKind,
+    ReturnType, Safety, Signature, TraitItem, TraitItemFn, Type, ext::IdentExt as _,
+    parse_quote_spanned,
 };
 
 use crate::{
     args::{RpcArgs, ServiceArgs},
     attrs::{self, Kind},
     diag::{self, Diagnostics},
+    items,
     model::{Arg, ArgKind, Method, MethodAttrs, Reply, Service, TraitAttrs},
     names, types,
 };
@@ -41,7 +43,7 @@ pub(crate) fn lower(args: ServiceArgs, item: &ItemTrait, diag: &mut Diagnostics)
     let methods = item.items.iter().filter_map(|item| match item {
         TraitItem::Fn(method) => lower_method(method, &mut names, diag),
         other => {
-            refuse_item(other, diag);
+            items::refuse(other, diag);
             None
         }
     });
@@ -83,15 +85,6 @@ fn check_trait(item: &ItemTrait, diag: &mut Diagnostics) {
     }
     if !item.generics.params.is_empty() {
         diag.push(&item.generics.params, diag::trait_generics());
-    }
-}
-
-fn refuse_item(item: &TraitItem, diag: &mut Diagnostics) {
-    match item {
-        TraitItem::Type(ty) => diag.push(&ty.ident, diag::assoc_type(&ty.ident)),
-        TraitItem::Const(constant) => diag.push(&constant.ident, diag::assoc_const(&constant.ident)),
-        TraitItem::Macro(call) => diag.push(&call.mac.path, diag::macro_item()),
-        other => diag.push(other, diag::other_item()),
     }
 }
 
@@ -157,9 +150,6 @@ fn check_qualifiers(method: &TraitItemFn, diag: &mut Diagnostics) {
     if let Some(token) = &sig.constness {
         diag.push(token, diag::method_qualifier(&"const"));
     }
-    if let Some(token) = &method.modifiers.defaultness {
-        diag.push(token, diag::method_qualifier(&"default"));
-    }
     match &sig.safety {
         Safety::Unsafe(token) => diag.push(token, diag::method_qualifier(&"unsafe")),
         Safety::Safe(token) => diag.push(token, diag::method_qualifier(&"safe")),
@@ -211,7 +201,10 @@ fn lower_args(sig: &Signature, lifetimes: bool, diag: &mut Diagnostics) -> Vec<A
     });
     let (mut args, mut on_wire, mut contexts) = (Vec::new(), 0, 0);
     for param in typed {
-        let ident = arg_name(param, diag);
+        let ident = arg_name(&param.pat);
+        if ident.is_none() {
+            diag.push(&param.pat, diag::arg_pattern());
+        }
         let kind = if is_context(param, diag) {
             contexts += 1;
             check_context(param, contexts, diag);
@@ -224,22 +217,18 @@ fn lower_args(sig: &Signature, lifetimes: bool, diag: &mut Diagnostics) -> Vec<A
             types::check_arg(&param.ty, lifetimes, diag);
             types::arg_kind(&param.ty)
         };
-        args.extend(ident.map(|ident| Arg { ident, ty: (*param.ty).clone(), kind }));
+        args.extend(ident.map(|ident| Arg { ident: ident.clone(), ty: (*param.ty).clone(), kind }));
     }
     args
 }
 
-fn arg_name(param: &PatType, diag: &mut Diagnostics) -> Option<Ident> {
-    match &*param.pat {
-        Pat::Ident(name)
-            if name.by_ref.is_none() && name.mutability.is_none() && name.subpat.is_none() =>
-        {
-            Some(name.ident.clone())
+/// The name that a pattern is, if it is nothing more.
+pub(crate) fn arg_name(pat: &Pat) -> Option<&Ident> {
+    match pat {
+        Pat::Ident(PatIdent { by_ref: None, mutability: None, ident, subpat: None, .. }) => {
+            Some(ident)
         }
-        pat => {
-            diag.push(pat, diag::arg_pattern());
-            None
-        }
+        _ => None,
     }
 }
 
@@ -272,7 +261,7 @@ fn check_context(param: &PatType, contexts: usize, diag: &mut Diagnostics) {
 
 fn lower_reply(sig: &Signature, lifetimes: bool, diag: &mut Diagnostics) -> Reply {
     match &sig.output {
-        ReturnType::Default => types::reply(&parse_quote!(())),
+        ReturnType::Default => types::reply(&parse_quote_spanned!(sig.ident.span()=> ())),
         ReturnType::Type(_, ty) => {
             // What a method that isn't async returns instead is reported with the missing keyword.
             if sig.asyncness.is_some() || !returns_future(sig) {

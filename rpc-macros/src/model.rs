@@ -1,4 +1,4 @@
-//! A service as the rest of the macro sees it: validated, so that `expand` can't fail. No rules, no tokens.
+//! A service as the rest of the macro sees it: validated, so that `expand` can't fail; no rules.
 
 use proc_macro2::Ident;
 use syn::{
@@ -96,7 +96,7 @@ pub(crate) enum Outcome {
     /// The reply, or an `RpcError`.
     Value,
     /// Both halves of a `Result` that is written out.
-    Result { ok: Type, err: Type },
+    Result { ok: Box<Type>, err: Box<Type> },
     /// The halves of something called `Result`, which the compiler finds.
     Alias,
 }

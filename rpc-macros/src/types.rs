@@ -36,7 +36,8 @@ pub(crate) fn reply(ty: &Type) -> Reply {
         Some(segment) => match generics(segment).as_slice() {
             [ok, err] => {
                 let kind = if octets(ok) { ReplyKind::Octets } else { ReplyKind::Fallible };
-                (kind, Outcome::Result { ok: (*ok).clone(), err: (*err).clone() })
+                let (ok, err) = (Box::new((*ok).clone()), Box::new((*err).clone()));
+                (kind, Outcome::Result { ok, err })
             }
             _ => (ReplyKind::Fallible, Outcome::Alias),
         },
@@ -74,7 +75,6 @@ impl<'ast> Visit<'ast> for Check<'_> {
             Type::TraitObject(_) => self.diag.push(ty, diag::dyn_trait()),
             Type::Ptr(_) => self.diag.push(ty, diag::pointer(&"raw pointer")),
             Type::FnPtr(_) => self.diag.push(ty, diag::pointer(&"function pointer")),
-            Type::Infer(_) => self.diag.push(ty, diag::inferred()),
             Type::Never(_) => self.diag.push(ty, diag::never()),
             _ => visit::visit_type(self, ty),
         }

@@ -1,10 +1,10 @@
 //! The client: one method per method of the trait, each a call on the channel; no encoding.
 
-use proc_macro2::{Ident, TokenStream};
-use quote::quote;
-use syn::{Attribute, Path, spanned::Spanned as _};
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::{Attribute, Path};
 
-use super::{marker, wire_arg};
+use super::{at_args, at_reply, marker, wire_arg};
 use crate::{
     model::{Arg, Method, Outcome, Reply, Service},
     names,
@@ -32,7 +32,6 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
     let vis = &service.vis;
     let methods = service.methods.iter().map(|each| method(service, each));
     quote! {
-        #[allow(dead_code)]
         impl #client {
             /// Makes a client of `channel`.
             #[must_use]
@@ -53,34 +52,37 @@ fn method(service: &Service, method: &Method) -> TokenStream {
     let attrs = &method.attrs.on_client;
     let vis = &service.vis;
     let ident = &method.sig.ident;
-    let params = method.args_on_wire().map(|Arg { ident, ty, .. }| quote!(#ident: #ty));
-    let values = method.args_on_wire().map(|arg| wire_arg(arg, &value(arg)));
-    let call = call_type(&method.reply);
-    let constant = names::constant(ident);
-    let marker = marker(&method.reply);
     let doc = undocumented(attrs).then(|| {
         let doc = format!(" Calls `{}` of the service.", names::wire(ident));
         quote!(#[doc = #doc])
     });
-    quote! {
+    let params = method.args_on_wire().map(|Arg { ident, ty, .. }| quote!(#ident: #ty));
+    let call_type = call_type(&method.reply);
+    let call = call(method);
+    // `self` is the same one in the body only if its span is.
+    quote_spanned! {Span::mixed_site()=>
         #doc
         #(#attrs)*
-        #vis fn #ident(&self, #(#params),*) -> #call {
-            self.0.call::<#marker, _>(&#constant, &(#(#values,)*))
+        #vis fn #ident(&self, #(#params),*) -> #call_type {
+            #call
         }
+    }
+}
+
+fn call(method: &Method) -> TokenStream {
+    let constant = names::constant(&method.sig.ident);
+    let marker = marker(&method.reply);
+    let values = method.args_on_wire().map(|arg| wire_arg(arg, &arg.ident));
+    let at_args = at_args(method);
+    let inferred = quote_spanned!(at_args=> _);
+    let values = quote_spanned!(at_args=> &(#(#values,)*));
+    quote_spanned! {at_reply(method)=>
+        self.0.call::<#marker, #inferred>(&#constant, #values)
     }
 }
 
 fn undocumented(attrs: &[Attribute]) -> bool {
     !attrs.iter().any(|attr| attr.path().is_ident("doc"))
-}
-
-/// The argument, where the compiler's complaints about it point at its type.
-fn value(arg: &Arg) -> Ident {
-    let span = arg.ident.span().located_at(arg.ty.span());
-    let mut ident = arg.ident.clone();
-    ident.set_span(span);
-    ident
 }
 
 fn call_type(Reply { ty, outcome, .. }: &Reply) -> TokenStream {

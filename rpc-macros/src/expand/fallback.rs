@@ -1,19 +1,20 @@
-//! What is written when the trait has mistakes: the errors, and enough for the rest of the user's code to
-//! compile, so that nothing else is reported.
+//! What is written when the trait has mistakes: the errors, and enough for the rest of the user's
+//! code to compile, so that nothing else is reported; no server that works.
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{FnArg, ItemTrait, Pat, TraitItem, TraitItemFn, parse_quote};
+use syn::{FnArg, ItemTrait, TraitItem, TraitItemFn, parse_quote};
 
 use super::{block, client, constant, items, server};
 use crate::{
     attrs::{self, Kind},
+    items, lower,
     model::Service,
     names,
 };
 
-/// The errors, the trait as the user wrote it, and a client and a server of those methods that have no
-/// mistakes.
+/// The errors, the trait as the user wrote it, and a client and a server of those methods that have
+/// no mistakes.
 pub(crate) fn fallback(errors: TokenStream, service: &Service, item: ItemTrait) -> TokenStream {
     let plain = plain(item);
     let stubs = service.krate.as_ref().map(|krate| {
@@ -55,21 +56,25 @@ fn plain(mut item: ItemTrait) -> TokenStream {
     item.attrs = attrs::select(&item.attrs, Kind::on_trait);
     item.attrs.retain(|attr| attr.path().segments.last().is_none_or(|s| s.ident != "async_trait"));
     item.modifiers.auto_token = None;
+    item.supertraits.push(parse_quote!(::core::marker::Sized));
+    item.colon_token.get_or_insert_default();
     let mut names = Vec::new();
     item.items.retain_mut(|item| {
-        let TraitItem::Fn(method) = item else { return true };
+        if let Some(qualified) = items::qualified(item) {
+            *item = qualified.item;
+        }
+        let TraitItem::Fn(method) = item else { return !matches!(item, TraitItem::Verbatim(_)) };
         plain_method(method);
         let cfgs = attrs::select(&method.attrs, Kind::on_all);
         let twice = cfgs.is_empty() && names.contains(&names::wire(&method.sig.ident));
         names.push(names::wire(&method.sig.ident));
         !twice
     });
-    quote!(#[allow(async_fn_in_trait, dead_code)] #item)
+    quote!(#[allow(async_fn_in_trait, unused)] #item)
 }
 
 fn plain_method(method: &mut TraitItemFn) {
     method.attrs = attrs::select(&method.attrs, Kind::on_trait);
-    method.modifiers.defaultness = None;
     let sig = &mut method.sig;
     sig.constness = None;
     sig.variadic = None;
@@ -78,7 +83,7 @@ fn plain_method(method: &mut TraitItemFn) {
             FnArg::Receiver(receiver) => receiver.attrs.clear(),
             FnArg::Typed(param) => {
                 param.attrs.clear();
-                if method.default.is_none() && !matches!(&*param.pat, Pat::Ident(_)) {
+                if method.default.is_none() && lower::arg_name(&param.pat).is_none() {
                     *param.pat = parse_quote!(_);
                 }
             }

@@ -1,6 +1,6 @@
 //! From the model to tokens: what is written, in which order. Can't fail; knows no rules.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::{Path, PathArguments, Type, parse_quote, spanned::Spanned as _};
 
@@ -37,13 +37,13 @@ fn items(service: &Service, krate: &Path) -> TokenStream {
     quote!(#client #server)
 }
 
-/// A scope of its own for constants and implementations. A module would lose sight of what is around
-/// a trait inside of a function.
+/// A scope of its own for constants and implementations. A module would lose sight of what is
+/// around a trait inside of a function.
 fn block(service: &Service, krate: &Path, content: &TokenStream) -> TokenStream {
     let attrs = &service.attrs.on_block;
     quote! {
         #(#attrs)*
-        #[allow(deprecated, non_upper_case_globals)]
+        #[allow(dead_code, deprecated, non_upper_case_globals, clippy::used_underscore_binding)]
         const _: () = {
             use #krate::__private as __rpc;
             #content
@@ -55,11 +55,11 @@ fn block(service: &Service, krate: &Path, content: &TokenStream) -> TokenStream 
 fn constant(service: &Service, method: &Method) -> TokenStream {
     let cfgs = &method.attrs.cfgs;
     let constant = names::constant(&method.sig.ident);
-    let (service_name, method_name) = (&service.wire_name, &method.wire_name);
+    let (service, name) = (&service.wire_name, &method.wire_name);
     let idempotent = method.idempotent.then(|| quote!(.idempotent()));
     quote! {
         #(#cfgs)*
-        const #constant: __rpc::Method = __rpc::Method::new(#service_name, #method_name) #idempotent;
+        const #constant: __rpc::Method = __rpc::Method::new(#service, #name) #idempotent;
     }
 }
 
@@ -71,7 +71,24 @@ fn wire_arg(arg: &Arg, ident: &Ident) -> TokenStream {
     }
 }
 
-/// The type that says how a reply goes over the wire. Complaints about it point at the reply.
+/// Where the compiler's complaints about the type of an argument belong: at it when there is one
+/// argument, else at the method's name. For tokens with our own variables.
+fn at_args(method: &Method) -> Span {
+    let mut args = method.args_on_wire();
+    let place = match (args.next(), args.next()) {
+        (Some(arg), None) => arg.ty.span(),
+        _ => method.sig.ident.span(),
+    };
+    Span::mixed_site().located_at(place)
+}
+
+/// Where the compiler's complaints about the type of the reply belong. For tokens with our own
+/// variables.
+fn at_reply(method: &Method) -> Span {
+    Span::mixed_site().located_at(method.reply.ty.span())
+}
+
+/// The type that says how a reply goes over the wire.
 fn marker(Reply { ty, kind, outcome }: &Reply) -> TokenStream {
     let span = ty.span();
     match (kind, outcome) {

@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::{Path, spanned::Spanned as _};
 
-use super::{marker, wire_arg};
+use super::{at_args, at_reply, marker, wire_arg};
 use crate::{
     model::{ArgKind, Method, Service},
     names,
@@ -34,6 +34,8 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
         let (cfgs, constant) = (&method.attrs.cfgs, names::constant(&method.sig.ident));
         quote!(#(#cfgs)* #constant)
     });
+    let at_trait = Span::mixed_site().located_at(trait_ident.span());
+    let unique = quote_spanned!(at_trait=> const _: () = __rpc::Method::assert_unique(METHODS););
     let call = call(service);
     quote! {
         #basics
@@ -43,7 +45,7 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
             }
             fn methods(&self) -> &'static [__rpc::Method] {
                 const METHODS: &[__rpc::Method] = &[#(#rows),*];
-                const _: () = __rpc::Method::assert_unique(METHODS);
+                #unique
                 METHODS
             }
             #call
@@ -84,7 +86,8 @@ fn call(service: &Service) -> TokenStream {
     }
 }
 
-/// The types of the arguments follow from the call of the method, that of the reply from its result.
+/// The types of the arguments follow from the call of the method, that of the reply from its
+/// result.
 ///
 /// ```text
 /// id if id == __hello.id() => Box::pin(async move {
@@ -106,27 +109,22 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
     });
     let decode = decode(method);
     let marker = marker(&method.reply);
+    let encode = quote_spanned!(at_reply(method)=> request.reply::<#marker>(&reply));
     quote_spanned! {ours=>
         #(#cfgs)*
         id if id == #constant.id() => __rpc::Box::pin(async move {
             #decode
             let reply = #trait_ident::#ident(&*service, #(#args),*).await;
-            request.reply::<#marker>(&reply)
+            #encode
         }),
     }
 }
 
-/// `let (name,) = request.args()?;`. The compiler complains about what can't be decoded at its type
-/// when it is the only argument, else at the name of the method.
+/// `let (name,) = request.args()?;`
 fn decode(method: &Method) -> TokenStream {
-    let ours = Span::mixed_site();
-    let on_wire: Vec<_> = method.args_on_wire().collect();
-    let span = match on_wire.as_slice() {
-        [] => return quote_spanned!(ours=> request.args::<()>()?;),
-        [arg] => arg.ty.span(),
-        _ => method.sig.ident.span(),
-    };
-    let names = on_wire.iter().map(|arg| wire_arg(arg, &arg.ident));
-    let args = quote_spanned!(span=> args);
-    quote_spanned!(ours=> let (#(#names,)*) = request.#args()?;)
+    let mut names = method.args_on_wire().map(|arg| wire_arg(arg, &arg.ident)).peekable();
+    if names.peek().is_none() {
+        return quote_spanned!(Span::mixed_site()=> request.args::<()>()?;);
+    }
+    quote_spanned!(at_args(method)=> let (#(#names,)*) = request.args()?;)
 }

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{Signature, spanned::Spanned as _};
+use syn::Signature;
 
 use crate::model::{Method, Service};
 
@@ -17,10 +17,13 @@ pub(super) fn item(service: &Service) -> TokenStream {
     let attrs = &service.attrs.on_trait;
     let supertraits = service.supertraits.iter();
     let methods = service.methods.iter().map(method);
+    // What the compiler says about the trait as a whole points at its name; see `method`.
+    let bounds = quote_spanned! {Span::mixed_site().located_at(ident.span())=>
+        : ::core::marker::Send + ::core::marker::Sync + 'static #(+ #supertraits)*
+    };
     quote! {
         #(#attrs)*
-        #vis #trait_token #ident:
-            ::core::marker::Send + ::core::marker::Sync + 'static #(+ #supertraits)*
+        #vis #trait_token #ident #bounds
         #where_clause
         {
             #(#methods)*
@@ -32,9 +35,7 @@ fn method(method: &Method) -> TokenStream {
     let attrs = &method.attrs.on_trait;
     let Signature { fn_token, ident, inputs, .. } = &method.sig;
     let reply = &method.reply.ty;
-    // Notes about the signature point at the type that the user wrote.
-    let span = Span::mixed_site().located_at(reply.span());
-    let future = quote_spanned! {span=>
+    let future = quote_spanned! {Span::mixed_site().located_at(ident.span())=>
         impl ::core::future::Future<Output = #reply> + ::core::marker::Send
     };
     let body = default_body(method).unwrap_or_else(|| quote!(;));
@@ -64,6 +65,7 @@ fn default_body(method: &Method) -> Option<TokenStream> {
                 if let ::core::option::Option::Some(reply) = ::core::option::Option::None::<#ty> {
                     return reply;
                 }
+                #[allow(clippy::diverging_sub_expression)]
                 let reply: #ty = { #(#statements)* };
                 #[allow(unreachable_code)]
                 reply

@@ -10,11 +10,14 @@ use std::{
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use crate::service_impl;
+use crate::service_tokens;
 
 #[test]
 fn empty() {
-    let text = check("empty", TokenStream::new(), quote!(trait Nothing {}));
+    let service = quote! {
+        trait Nothing {}
+    };
+    let text = check("empty", TokenStream::new(), service);
     within_budget(&text, 0);
 }
 
@@ -94,10 +97,11 @@ fn within_budget(text: &str, methods: usize) {
     assert!(lines <= budget, "{lines} lines for {methods} methods, {budget} allowed");
 }
 
-/// Compares an expansion with its snapshot. `UPDATE_SNAPSHOTS=1 cargo test -p rpc-macros` writes it.
+/// Compares an expansion with its snapshot. `UPDATE_SNAPSHOTS=1 cargo test -p rpc-macros` writes
+/// it.
 #[track_caller]
 fn check(name: &str, args: TokenStream, item: TokenStream) -> String {
-    let text = format(service_impl(args, item));
+    let text = format(service_tokens(args, item));
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/expand/snapshots");
     let path = dir.join(name).with_extension("rs");
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {

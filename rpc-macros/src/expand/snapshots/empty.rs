@@ -8,10 +8,9 @@ struct NothingClient(::rpc_core::__private::Channel);
 /// Serves an implementation of [`Nothing`].
 #[allow(dead_code)]
 struct NothingServer<S>(::rpc_core::__private::Arc<S>);
-#[allow(deprecated, non_upper_case_globals)]
+#[allow(dead_code, deprecated, non_upper_case_globals, clippy::used_underscore_binding)]
 const _: () = {
     use ::rpc_core::__private as __rpc;
-    #[allow(dead_code)]
     impl NothingClient {
         /// Makes a client of `channel`.
         #[must_use]

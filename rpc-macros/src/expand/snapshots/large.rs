@@ -54,7 +54,7 @@ pub struct StoreClient(::rpc_core::__private::Channel);
 /// Serves an implementation of [`Store`].
 #[allow(dead_code)]
 pub struct StoreServer<S>(::rpc_core::__private::Arc<S>);
-#[allow(deprecated, non_upper_case_globals)]
+#[allow(dead_code, deprecated, non_upper_case_globals, clippy::used_underscore_binding)]
 const _: () = {
     use ::rpc_core::__private as __rpc;
     const __get: __rpc::Method = __rpc::Method::new("Store", "get").idempotent();
@@ -67,7 +67,6 @@ const _: () = {
     const __status: __rpc::Method = __rpc::Method::new("Store", "status");
     const __grant: __rpc::Method = __rpc::Method::new("Store", "grant");
     const __save: __rpc::Method = __rpc::Method::new("Store", "save");
-    #[allow(dead_code)]
     impl StoreClient {
         /// Makes a client of `channel`.
         #[must_use]
@@ -135,7 +134,7 @@ const _: () = {
             METHODS
         }
         fn call(&self, request: __rpc::Request) -> __rpc::Handler {
-            let service = __rpc::Arc::clone(&self.0);
+            let service = ::core::clone::Clone::clone(&self.0);
             match request.method() {
                 id if id == __get.id() => __rpc::Box::pin(async move {
                     let (key,) = request.args()?;

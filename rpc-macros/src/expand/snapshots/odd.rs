@@ -19,7 +19,9 @@ pub(crate) trait S: ::core::marker::Send + ::core::marker::Sync + 'static + Debu
             if let ::core::option::Option::Some(reply) = ::core::option::Option::None::<u32> {
                 return reply;
             }
+            #[allow(clippy::diverging_sub_expression)]
             let reply: u32 = { reply + 1 };
+            #[allow(unreachable_code)]
             reply
         }
     }
@@ -42,14 +44,13 @@ pub(crate) struct SClient(crate::rpc::__private::Channel);
 #[allow(dead_code)]
 pub(crate) struct SServer<T>(crate::rpc::__private::Arc<T>);
 #[cfg(feature = "odd")]
-#[allow(deprecated, non_upper_case_globals)]
+#[allow(dead_code, deprecated, non_upper_case_globals, clippy::used_underscore_binding)]
 const _: () = {
     use crate::rpc::__private as __rpc;
     const __match: __rpc::Method = __rpc::Method::new("odd.v1", "match");
     const __Default: __rpc::Method = __rpc::Method::new("odd.v1", "dflt").idempotent();
     #[cfg(any())]
     const __nothing: __rpc::Method = __rpc::Method::new("odd.v1", "nothing");
-    #[allow(dead_code)]
     impl SClient {
         /// Makes a client of `channel`.
         #[must_use]
@@ -96,7 +97,7 @@ const _: () = {
             METHODS
         }
         fn call(&self, request: __rpc::Request) -> __rpc::Handler {
-            let service = __rpc::Arc::clone(&self.0);
+            let service = ::core::clone::Clone::clone(&self.0);
             match request.method() {
                 id if id == __match.id() => __rpc::Box::pin(async move {
                     let (r#type, request, service) = request.args()?;

@@ -15,11 +15,10 @@ pub struct GreeterClient(::rpc_core::__private::Channel);
 /// Serves an implementation of [`Greeter`].
 #[allow(dead_code)]
 pub struct GreeterServer<S>(::rpc_core::__private::Arc<S>);
-#[allow(deprecated, non_upper_case_globals)]
+#[allow(dead_code, deprecated, non_upper_case_globals, clippy::used_underscore_binding)]
 const _: () = {
     use ::rpc_core::__private as __rpc;
     const __hello: __rpc::Method = __rpc::Method::new("Greeter", "hello");
-    #[allow(dead_code)]
     impl GreeterClient {
         /// Makes a client of `channel`.
         #[must_use]
@@ -42,7 +41,7 @@ const _: () = {
             METHODS
         }
         fn call(&self, request: __rpc::Request) -> __rpc::Handler {
-            let service = __rpc::Arc::clone(&self.0);
+            let service = ::core::clone::Clone::clone(&self.0);
             match request.method() {
                 id if id == __hello.id() => __rpc::Box::pin(async move {
                     let (name,) = request.args()?;

@@ -1,0 +1,13 @@
+//! There are no streams and no one-way methods yet.
+
+use rpc_core::service;
+
+#[service]
+pub trait Streams {
+    async fn count(&self, to: u32) -> Streaming<u32>;
+    async fn join(&self, words: Streaming<String>) -> Result<String, u8>;
+    #[rpc(oneway)]
+    async fn log(&self, line: String);
+}
+
+fn main() {}
