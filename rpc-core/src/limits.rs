@@ -58,6 +58,7 @@ pub(crate) struct PeerLimits {
 impl PeerLimits {
     /// What every peer accepts before its hello has arrived. Spec: `r[hello.base-limits]`.
     pub(crate) const BASE: Self = Self {
+        // r[impl hello.base-limits]
         frame_bytes: 16 * 1024,
         message_bytes: 256 * 1024,
         metadata_bytes: Metadata::BYTES_MAX,
@@ -67,6 +68,7 @@ impl PeerLimits {
     /// What the peer's hello says, never below what every peer has to accept and never above what
     /// ids and lengths can express.
     pub(crate) fn of_hello(hello: &Hello) -> Self {
+        // r[impl hello.limits]
         let frame_bytes = hello.frame_bytes.min(i32::MAX.unsigned_abs()) as usize;
         Self {
             frame_bytes: frame_bytes.max(Self::BASE.frame_bytes),

@@ -185,11 +185,13 @@ impl Bulk {
             drawn += body.len();
             let last = self.body.is_empty();
             let start = batch.bytes.len();
+            // r[impl lane.end]
             frame::encode_prefix(&mut batch.bytes, self.lane.lane(), head + body.len(), last);
             if header.is_empty() {
                 frame::encode_data_header(&mut batch.bytes, !last);
             } else {
                 batch.bytes.extend_from_slice(&header);
+                // r[impl message.frames]
                 frame::set_more(&mut batch.bytes, start + PREFIX_BYTES, !last);
             }
             batch.remaining += PREFIX_BYTES + head + body.len();

@@ -265,8 +265,19 @@ impl<T, F> Call<T, F> {
         Ok(())
     }
 
+    /// Adds what only the caller's side knows.
+    fn explain(&self, kind: ErrorKind, detail: String) -> String {
+        match (kind, self.timeout) {
+            (ErrorKind::DeadlineExceeded, Some(timeout)) if detail.is_empty() => {
+                format!("no reply within {timeout:?}")
+            }
+            _ => detail,
+        }
+    }
+
     fn decode(&self, body: &[u8], app_error: bool) -> Result<Result<T, F>, RpcError> {
         (self.decode)(body, app_error).map_err(|error| {
+            // r[impl codec.malformed]
             let text = "the reply could not be decoded";
             RpcError::new(ErrorKind::MalformedReply, Delivery::Replied, text).with_source(error)
         })
@@ -290,7 +301,9 @@ impl<T, F: From<RpcError>> Future for Call<T, F> {
                 Ok(result) => return Poll::Ready(result),
                 Err(error) => error,
             },
-            Ok(Ending::Failed { kind, delivery, detail }) => RpcError::new(kind, delivery, detail),
+            Ok(Ending::Failed { kind, delivery, detail }) => {
+                RpcError::new(kind, delivery, this.explain(kind, detail))
+            }
             Ok(Ending::Lost(delivery)) | Err(Gone::Lost(delivery, None)) => {
                 RpcError::new(ErrorKind::ConnectionLost, delivery, "")
             }

@@ -34,6 +34,7 @@ impl Codec for Bincode {
     fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let start = out.len();
         let depth = Depth::default();
+        // r[impl codec.layout]
         let encoded = encode_into_writer(depth.top().bound(value), Append(out), LAYOUT);
         // the fence's refusal first: a `Serialize` of the user's may have swallowed its error
         let encoded = match depth.into_refusal() {
@@ -49,6 +50,7 @@ impl Codec for Bincode {
         if length > BODY_BYTES_MAX {
             return Err(DecodeError::TooLong { length, limit: BODY_BYTES_MAX });
         }
+        // r[impl codec.limits]
         let budget = Budget::for_message(length);
         let top = budget.top();
         let decoded = seed_decode_from_slice(top.seed::<T>(), bytes, LAYOUT);
@@ -57,6 +59,7 @@ impl Codec for Bincode {
         }
         match decoded {
             Ok((value, read)) if read == length => Ok(value),
+            // r[impl codec.whole]
             Ok((_, read)) => Err(DecodeError::TrailingBytes { extra: length - read }),
             Err(error) => Err(not_decoded(error)),
         }

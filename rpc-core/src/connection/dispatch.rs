@@ -81,6 +81,7 @@ impl Router {
             }
             for method in service.methods() {
                 if !ids.insert(method.id()) {
+                    // r[impl method.unique]
                     return Err(RouterError::DuplicateMethod(method.to_string()));
                 }
                 let (id, service) = (method.id(), Arc::clone(&service));
@@ -98,6 +99,7 @@ impl Router {
     fn find(&self, id: MethodId) -> Result<(usize, &Route), ErrorKind> {
         match self.routes.binary_search_by_key(&id, |route| route.id) {
             Ok(at) => self.routes.get(at).map(|route| (at, route)).ok_or(ErrorKind::UnknownMethod),
+            // r[impl method.unknown]
             Err(_) if self.services.binary_search(&id.service_half()).is_ok() => {
                 Err(ErrorKind::UnknownMethod)
             }
@@ -394,6 +396,7 @@ impl Future for HandlerTask {
             this.running.poll(cx)
         };
         let Poll::Ready(outcome) = polled else { return Poll::Pending };
+        // r[impl reply.handler-gone]
         // The slot is free only when the future is gone.
         this.running.discard();
         if let Some(connection) = this.connection.take() {
@@ -476,6 +479,7 @@ impl ReplyFrames {
     #[inline]
     fn of(outcome: Outcome, reply_limit: usize) -> Self {
         match outcome {
+            // r[impl reply.too-large]
             Ok(answer) if answer.body.len() > reply_limit => {
                 let bytes = answer.body.len();
                 let text = format!("a reply of {bytes} bytes, {reply_limit} are allowed");

@@ -137,6 +137,7 @@ impl<T: Transport> Driver<T> {
 
     /// The peer has finished sending. It may still read, but it can't answer.
     fn peer_finished(&self) -> Step {
+        // r[impl stream.end]
         let text = "the peer ended the connection".to_owned();
         Step::Over(Closed { kind: ErrorKind::ConnectionLost, text })
     }
@@ -252,6 +253,7 @@ impl<T: Transport> Driver<T> {
         }
         if self.hello_by.is_some_and(|by| by <= now) {
             self.hello_by = None;
+            // r[impl hello.timeout]
             state.mux.close(CloseReason::HelloTimeout, "");
         }
         self.dispatcher.act(&self.connection, state, now);
@@ -328,6 +330,7 @@ impl<T: Transport> Driver<T> {
                 }
             }
         }
+        // r[impl close.linger]
         while self.ending == Ending::Linger {
             let mut inbox = MuxInbox { connection: &self.connection, locked: None };
             match self.transport.poll_recv(cx, &mut inbox) {

@@ -44,6 +44,7 @@ pub(crate) enum CloseReason {
 
 /// Spec: `r[close.codes]`.
 const TABLE: [(CloseReason, u16, &str); 16] = [
+    // r[impl close.codes]
     (CloseReason::Done, 0, "nobody needs the connection any more"),
     (CloseReason::ShuttingDown, 1, "the server is shutting down"),
     (CloseReason::Idle, 2, "the connection was idle for too long"),

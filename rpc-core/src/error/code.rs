@@ -4,6 +4,7 @@ use super::{Delivery, ErrorKind};
 
 /// Spec: `r[error.codes]`.
 const TABLE: [(ErrorKind, u16); 12] = [
+    // r[impl error.codes]
     (ErrorKind::Cancelled, 1),
     (ErrorKind::DeadlineExceeded, 2),
     (ErrorKind::Overloaded, 3),
@@ -26,6 +27,7 @@ pub(crate) fn of(kind: ErrorKind) -> u16 {
 /// The kind with this number. A number from the future says nothing about who must act, except
 /// that the peer failed the call, so it counts as *malformed reply*.
 pub(crate) fn kind(code: u16) -> ErrorKind {
+    // r[impl error.unknown-code]
     TABLE.iter().find(|(_, c)| *c == code).map_or(ErrorKind::MalformedReply, |(kind, _)| *kind)
 }
 
@@ -43,6 +45,7 @@ pub(crate) enum Ran {
 
 impl Ran {
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        // r[impl error.ran]
         match byte {
             0 => Some(Self::Never),
             1 => Some(Self::Maybe),

@@ -75,6 +75,7 @@ impl<'a> Frame<'a> {
     pub(crate) fn decode(lane: Lane, bytes: &'a [u8]) -> Result<Self, FrameError> {
         let (&[kind, flags, low, high], rest) =
             bytes.split_first_chunk::<4>().ok_or(FrameError::TooShort)?;
+        // r[impl frame.common]
         let extension_bytes = usize::from(u16::from_le_bytes([low, high]));
         let Some(kind) = Kind::from_byte(kind) else {
             // r[impl frame.unknown]
@@ -101,6 +102,7 @@ impl<'a> Frame<'a> {
             Kind::Hello => fields.hello(),
             Kind::Credit => fields.credit(),
             Kind::Cancel => fields.cancel(),
+            // r[impl frame.tail]
             Kind::Ping => Ok(Self::Ping(fields.u64()?)),
             Kind::Pong => Ok(Self::Pong(fields.u64()?)),
             Kind::GoAway => {
@@ -171,6 +173,7 @@ impl<'a> Fields<'a> {
 
     fn error(&mut self) -> Result<Frame<'a>, FrameError> {
         let code = self.u16()?;
+        // r[impl frame.reserved]
         let [ran, _reserved] = self.take()?;
         let ran = Ran::from_byte(ran).ok_or(FrameError::BadValue)?;
         Ok(Frame::Error { code, ran, text: self.text()? })
@@ -183,6 +186,7 @@ impl<'a> Fields<'a> {
     }
 
     fn credit(&mut self) -> Result<Frame<'a>, FrameError> {
+        // r[impl credit.layout]
         Ok(Frame::Credit { lane: Lane::new(self.u64()?), bytes: self.u32()? })
     }
 

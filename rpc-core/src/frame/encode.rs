@@ -17,6 +17,7 @@ pub(crate) fn encode_prefix(out: &mut Vec<u8>, lane: Lane, length: usize, end: b
     debug_assert!(length < END_BIT as usize);
     #[expect(clippy::cast_possible_truncation, reason = "frames are below 2 GiB, see Limits")]
     let word = length as u32 | if end { END_BIT } else { 0 };
+    // r[impl stream.prefix]
     let mut prefix = [0; PREFIX_BYTES];
     prefix[..4].copy_from_slice(&word.to_le_bytes());
     prefix[4..].copy_from_slice(&lane.number().to_le_bytes());
@@ -75,6 +76,7 @@ pub(crate) fn encode_request_header(out: &mut Vec<u8>, header: &RequestHeader<'_
     if header.idempotent {
         flags |= flag::IDEMPOTENT;
     }
+    // r[impl request.layout]
     let mut fixed = [0; RequestHeader::BYTES];
     fixed[..4].copy_from_slice(&common(Kind::Request, flags, header.extensions.len()));
     fixed[4..8].copy_from_slice(&header.timeout_ms.to_le_bytes());
@@ -86,22 +88,26 @@ pub(crate) fn encode_request_header(out: &mut Vec<u8>, header: &RequestHeader<'_
 /// Spec: `r[reply.layout]`.
 #[inline]
 pub(crate) fn encode_reply_header(out: &mut Vec<u8>, app_error: bool, more: bool) {
+    // r[impl reply.layout]
     let flags = if more { flag::MORE } else { 0 } | if app_error { flag::APP_ERROR } else { 0 };
     out.extend_from_slice(&common(Kind::Reply, flags, 0));
 }
 
 /// Spec: `r[data.layout]`.
 pub(crate) fn encode_data_header(out: &mut Vec<u8>, more: bool) {
+    // r[impl data.layout]
     out.extend_from_slice(&common(Kind::Data, if more { flag::MORE } else { 0 }, 0));
 }
 
 /// The end of a message that is given up. Spec: `r[data.abort]`.
 pub(crate) fn encode_abort(out: &mut Vec<u8>, lane: Lane) {
+    // r[impl data.abort]
     framed(out, lane, true, |out| out.extend_from_slice(&common(Kind::Data, flag::ABORT, 0)));
 }
 
 /// Spec: `r[error.layout]`.
 pub(crate) fn encode_error(out: &mut Vec<u8>, call: CallId, kind: ErrorKind, ran: Ran, text: &str) {
+    // r[impl error.layout] r[impl lane.end]
     framed(out, call.lane(), true, |out| {
         out.extend_from_slice(&common(Kind::Error, 0, 0));
         out.extend_from_slice(&code::of(kind).to_le_bytes());
@@ -112,6 +118,7 @@ pub(crate) fn encode_error(out: &mut Vec<u8>, call: CallId, kind: ErrorKind, ran
 
 /// Spec: `r[hello.layout]`.
 pub(crate) fn encode_hello(out: &mut Vec<u8>, hello: &Hello) {
+    // r[impl hello.layout]
     framed(out, Lane::CONTROL, false, |out| {
         out.extend_from_slice(&common(Kind::Hello, 0, 0));
         hello.encode(out);
@@ -120,21 +127,25 @@ pub(crate) fn encode_hello(out: &mut Vec<u8>, hello: &Hello) {
 
 /// Spec: `r[cancel.layout]`.
 pub(crate) fn encode_cancel(out: &mut Vec<u8>, call: CallId) {
+    // r[impl cancel.layout]
     control(out, Kind::Cancel, &call.lane().number().to_le_bytes());
 }
 
 /// Spec: `r[ping.layout]`.
 pub(crate) fn encode_ping(out: &mut Vec<u8>, token: u64) {
+    // r[impl ping.layout]
     control(out, Kind::Ping, &token.to_le_bytes());
 }
 
 /// Spec: `r[ping.layout]`.
 pub(crate) fn encode_pong(out: &mut Vec<u8>, token: u64) {
+    // r[impl ping.layout]
     control(out, Kind::Pong, &token.to_le_bytes());
 }
 
 /// Spec: `r[go-away.layout]`.
 pub(crate) fn encode_go_away(out: &mut Vec<u8>, sequence: u64, answer: bool) {
+    // r[impl go-away.layout]
     framed(out, Lane::CONTROL, false, |out| {
         let flags = if answer { flag::ANSWER } else { 0 };
         out.extend_from_slice(&common(Kind::GoAway, flags, 0));
@@ -144,6 +155,7 @@ pub(crate) fn encode_go_away(out: &mut Vec<u8>, sequence: u64, answer: bool) {
 
 /// Spec: `r[close.layout]`.
 pub(crate) fn encode_close(out: &mut Vec<u8>, reason: CloseReason, text: &str) {
+    // r[impl close.layout] r[impl lane.end]
     framed(out, Lane::CONTROL, true, |out| {
         out.extend_from_slice(&common(Kind::Close, 0, 0));
         out.extend_from_slice(&reason.code().to_le_bytes());
@@ -162,6 +174,7 @@ fn control(out: &mut Vec<u8>, kind: Kind, body: &[u8]) {
 /// The four bytes that every frame begins with. Spec: `r[frame.common]`.
 #[inline]
 fn common(kind: Kind, flags: u8, extension_bytes: usize) -> [u8; COMMON_BYTES] {
+    // r[impl frame.common]
     debug_assert!(extension_bytes <= usize::from(u16::MAX));
     #[expect(clippy::cast_possible_truncation, reason = "extensions are limited to 16 KiB")]
     let [low, high] = (extension_bytes as u16).to_le_bytes();
@@ -170,6 +183,7 @@ fn common(kind: Kind, flags: u8, extension_bytes: usize) -> [u8; COMMON_BYTES] {
 
 /// Cuts a text to what a frame may carry, at a character boundary.
 fn clipped(text: &str) -> &str {
+    // r[impl error.text]
     let mut end = text.len().min(TEXT_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;

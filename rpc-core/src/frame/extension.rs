@@ -27,6 +27,7 @@ impl<'a> Extensions<'a> {
     #[inline]
     pub(super) fn decode(bytes: &'a [u8]) -> Result<Self, FrameError> {
         let mut rest = bytes;
+        // r[impl extension.layout]
         while !rest.is_empty() {
             (_, _, rest) = split_entry(rest).ok_or(FrameError::BadExtension)?;
         }
@@ -38,6 +39,7 @@ impl<'a> Extensions<'a> {
     pub(crate) fn metadata(self) -> &'a [u8] {
         let mut rest = self.0;
         while let Some((number, value, after)) = split_entry(rest) {
+            // r[impl extension.types]
             if number == number::METADATA {
                 return value;
             }
@@ -122,6 +124,7 @@ impl Metadata {
             return Err(MetadataError::Key { bytes: key.len() });
         }
         let bytes = self.encoded.len() + 3 + key.len() + value.len();
+        // r[impl metadata.limits]
         if bytes > Self::BYTES_MAX {
             return Err(MetadataError::TooLarge { bytes, limit: Self::BYTES_MAX });
         }
@@ -183,6 +186,7 @@ impl Metadata {
         if bytes.is_empty() {
             return Ok(Self::new());
         }
+        // r[impl metadata.limits]
         if bytes.len() > bytes_max {
             return Err(MetadataError::TooLarge { bytes: bytes.len(), limit: bytes_max });
         }
@@ -209,6 +213,7 @@ impl fmt::Debug for Metadata {
 
 /// Key, value, and what follows.
 fn split_metadata(bytes: &[u8]) -> Option<(&str, &[u8], &[u8])> {
+    // r[impl metadata.layout]
     let (&key_length, rest) = bytes.split_first()?;
     let (key, rest) = rest.split_at_checked(usize::from(key_length))?;
     let key = std::str::from_utf8(key).ok().filter(|key| !key.is_empty())?;

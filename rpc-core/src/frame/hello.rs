@@ -32,6 +32,7 @@ pub(crate) struct Features(pub(crate) u32);
 
 impl Hello {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        // r[impl hello.layout]
         out.extend_from_slice(&self.version.to_le_bytes());
         out.extend_from_slice(&self.codec.to_le_bytes());
         out.extend_from_slice(&self.features.0.to_le_bytes());

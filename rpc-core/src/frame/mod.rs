@@ -64,6 +64,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
+        // r[impl frame.kind]
         Some(match byte {
             1 => Self::Hello,
             2 => Self::Request,
@@ -88,6 +89,7 @@ impl Kind {
 
 /// Flag bits of a frame. Spec: `r[frame.flags]`.
 pub(crate) mod flag {
+    // r[impl frame.flags]
     /// The message goes on in the next frame of this lane.
     pub(crate) const MORE: u8 = 1 << 0;
     /// REQUEST: the method may be repeated without harm.
@@ -160,6 +162,7 @@ impl CallId {
     pub(crate) const SEQUENCE_MAX: u64 = (1 << 40) - 1;
 
     pub(crate) fn new(sequence: u64, slot: u32, opener: Role) -> Self {
+        // r[impl call.id]
         debug_assert!(sequence <= Self::SEQUENCE_MAX && slot < Self::SLOTS_MAX);
         Self(sequence << Self::SLOT_BITS | u64::from(slot) << 1 | u64::from(opener == Role::Acceptor))
     }
@@ -199,6 +202,7 @@ impl fmt::Debug for CallId {
 /// `None` when fewer than [`PREFIX_BYTES`] are there.
 #[inline]
 pub(crate) fn decode_prefix(bytes: &[u8]) -> Option<(usize, bool, Lane)> {
+    // r[impl stream.prefix]
     let (word, rest) = bytes.split_first_chunk::<4>()?;
     let (lane, _) = rest.split_first_chunk::<8>()?;
     let word = u32::from_le_bytes(*word);

@@ -118,6 +118,7 @@ impl Calls {
             self.slots.push(Slot::VACANT);
             slot
         });
+        // r[impl call.new]
         let id = CallId::new(self.sequence, slot, self.role);
         self.sequence += 1;
         self.open += 1;
@@ -242,6 +243,7 @@ impl Calls {
         let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id));
         let Some(slot) = slot else { return Err(Stray::NoCall) };
         match &mut slot.state {
+            // r[impl reply.unexpected]
             State::Pending { reply, .. } if reply.begun => Err(Stray::OutOfPlace),
             State::Pending { reply, .. } if more => {
                 reply.begun = true;
@@ -337,6 +339,7 @@ impl Calls {
     pub(crate) fn lose(&mut self, sent: u64, wakers: &mut Vec<Waker>) {
         for slot in &mut self.slots {
             let delivery =
+                // r[impl delivery.table]
                 if slot.leaves_at > sent { Delivery::NotSent } else { Delivery::Unknown };
             match mem::replace(&mut slot.state, State::Vacant) {
                 State::Pending { waker, .. } => {

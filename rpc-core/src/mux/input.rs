@@ -32,12 +32,14 @@ impl Mux {
     /// comes after it is ignored.
     #[inline]
     pub(crate) fn handle_frame(&mut self, now: Instant, frame: &InFrame<'_>) {
+        // r[impl close.last]
         if matches!(self.phase, Phase::Closed(_)) {
             return;
         }
         let handled = match Frame::decode(frame.lane, frame.payload.as_slice()) {
             Ok(decoded) => self.handle_decoded(now, frame, decoded),
             Err(error) => {
+                // r[impl frame.malformed]
                 self.close(CloseReason::MalformedFrame, &error.to_string());
                 return;
             }
@@ -72,6 +74,7 @@ impl Mux {
             Frame::Hello(hello) => self.handle_hello(&hello),
             Frame::Cancel(id) => self.handle_cancel(id),
             Frame::Ping(token) => {
+                // r[impl ping.answer]
                 self.outbox.append(|out| frame::encode_pong(out, token));
                 Ok(())
             }
@@ -92,6 +95,7 @@ impl Mux {
 
     fn handle_hello(&mut self, hello: &Hello) -> Result<(), CloseReason> {
         if self.peer_hello.is_some() {
+            // r[impl hello.once]
             return Err(CloseReason::HelloRepeated);
         }
         // r[impl hello.version]
@@ -119,6 +123,7 @@ impl Mux {
     ) -> Result<(), CloseReason> {
         let id = request.id;
         let cancelled = self.requests.open_call(id, self.outbox.terminals())?;
+        // r[impl request.check]
         let metadata = match self.check_request(request, body.len(), cancelled) {
             Ok(metadata) => metadata,
             Err((kind, detail)) => {
@@ -178,10 +183,12 @@ impl Mux {
         what: &str,
     ) -> Result<(), (ErrorKind, String)> {
         let limit = self.limits.message_bytes as usize;
+        // r[impl message.size]
         if bytes > limit {
             let detail = format!("{what} has more than {limit} bytes (Limits::message_bytes)");
             return Err((ErrorKind::TooLarge, detail));
         }
+        // r[impl message.reassembly]
         let held = self.requests.partial_bytes + self.calls.partial_bytes;
         let limit = self.limits.reassembly_bytes;
         if had > 0 && held + (bytes - had) > limit {
@@ -215,6 +222,7 @@ impl Mux {
         }
         let Some(had) = self.requests.partial_len(id)? else { return Ok(()) };
         if abort {
+            // r[impl data.abort]
             self.refuse(id, ErrorKind::Cancelled, "the request was given up half-way");
         } else if let Err((kind, detail)) =
             self.check_message(had + body.len(), had, "the request")
@@ -235,6 +243,7 @@ impl Mux {
         body: &[u8],
         payload: &Payload<'_>,
     ) -> Result<(), CloseReason> {
+        // r[impl call.opener]
         if id.opener() != self.role {
             return Err(CloseReason::BadCallId);
         }
@@ -309,6 +318,7 @@ impl Mux {
     }
 
     fn handle_cancel(&mut self, id: CallId) -> Result<(), CloseReason> {
+        // r[impl cancel.effect]
         match self.requests.cancel(id)? {
             Stop::Handler => self.output.stopped.push((id, ErrorKind::Cancelled)),
             Stop::Unrun => self.queue_error(id, ErrorKind::Cancelled, Ran::Never, ""),
@@ -320,6 +330,7 @@ impl Mux {
     /// The peer begins nothing new, or answers that it doesn't. Spec: `r[drain.answer]`.
     fn handle_go_away(&mut self, sent: u64, answer: bool) {
         if !answer {
+            // r[impl drain.answer]
             self.send_go_away(true);
             if self.phase == Phase::Open {
                 self.phase = Phase::Draining { expected: None };
@@ -340,6 +351,7 @@ impl Mux {
         }
         hint = super::earlier(hint, self.requests.expired(now, &mut expired));
         for id in expired {
+            // r[impl request.deadline]
             self.output.stopped.push((id, ErrorKind::DeadlineExceeded));
         }
         self.deadline_hint =
@@ -350,6 +362,7 @@ impl Mux {
     /// The deadline of one of this side's calls has passed.
     fn expire_call(&mut self, id: CallId) {
         let Some(withdrawn) = self.withdraw(id) else { return };
+        // r[impl delivery.table]
         let delivery = match withdrawn {
             Withdrawn::Unheard | Withdrawn::Aborted => Delivery::NotSent,
             Withdrawn::Sent => Delivery::Unknown,

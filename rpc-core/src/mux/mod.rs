@@ -152,6 +152,7 @@ impl Mux {
         let hello = Hello {
             version: WIRE_VERSION,
             codec: Bincode::ID,
+            // r[impl hello.features]
             features: Features::default(),
             instance,
             frame_bytes: limits.frame_bytes,
@@ -196,6 +197,7 @@ impl Mux {
 
     /// Whether new calls can still be opened on this connection.
     pub(crate) fn accepts_calls(&self) -> bool {
+        // r[impl drain.refrain]
         self.phase == Phase::Open && !self.calls.exhausted()
     }
 
@@ -217,6 +219,7 @@ impl Mux {
     pub(crate) fn is_drained(&self) -> bool {
         match self.phase {
             Phase::Draining { expected: Some(expected) } => {
+                // r[impl drain.finish]
                 self.requests.received >= expected && !self.is_busy()
             }
             _ => false,
@@ -300,6 +303,7 @@ impl Mux {
             let detail = format!("{what} of {bytes} bytes, {whose} accepts {limit}");
             Err(Opened::Refused { kind: ErrorKind::TooLarge, detail })
         };
+        // r[impl message.size]
         let ours = self.limits.message_bytes as usize;
         if bytes > ours {
             return too_large("arguments", bytes, ours, "this side");
@@ -472,6 +476,7 @@ impl Mux {
         }
         let text = if text.is_empty() { reason.text() } else { text };
         self.send_hello();
+        // r[impl close.hello]
         self.outbox.append(|out| frame::encode_close(out, reason, text));
         let text = format!("this side closed the connection: {text}");
         self.phase = Phase::Closed(Closed { kind: reason.kind(), text });
@@ -515,6 +520,7 @@ impl Mux {
 
     /// Tells the peer how many requests this side has sent. Spec: `r[drain.count]`.
     fn send_go_away(&mut self, answer: bool) {
+        // r[impl drain.count]
         let sent = self.calls.sent;
         self.outbox.append(|out| frame::encode_go_away(out, sent, answer));
     }

@@ -97,6 +97,7 @@ impl Requests {
         }
         let slot = self.slot_mut(id)?;
         // r[impl call.id]
+        // r[impl call.new] r[impl request.once]
         let early = match (slot.id, &slot.state) {
             (Some(old), State::CancelledEarly) if old == id => true,
             (Some(old), State::Vacant) if old < id => false,
@@ -130,10 +131,12 @@ impl Requests {
     /// remaining frames are to be dropped.
     pub(crate) fn partial_len(&self, id: CallId) -> Result<Option<usize>, CloseReason> {
         let slot = self.slots.get(id.slot()).filter(|slot| slot.id.is_some_and(|last| id <= last));
+        // r[impl data.unexpected]
         let Some(slot) = slot else { return Err(CloseReason::UnexpectedFrame) };
         match &slot.state {
             State::Partial(partial) if slot.id == Some(id) => Ok(Some(partial.buffer.len())),
             State::Running { .. } if slot.id == Some(id) => Err(CloseReason::UnexpectedFrame),
+            // r[impl data.late]
             _ => Ok(None),
         }
     }
@@ -176,6 +179,7 @@ impl Requests {
     #[inline]
     pub(crate) fn finish(&mut self, id: CallId) -> bool {
         match self.state_mut(id) {
+            // r[impl reply.terminal]
             Some(state @ State::Running { .. }) => {
                 *state = State::Vacant;
                 self.open -= 1;
@@ -221,6 +225,7 @@ impl Requests {
                 slot.state = State::CancelledEarly;
                 Ok(Stop::Nothing)
             }
+            // r[impl cancel.late]
             // It has ended, and its terminal frame is on its way.
             _ => Ok(Stop::Nothing),
         }
@@ -253,6 +258,7 @@ impl Requests {
     #[inline]
     fn slot_mut(&mut self, id: CallId) -> Result<&mut Slot, CloseReason> {
         let at = id.slot();
+        // r[impl call.opener] r[impl call.slot]
         if id.opener() != self.opener || at >= self.limit as usize {
             return Err(CloseReason::BadCallId);
         }

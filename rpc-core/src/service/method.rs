@@ -13,6 +13,7 @@ impl MethodId {
     /// The id of `service.method`.
     #[must_use]
     pub const fn of(service: &str, method: &str) -> Self {
+        // r[impl method.id]
         let service_hash = fnv1a(FNV_BASIS, service.as_bytes());
         let method_hash = fnv1a(fnv1a(service_hash, b"."), method.as_bytes());
         Self((fold(service_hash) as u64) << 32 | fold(method_hash) as u64)

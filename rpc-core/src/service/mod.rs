@@ -2,12 +2,15 @@
 
 mod method;
 mod reply;
+#[cfg(feature = "runtime")]
 mod request;
 
 pub use method::{Method, MethodId};
 pub use reply::{Fallible, OctetsReply, Plain, Reply, ResultType};
+#[cfg(feature = "runtime")]
 pub use request::{Answer, Handler, Outcome, Refusal, Request};
 
+#[cfg(feature = "runtime")]
 /// A service as the server sees it: a name, methods, and a way to run a request.
 ///
 /// `#[service]` implements it for the generated server type; `examples/by_hand.rs` shows what that

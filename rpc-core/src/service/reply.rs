@@ -68,6 +68,7 @@ where
 
     fn encode(output: &Result<T, E>, body: &mut Vec<u8>) -> Result<bool, EncodeError> {
         match output {
+            // r[impl codec.reply]
             Ok(value) => Bincode::encode(value, body).map(|()| false),
             Err(error) => Bincode::encode(error, body).map(|()| true),
         }
@@ -170,5 +171,6 @@ impl<T, E> ResultType for Result<T, E> {
 }
 
 fn refuse_app_error(app_error: bool) -> Result<(), DecodeError> {
+    // r[impl reply.app-error]
     if app_error { Err(DecodeError::Custom("an error from a method that returns none".into())) } else { Ok(()) }
 }

@@ -48,6 +48,7 @@ impl Request {
     /// # Errors
     /// A refusal that becomes the caller's *malformed request*.
     pub fn args<'a, A: Deserialize<'a>>(&'a self) -> Result<A, Refusal> {
+        // r[impl codec.arguments] r[impl codec.malformed]
         Bincode::decode(self.body.as_slice()).map_err(|error| Refusal {
             kind: ErrorKind::MalformedRequest,
             detail: format!("the arguments could not be decoded: {error}"),

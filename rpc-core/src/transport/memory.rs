@@ -97,6 +97,7 @@ impl Transport for MemoryTransport {
         if pipe.broken {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
+        // r[impl transport.promises]
         while pipe.bytes < PIPE_BYTES {
             let Some(frame) = batch.next_frame() else { break };
             pipe.bytes += frame.payload.len();

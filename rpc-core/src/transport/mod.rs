@@ -34,10 +34,11 @@ use std::{
 
 use bytes::Bytes;
 
-pub use crate::outbox::{Batch, OutFrame};
+pub use crate::{
+    frame::Lane,
+    outbox::{Batch, OutFrame},
+};
 pub use address::{Address, Peer};
-
-use crate::frame::Lane;
 
 /// One established connection, as the core drives it: one task polls all three directions of it.
 ///

@@ -91,6 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
 
     /// Sends one piece of what is to be sent. Returns how many bytes of the batch that was.
     fn poll_write(&mut self, cx: &mut Context<'_>, batch: &Batch) -> Poll<io::Result<usize>> {
+        // r[impl stream.preface]
         let preface = PREFACE.get(self.preface_sent..).unwrap_or_default();
         let io = Pin::new(&mut self.io);
         let chunk = batch.chunk();
@@ -153,6 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
         let read = buffer.filled().len();
         if read == 0 {
+            // r[impl stream.truncated]
             let whole = self.partial.is_empty();
             return Poll::Ready(if whole { Ok(Received::End) } else { Err(TransportError::Truncated) });
         }
@@ -209,6 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for StreamTra
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<()>> {
+        // r[impl transport.promises]
         while !batch.is_empty() {
             let written = ready!(self.poll_write(cx, batch))?;
             batch.advance(written);
