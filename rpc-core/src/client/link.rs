@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::ChannelBuilder;
@@ -37,9 +37,14 @@ struct State {
     /// Calls that wait for a connection.
     waiters: HashMap<u64, Waker>,
     next_waiter: u64,
-    /// Attempts that have failed, ever, and why the last one did.
+    /// Attempts that have failed, ever, and why the last one did. A connection that ended without
+    /// answering any call counts as one.
     failures: u64,
     last_error: Option<Arc<io::Error>>,
+    /// Attempts that have failed since a connection was of use.
+    failed_in_a_row: u32,
+    /// When the next attempt may begin.
+    not_before: Option<Instant>,
     /// Whether there was a connection before.
     had_one: bool,
 }
@@ -99,6 +104,8 @@ impl Link {
                 next_waiter: 0,
                 failures: 0,
                 last_error: None,
+                failed_in_a_row: 0,
+                not_before: None,
                 had_one: false,
             }),
         })
@@ -137,9 +144,11 @@ impl Link {
         attempt: &mut Attempt,
     ) -> Poll<Result<Arc<Connection>, RpcError>> {
         let before = *attempt.failures.get_or_insert(state.failures);
+        let failed = state.failures > before;
         let fail_fast = attempt.fail_fast || self.settings.fail_fast;
-        let hopeless = matches!(&state.last_error, Some(e) if e.kind() == io::ErrorKind::InvalidInput);
-        if state.failures > before && (fail_fast || hopeless) {
+        // While no attempt may begin, failing fast is failing now.
+        let pausing = || state.not_before.is_some_and(|at| at > clock::now());
+        if failed && state.is_hopeless() || fail_fast && (failed || pausing()) {
             attempt.waiter.take().map(|waiter| state.waiters.remove(&waiter));
             return Poll::Ready(Err(self.unreachable(&state)));
         }
@@ -214,33 +223,36 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes one attempt's result known. Returns how long to wait before the next attempt, if
-    /// somebody still waits for one.
-    fn settle(&self, result: io::Result<Arc<Connection>>, failed: u32) -> Option<Duration> {
+    /// There is a connection.
+    fn connected(&self, connection: &Arc<Connection>) {
         let mut state = self.lock();
-        let retry = match result {
-            Ok(connection) => {
-                state.phase = Phase::Up(connection);
-                state.had_one = true;
-                state.last_error = None;
-                None
-            }
-            Err(error) => {
-                state.failures += 1;
-                let hopeless = error.kind() == io::ErrorKind::InvalidInput;
-                state.last_error = Some(Arc::new(error));
-                let patient = !state.waiters.is_empty() && !self.settings.fail_fast && !hopeless;
-                if !patient {
-                    state.phase = Phase::Down;
-                }
-                patient.then(|| self.pause(failed))
-            }
-        };
-        // Whoever still wants a connection comes back.
-        let wakers: Vec<Waker> = state.waiters.values().cloned().collect();
+        state.phase = Phase::Up(Arc::clone(connection));
+        state.had_one = true;
+        State::wake(state);
+    }
+
+    /// A connection has ended that was of use.
+    fn ended(&self, connection: &Arc<Connection>) {
+        let mut state = self.lock();
+        state.failed_in_a_row = 0;
+        state.not_before = None;
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
-        retry
+        self.replace(connection);
+    }
+
+    /// There is no connection after all. Returns whether to try again: somebody waits for it.
+    fn failed(&self, error: io::Error) -> bool {
+        let mut state = self.lock();
+        state.not_before = clock::now().checked_add(self.pause(state.failed_in_a_row));
+        state.failed_in_a_row += 1;
+        state.failures += 1;
+        state.last_error = Some(Arc::new(error));
+        let again =
+            !state.waiters.is_empty() && !self.settings.fail_fast && !state.is_hopeless();
+        let old = mem::replace(&mut state.phase, if again { Phase::Connecting } else { Phase::Down });
+        State::wake(state);
+        drop(old);
+        again
     }
 
     /// The pause after `failed` failures in a row: exponential, with jitter.
@@ -262,59 +274,63 @@ impl Drop for Promise {
             return;
         }
         state.phase = Phase::Down;
-        let wakers: Vec<Waker> = state.waiters.values().cloned().collect();
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        State::wake(state);
     }
 }
 
-/// Makes connections until one succeeds or nobody waits any more, then drives it.
+/// Makes connections as long as somebody waits for one, and drives them.
 async fn make_connection(link: Weak<Link>) {
     let _promise = Promise(Weak::clone(&link));
-    let mut failed = 0;
     loop {
+        let not_before = link.upgrade().and_then(|link| link.lock().not_before);
+        if let Some(at) = not_before {
+            tokio::time::sleep_until(at.into()).await;
+        }
         // Held only while there is a channel: an attempt doesn't keep one alive.
-        let Some(connecting) = link.upgrade().map(|link| {
-            let cautious = link.lock().had_one;
-            (link.connect)(cautious)
-        }) else {
-            return;
-        };
-        let result = connecting.await;
-        let Some(strong) = link.upgrade() else { return };
-        match result {
+        let Some(connecting) = link.upgrade().and_then(|link| link.begin()) else { return };
+        let error = match connecting.await {
             Ok((connection, driving)) => {
-                strong.settle(Ok(Arc::clone(&connection)), failed);
+                let Some(strong) = link.upgrade() else { return };
+                strong.connected(&connection);
                 drop(strong);
                 driving.await;
-                if let Some(link) = link.upgrade() {
-                    link.replace(&connection);
-                }
-                return;
-            }
-            Err(error) => {
-                let Some(pause) = strong.settle(Err(error), failed) else { return };
-                drop(strong);
-                failed += 1;
-                tokio::time::sleep(pause).await;
-                let anybody = link.upgrade().is_some_and(|link| link.give_up_if_alone());
-                if !anybody {
-                    return;
+                let Some(link) = link.upgrade() else { return };
+                match connection.useless() {
+                    None => return link.ended(&connection),
+                    Some(closed) => io::Error::new(io::ErrorKind::ConnectionAborted, closed.text),
                 }
             }
+            Err(error) => error,
+        };
+        if !link.upgrade().is_some_and(|link| link.failed(error)) {
+            return;
         }
     }
 }
 
 impl Link {
-    /// Stops connecting when nobody waits. Returns whether somebody does.
-    fn give_up_if_alone(&self) -> bool {
+    /// Begins an attempt, unless nobody waits for it any more.
+    fn begin(&self) -> Option<Connecting> {
         let mut state = self.lock();
         if state.waiters.is_empty() {
             state.phase = Phase::Down;
-            return false;
+            return None;
         }
-        true
+        Some((self.connect)(state.had_one))
+    }
+}
+
+impl State {
+    /// Whether the last failure says that there is no point in trying again.
+    fn is_hopeless(&self) -> bool {
+        self.last_error.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::InvalidInput)
+    }
+
+    /// Unlocks, and wakes whoever waits for a connection: who still wants one comes back.
+    fn wake(state: MutexGuard<'_, Self>) {
+        let wakers: Vec<Waker> = state.waiters.values().cloned().collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -337,8 +353,8 @@ impl fmt::Debug for Link {
 /// The deadline of a call that has to wait for a connection first.
 pub(super) fn deadline_of(
     timeout: Option<Duration>,
-    deadline: Option<std::time::Instant>,
-) -> Option<std::time::Instant> {
+    deadline: Option<Instant>,
+) -> Option<Instant> {
     let own = timeout.and_then(|timeout| clock::now().checked_add(timeout));
     match (own, deadline) {
         (Some(own), Some(inherited)) => Some(own.min(inherited)),

@@ -143,7 +143,7 @@ impl<T: Transport> Driver<T> {
     }
 
     /// The peer broke the rules below the frames.
-    fn refuse_peer(&self, error: &TransportError) -> Step {
+    fn refuse_peer(&mut self, error: &TransportError) -> Step {
         let text = error.to_string();
         let reason = match error {
             TransportError::FrameTooLarge { .. } => CloseReason::FrameTooLarge,
@@ -157,6 +157,7 @@ impl<T: Transport> Driver<T> {
             }
         };
         self.connection.with(|mux| mux.close(reason, &text));
+        self.begin_ending();
         Step::Again
     }
 
@@ -267,11 +268,8 @@ impl<T: Transport> Driver<T> {
             return Step::Again;
         }
         if self.ending == Ending::No && matches!(state.mux.phase(), Phase::Closed(_)) {
-            // Callers learn it now; what is queued for the peer is still sent.
-            self.ending = Ending::Flush;
-            state.mux.handle_closing();
-            self.dispatcher.act(&self.connection, state, clock::now());
-            self.connection.stop_all();
+            drop(state);
+            self.begin_ending();
             return Step::Again;
         }
         // Behind: the waker was used already, and frames wait on purpose.
@@ -286,6 +284,15 @@ impl<T: Transport> Driver<T> {
             none => *none = Some(cx.waker().clone()),
         }
         Step::Wait
+    }
+
+    /// One side has closed. Callers learn it now; what is queued for the peer is still sent.
+    fn begin_ending(&mut self) {
+        self.ending = Ending::Flush;
+        let mut state = self.connection.lock();
+        state.mux.handle_closing();
+        self.dispatcher.act(&self.connection, state, clock::now());
+        self.connection.stop_all();
     }
 
     fn step(&mut self, cx: &mut Context<'_>) -> Step {

@@ -79,13 +79,11 @@ impl Connection {
         waker: &Waker,
     ) -> Opened {
         let mut state = self.lock();
-        if ticket.is_none() {
-            // One clock reading a batch: frames that wait were queued a moment ago.
-            if !state.mux.has_frames() || state.stalled {
-                state.clock = clock::now();
-            }
-            options.resolve(state.clock);
+        // One clock reading a batch: frames that wait were queued a moment ago.
+        if !state.mux.has_frames() || state.stalled {
+            state.clock = clock::now();
         }
+        options.resolve(state.clock);
         let opened = state.mux.open_call(&options.call, ticket, buffer, waker);
         state.release();
         opened
@@ -112,17 +110,17 @@ impl Connection {
         self.with(|mux| mux.leave_queue(ticket));
     }
 
-    /// Whether new calls can still be opened.
-    pub(crate) fn accepts_calls(&self) -> bool {
-        self.lock().mux.accepts_calls()
-    }
-
     /// How the connection ended, if it has.
     pub(crate) fn closed(&self) -> Option<crate::mux::Closed> {
         match self.lock().mux.phase() {
             Phase::Closed(closed) => Some(closed.clone()),
             Phase::Open | Phase::Draining { .. } => None,
         }
+    }
+
+    /// How the connection ended, if it has without answering a single call of this side.
+    pub(crate) fn useless(&self) -> Option<crate::mux::Closed> {
+        if self.lock().mux.was_useful() { None } else { self.closed() }
     }
 
     /// Begins nothing new; what is under way goes on.

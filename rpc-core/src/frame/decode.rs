@@ -103,10 +103,10 @@ impl<'a> Frame<'a> {
             Kind::Credit => fields.credit(),
             Kind::Cancel => fields.cancel(),
             // r[impl frame.tail]
-            Kind::Ping => Ok(Self::Ping(fields.u64()?)),
-            Kind::Pong => Ok(Self::Pong(fields.u64()?)),
+            Kind::Ping => Ok(Self::Ping(fields.last_u64()?)),
+            Kind::Pong => Ok(Self::Pong(fields.last_u64()?)),
             Kind::GoAway => {
-                Ok(Self::GoAway { sequence: fields.u64()?, answer: flags & flag::ANSWER != 0 })
+                Ok(Self::GoAway { sequence: fields.last_u64()?, answer: flags & flag::ANSWER != 0 })
             }
             Kind::Close => fields.close(),
         }
@@ -137,6 +137,13 @@ impl<'a> Fields<'a> {
 
     fn u64(&mut self) -> Result<u64, FrameError> {
         self.take().map(u64::from_le_bytes)
+    }
+
+    /// A number behind which only extensions come. What follows those is ignored.
+    fn last_u64(&mut self) -> Result<u64, FrameError> {
+        let number = self.u64()?;
+        self.body()?;
+        Ok(number)
     }
 
     /// The extensions and the body, once the fixed fields are read.
@@ -187,11 +194,13 @@ impl<'a> Fields<'a> {
 
     fn credit(&mut self) -> Result<Frame<'a>, FrameError> {
         // r[impl credit.layout]
-        Ok(Frame::Credit { lane: Lane::new(self.u64()?), bytes: self.u32()? })
+        let (lane, bytes) = (Lane::new(self.u64()?), self.u32()?);
+        self.body()?;
+        Ok(Frame::Credit { lane, bytes })
     }
 
     fn cancel(&mut self) -> Result<Frame<'a>, FrameError> {
-        CallId::from_wire(self.u64()?).map(Frame::Cancel).ok_or(FrameError::BadValue)
+        CallId::from_wire(self.last_u64()?).map(Frame::Cancel).ok_or(FrameError::BadValue)
     }
 
     fn close(&mut self) -> Result<Frame<'a>, FrameError> {

@@ -36,6 +36,9 @@ const SCRATCH_BYTES: usize = 256 * 1024;
 /// Frames from this size on that are incomplete are read into a buffer of their own.
 const LARGE_BYTES: usize = 16 * 1024;
 
+/// What is reserved for a large frame before that much of it has come.
+const RESERVE_BYTES: usize = 64 * 1024;
+
 /// Pieces of a batch that one vectored write takes.
 const SLICES: usize = 32;
 
@@ -57,6 +60,8 @@ pub struct StreamTransport<S> {
     partial: Vec<u8>,
     /// A large frame whose rest hasn't come yet.
     large: Option<Large>,
+    /// The peer broke the rules: whatever else it sends is dropped.
+    deaf: bool,
 }
 
 struct Large {
@@ -80,6 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
             preface_received: false,
             partial: Vec::new(),
             large: None,
+            deaf: false,
         }
     }
 
@@ -120,6 +126,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
         mut large: Large,
         inbox: &mut I,
     ) -> Poll<Result<Received, TransportError>> {
+        // Memory grows with what has come, not with what was announced.
+        if large.buffer.len() == large.buffer.capacity() {
+            large.buffer.reserve(large.missing.min(large.buffer.len().max(RESERVE_BYTES)));
+        }
         let mut room = (&mut large.buffer).limit(large.missing);
         let read = pin!(self.io.read_buf(&mut room)).poll(cx);
         match read {
@@ -158,9 +168,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
             let whole = self.partial.is_empty();
             return Poll::Ready(if whole { Ok(Received::End) } else { Err(TransportError::Truncated) });
         }
+        if self.deaf {
+            return Poll::Ready(Ok(Received::Some));
+        }
         self.partial = Vec::new();
         let filled = scratch.get(..had + read).unwrap_or_default();
-        Poll::Ready(self.parse(filled, inbox).map(|()| Received::Some))
+        let parsed = self.parse(filled, inbox);
+        self.deaf = parsed.is_err();
+        Poll::Ready(parsed.map(|()| Received::Some))
     }
 
     /// Hands out the complete frames of `bytes`, and keeps the rest.
@@ -186,8 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
                     bytes = rest;
                 }
                 None if length >= LARGE_BYTES => {
-                    // Reserved, not touched: memory becomes real as bytes arrive.
-                    let mut buffer = BytesMut::with_capacity(length);
+                    let mut buffer = BytesMut::with_capacity(length.min(RESERVE_BYTES));
                     buffer.put_slice(body);
                     let missing = length - body.len();
                     self.large = Some(Large { lane, end, buffer, missing });

@@ -301,3 +301,11 @@ fn manifests_are_read_as_cargo_reads_them() {
     ];
     assert_eq!(found, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
 }
+
+#[test]
+fn hello_world_takes_at_most_twenty_lines() {
+    let hello = Source::open("examples/smallest.rs").expect("examples/smallest.rs");
+    let code = |line: &&str| !line.trim().is_empty() && !line.starts_with("//!");
+    let lines = hello.text.lines().filter(code).count();
+    assert!(lines <= 20, "examples/smallest.rs has {lines} lines of code");
+}
