@@ -11,7 +11,7 @@ use std::{
     io, mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
@@ -113,17 +113,10 @@ impl<T: Transport> Driver<T> {
     fn receive(&mut self, cx: &mut Context<'_>) -> (Step, Woke) {
         let mut woke = Woke::default();
         for _ in 0..READS_PER_POLL {
-            let mut inbox = MuxInbox { connection: &self.connection, locked: None };
-            let received = self.transport.poll_recv(cx, &mut inbox);
-            let locked = inbox.locked.take();
-            let received = match received {
-                Poll::Pending => return (Step::Wait, woke),
-                Poll::Ready(received) => received,
+            let Poll::Ready((received, now_woke)) = self.receive_once(cx) else {
+                return (Step::Wait, woke);
             };
-            if let Some((state, now)) = locked {
-                self.used = true;
-                woke.add(self.dispatcher.act(&self.connection, state, now));
-            }
+            woke.add(now_woke);
             match received {
                 Ok(Received::Some) => {}
                 Ok(Received::End) => return (self.peer_finished(), woke),
@@ -133,6 +126,21 @@ impl<T: Transport> Driver<T> {
         }
         cx.waker().wake_by_ref();
         (Step::Wait, woke)
+    }
+
+    /// Receives one read's worth of frames, and does what they ask for.
+    #[inline]
+    fn receive_once(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<(Result<Received, TransportError>, Woke)> {
+        let mut inbox = MuxInbox { connection: &self.connection, locked: None };
+        let received = ready!(self.transport.poll_recv(cx, &mut inbox));
+        let Some((state, now)) = inbox.locked else {
+            return Poll::Ready((received, Woke::default()));
+        };
+        self.used = true;
+        Poll::Ready((received, self.dispatcher.act(&self.connection, state, now)))
     }
 
     /// The peer has finished sending. It may still read, but it can't answer.

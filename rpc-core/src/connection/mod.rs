@@ -21,7 +21,7 @@ pub(crate) use driver::{Driver, DriverConfig};
 
 use crate::{
     clock,
-    error::CloseReason,
+    error::{CloseReason, Delivery},
     frame::{CallId, Role},
     limits::Limits,
     mux::{Ending, Mux, NewCall, Opened, Phase, Ticket},
@@ -42,6 +42,8 @@ struct State {
     armed: Option<Instant>,
     /// The last clock reading.
     clock: Instant,
+    /// Whether the peer has answered a call.
+    useful: bool,
     /// Handlers that run in tasks of their own, by slot.
     tasks: Vec<Option<(CallId, AbortHandle)>>,
 }
@@ -64,6 +66,7 @@ impl Connection {
             stalled: false,
             armed: None,
             clock: clock::now(),
+            useful: false,
             tasks: Vec::new(),
         };
         Arc::new(Self { state: Mutex::new(state) })
@@ -94,7 +97,8 @@ impl Connection {
     pub(crate) fn poll_call(&self, id: CallId, waker: &Waker) -> Option<Ending> {
         let mut state = self.lock();
         let ending = state.mux.poll_call(id, waker);
-        if ending.is_some() {
+        if let Some(ending) = &ending {
+            state.useful |= ending.is_answer();
             state.release();
         }
         ending
@@ -120,7 +124,7 @@ impl Connection {
 
     /// How the connection ended, if it has without answering a single call of this side.
     pub(crate) fn useless(&self) -> Option<crate::mux::Closed> {
-        if self.lock().mux.was_useful() { None } else { self.closed() }
+        if self.lock().useful { None } else { self.closed() }
     }
 
     /// Begins nothing new; what is under way goes on.
@@ -159,6 +163,17 @@ impl CallOptions<'_> {
         };
         self.call.deadline = deadline;
         self.call.timeout = deadline.map(|deadline| deadline.saturating_duration_since(now));
+    }
+}
+
+impl Ending {
+    /// Whether the peer said something about the call.
+    fn is_answer(&self) -> bool {
+        match self {
+            Self::Reply { .. } => true,
+            Self::Failed { delivery, .. } => *delivery != Delivery::NotSent,
+            Self::Lost(_) => false,
+        }
     }
 }
 

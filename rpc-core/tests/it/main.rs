@@ -2,6 +2,8 @@
 
 #[cfg(feature = "testing")]
 mod adversary;
+#[cfg(all(feature = "runtime", feature = "macros"))]
+mod calls;
 #[cfg(feature = "testing")]
 mod conformance;
 #[cfg(feature = "testing")]

@@ -129,7 +129,7 @@ impl Link {
         self.die_if_due(direction, Moment::Received);
         let flow = self.flow(direction);
         flow.polls += 1;
-        if flow.lanes.is_empty() {
+        if !flow.has_frames() {
             return flow.poll_ended(cx);
         }
         for _ in 0..self.random.below(FRAMES_PER_CALL + 1) {
@@ -143,7 +143,8 @@ impl Link {
             self.alarms.extend(sender);
         }
         if arrived.is_empty() && self.random.one_in(2) {
-            return self.flow(direction).poll_held_back(cx);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         Poll::Ready(Ok(Received::Some))
     }
@@ -257,9 +258,17 @@ impl Flow {
         self.lanes.entry(frame.lane).or_default().push_back(UnderWay { frame, due });
     }
 
+    /// Whether a frame is under way that may arrive, now or later. Before the hello, none may.
+    fn has_frames(&self) -> bool {
+        if self.received > 0 {
+            !self.lanes.is_empty()
+        } else {
+            self.lanes.contains_key(&Lane::CONTROL)
+        }
+    }
+
     /// Takes the next frame of one of the lanes that have one due.
     fn take(&mut self, whim: u64) -> Option<OutFrame> {
-        // The hello arrives before anything else does.
         let lanes = self.lanes.iter().filter(|(lane, frames)| {
             let due = frames.front().is_some_and(|frame| frame.due <= self.polls);
             due && (self.received > 0 || **lane == Lane::CONTROL)
@@ -277,7 +286,7 @@ impl Flow {
         Some(frame)
     }
 
-    /// Nothing is under way: the end, an error, or a wait for more.
+    /// Nothing will arrive: the end, an error, or a wait for more.
     fn poll_ended(&mut self, cx: &Context<'_>) -> Poll<io::Result<Received>> {
         if self.finished {
             return Poll::Ready(Ok(Received::End));
@@ -286,16 +295,6 @@ impl Flow {
             return Poll::Ready(Err(kind.into()));
         }
         self.receiver = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    /// Something is under way that hasn't arrived yet.
-    fn poll_held_back(&mut self, cx: &Context<'_>) -> Poll<io::Result<Received>> {
-        self.receiver = Some(cx.waker().clone());
-        // Without a hello nothing else will ever be due.
-        if self.received > 0 || self.lanes.contains_key(&Lane::CONTROL) {
-            cx.waker().wake_by_ref();
-        }
         Poll::Pending
     }
 
