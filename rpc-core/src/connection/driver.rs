@@ -60,6 +60,8 @@ pub(crate) struct Driver<T> {
     /// The timer, made when it is first needed, and what it is set to.
     timer: Option<Pin<Box<Sleep>>>,
     armed: Option<Instant>,
+    /// Whether the transport hasn't finished with what it was given.
+    flushing: bool,
     /// Whether it has stepped behind the other tasks since it last wrote.
     behind: bool,
     ending: Ending,
@@ -104,6 +106,7 @@ impl<T: Transport> Driver<T> {
             used: false,
             timer: None,
             armed: None,
+            flushing: false,
             behind: false,
             ending: Ending::No,
         }
@@ -172,7 +175,7 @@ impl<T: Transport> Driver<T> {
     /// Sends what is queued, perhaps after other tasks have run.
     fn send(&mut self, cx: &mut Context<'_>, woke: Woke) -> Step {
         loop {
-            if self.batch.is_empty() {
+            if self.batch.is_empty() && !self.flushing {
                 let mut state = self.connection.lock();
                 state.stalled = false;
                 let frames = state.mux.has_frames();
@@ -193,9 +196,10 @@ impl<T: Transport> Driver<T> {
                 state.release();
             }
             match self.transport.poll_send(cx, &mut self.batch) {
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) => self.flushing = false,
                 Poll::Ready(Err(error)) => return Step::Over(broken(&error)),
                 Poll::Pending => {
+                    self.flushing = true;
                     self.connection.lock().stalled = true;
                     return Step::Wait;
                 }
@@ -334,7 +338,7 @@ impl<T: Transport> Driver<T> {
             if let Step::Over(closed) = self.send(cx, now) {
                 return Step::Over(closed);
             }
-            if self.batch.is_empty() {
+            if self.batch.is_empty() && !self.flushing {
                 match self.transport.poll_close(cx) {
                     Poll::Ready(Ok(())) => {
                         self.arm(clock::now() + LINGER);
