@@ -362,10 +362,9 @@ impl Running {
 
     /// Drops the future. Its destructors are user code, and may panic.
     fn discard(&mut self) {
-        if let Some(handler) = self.handler.take() {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(handler))) {
-                forget_panic(panic);
-            }
+        let handler = self.handler.take();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(handler))) {
+            forget_panic(panic);
         }
     }
 }

@@ -181,7 +181,8 @@ impl CallId {
     }
 
     pub(crate) fn slot(self) -> usize {
-        (self.0 as usize & ((1 << Self::SLOT_BITS) - 1)) >> 1
+        let [low, middle, high, ..] = self.0.to_le_bytes();
+        (u32::from_le_bytes([low, middle, high, 0]) >> 1) as usize
     }
 
     pub(crate) fn opener(self) -> Role {

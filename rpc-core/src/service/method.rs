@@ -130,6 +130,7 @@ const fn fnv1a(mut hash: u64, bytes: &[u8]) -> u64 {
     hash
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "folding is what it is for")]
 const fn fold(hash: u64) -> u32 {
     (hash >> 32) as u32 ^ hash as u32
 }

@@ -16,13 +16,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct Point {
+struct Point {
     x: f64,
     y: f64,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub enum Refusal {
+enum Refusal {
     Odd(u64),
 }
 
@@ -33,7 +33,7 @@ mod alias {
 }
 
 #[rpc_core::service]
-pub trait Lab {
+trait Lab {
     async fn add(&self, a: u64, b: u64) -> u64;
     async fn nothing(&self);
     async fn join(&self, parts: Vec<String>, by: &str) -> String;
@@ -336,12 +336,12 @@ async fn dropping_the_last_channel_closes_the_connection() {
 }
 
 #[rpc_core::service]
-pub trait Other {
+trait Other {
     async fn anything(&self);
 }
 
 #[rpc_core::service(name = "Lab")]
-pub trait NewerLab {
+trait NewerLab {
     async fn not_yet(&self);
     async fn add(&self, words: String);
 }

@@ -1,5 +1,7 @@
 //! What this crate promises to those who use it, seen from outside.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
+
 #[cfg(feature = "testing")]
 mod adversary;
 #[cfg(all(feature = "runtime", feature = "macros"))]
