@@ -28,7 +28,8 @@ pub struct Limits {
     pub calls: u32,
     /// How many calls may wait for a free place on one connection, on the caller's side.
     pub waiting_calls: usize,
-    /// How many bytes may wait to be sent before new calls wait.
+    /// How many bytes of small frames may wait to be sent before new calls wait. Large messages take
+    /// turns with them, and don't count.
     pub outbox_bytes: usize,
 }
 

@@ -27,8 +27,8 @@ struct Slot {
     /// The call in this slot, or the last one that was.
     id: Option<CallId>,
     state: State,
-    /// The outbox position after the last byte of the request; `u64::MAX` while a part of it
-    /// hasn't been drawn.
+    /// The outbox position after the last byte of the request; [`QUEUED`] while a part of a large
+    /// one hasn't been drawn.
     leaves_at: u64,
     /// Bytes of the request in the outbox, when it was queued whole.
     bytes: usize,
@@ -50,8 +50,11 @@ enum State {
 
 impl Slot {
     const VACANT: Self =
-        Self { id: None, state: State::Vacant, leaves_at: u64::MAX, bytes: 0, deadline: None };
+        Self { id: None, state: State::Vacant, leaves_at: QUEUED, bytes: 0, deadline: None };
 }
+
+/// The position of a large request of which the end hasn't been drawn.
+const QUEUED: u64 = u64::MAX;
 
 /// A reply of which the first frame has arrived.
 #[derive(Debug)]
@@ -75,6 +78,15 @@ pub(crate) struct Calls {
     pub(super) sent: u64,
     /// Bytes of incomplete replies.
     pub(super) partial_bytes: usize,
+}
+
+/// Where the request of a pending call is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Whereabouts {
+    /// Among the large messages of the outbox, all of it or what hasn't been drawn.
+    Bulk,
+    /// It ends at this position of the outbox. `bytes` is its length if it was queued whole, else 0.
+    At { end: u64, bytes: usize },
 }
 
 /// Why a reply frame could not be used, although the connection is fine.
@@ -151,10 +163,14 @@ impl Calls {
         }
     }
 
-    /// Where the request of a pending call lies in the outbox: its end, and its length.
-    pub(crate) fn queued_at(&self, id: CallId) -> Option<(u64, usize)> {
+    /// Where the request of a pending call is.
+    pub(crate) fn whereabouts(&self, id: CallId) -> Option<Whereabouts> {
         let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id))?;
-        matches!(slot.state, State::Pending { .. }).then_some((slot.leaves_at, slot.bytes))
+        match (&slot.state, slot.leaves_at) {
+            (State::Pending { .. }, QUEUED) => Some(Whereabouts::Bulk),
+            (State::Pending { .. }, end) => Some(Whereabouts::At { end, bytes: slot.bytes }),
+            _ => None,
+        }
     }
 
     /// A request was taken back before any of it was sent.
@@ -230,11 +246,13 @@ impl Calls {
         }
     }
 
-    /// The first frame of a reply, or all of it.
+    /// The first frame of a reply, or all of it. `drawn` is the outbox position up to which the
+    /// peer may have seen requests.
     #[inline]
     pub(crate) fn reply(
         &mut self,
         id: CallId,
+        drawn: u64,
         app_error: bool,
         more: bool,
         body: &[u8],
@@ -244,7 +262,9 @@ impl Calls {
         let Some(slot) = slot else { return Err(Stray::NoCall) };
         match &mut slot.state {
             // r[impl reply.unexpected]
-            State::Pending { reply, .. } if reply.begun => Err(Stray::OutOfPlace),
+            State::Pending { reply, .. } if reply.begun || slot.leaves_at > drawn => {
+                Err(Stray::OutOfPlace)
+            }
             State::Pending { reply, .. } if more => {
                 reply.begun = true;
                 reply.app_error = app_error;
@@ -270,54 +290,50 @@ impl Calls {
         }
     }
 
-    /// A further frame of a reply. `message_bytes` is the limit for the whole.
-    pub(crate) fn reply_more(
+    /// A further frame of a reply of which [`collected`](Calls::collected) knows the beginning.
+    pub(crate) fn reply_more(&mut self, id: CallId, more: bool, body: &[u8]) -> Option<Waker> {
+        let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id))?;
+        let State::Pending { reply, .. } = &mut slot.state else { return None };
+        reply.buffer.extend_from_slice(body);
+        self.partial_bytes += body.len();
+        if more {
+            return None;
+        }
+        self.partial_bytes -= reply.buffer.len();
+        let (buffer, app_error) = (mem::take(&mut reply.buffer), reply.app_error);
+        let ending = Ending::Reply { body: Body::Buffer(buffer), app_error };
+        match mem::replace(&mut slot.state, State::Done { ending, terminal: true }) {
+            State::Pending { waker, .. } => Some(waker),
+            _ => None,
+        }
+    }
+
+    /// How many bytes of a reply have been collected, if its first frame was and somebody waits for
+    /// the others.
+    pub(crate) fn collected(&self, id: CallId) -> Option<usize> {
+        let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id))?;
+        match &slot.state {
+            State::Pending { reply, .. } if reply.begun => Some(reply.buffer.len()),
+            _ => None,
+        }
+    }
+
+    /// Ends a call with `ending` because of a frame, which is the call's terminal frame or not.
+    pub(crate) fn fail(
         &mut self,
         id: CallId,
-        more: bool,
-        body: &[u8],
+        ending: Ending,
+        terminal: bool,
     ) -> Result<Option<Waker>, Stray> {
-        let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id));
-        let Some(slot) = slot else { return Err(Stray::NoCall) };
-        match &mut slot.state {
-            State::Pending { reply, .. } if reply.begun => {
-                reply.buffer.extend_from_slice(body);
-                self.partial_bytes += body.len();
-                if more {
-                    return Ok(None);
-                }
-                self.partial_bytes -= reply.buffer.len();
-                let (buffer, app_error) = (mem::take(&mut reply.buffer), reply.app_error);
-                let ending = Ending::Reply { body: Body::Buffer(buffer), app_error };
-                match mem::replace(&mut slot.state, State::Done { ending, terminal: true }) {
-                    State::Pending { waker, .. } => Ok(Some(waker)),
-                    _ => Ok(None),
-                }
-            }
-            State::Pending { .. } => Err(Stray::OutOfPlace),
-            _ => self.unwanted(id, more),
-        }
-    }
-
-    /// How many bytes of a reply have been collected.
-    pub(crate) fn partial_len(&self, id: CallId) -> usize {
-        match self.slots.get(id.slot()).map(|slot| &slot.state) {
-            Some(State::Pending { reply, .. }) => reply.buffer.len(),
-            _ => 0,
-        }
-    }
-
-    /// Ends a call with `ending`, on an error frame that is the call's terminal frame.
-    pub(crate) fn fail(&mut self, id: CallId, ending: Ending) -> Result<Option<Waker>, Stray> {
         let Some(slot) = self.get(id) else { return Err(Stray::NoCall) };
         if !matches!(slot.state, State::Pending { .. }) {
-            return self.unwanted(id, false);
+            return self.unwanted(id, !terminal);
         }
-        Ok(self.give_up(id, ending, true))
+        Ok(self.give_up(id, ending, terminal))
     }
 
     /// A frame for a call whose caller no longer waits: dropped, and the last one frees the slot.
-    fn unwanted(&mut self, id: CallId, more: bool) -> Result<Option<Waker>, Stray> {
+    pub(crate) fn unwanted(&mut self, id: CallId, more: bool) -> Result<Option<Waker>, Stray> {
         let Some(slot) = self.get(id) else { return Err(Stray::NoCall) };
         match &mut slot.state {
             State::Abandoned | State::Done { terminal: false, .. } if more => Ok(None),
@@ -330,14 +346,15 @@ impl Calls {
                 *terminal = true;
                 Ok(None)
             }
-            State::Pending { .. } | State::Vacant | State::Done { .. } => Err(Stray::NoCall),
+            State::Pending { .. } => Err(Stray::OutOfPlace),
+            State::Vacant | State::Done { .. } => Err(Stray::NoCall),
         }
     }
 
     /// Ends every pending call because the connection ended. `sent` is the position up to which
     /// the outbox has left this process.
     pub(crate) fn lose(&mut self, sent: u64, wakers: &mut Vec<Waker>) {
-        for slot in &mut self.slots {
+        for (at, slot) in (0..).zip(&mut self.slots) {
             let delivery =
                 // r[impl delivery.table]
                 if slot.leaves_at > sent { Delivery::NotSent } else { Delivery::Unknown };
@@ -348,7 +365,10 @@ impl Calls {
                     wakers.push(waker);
                 }
                 State::Done { ending, .. } => slot.state = State::Done { ending, terminal: true },
-                State::Abandoned => self.open -= 1,
+                State::Abandoned => {
+                    self.open -= 1;
+                    self.free.push(at);
+                }
                 State::Vacant => {}
             }
         }
@@ -380,5 +400,37 @@ impl Calls {
         self.open -= 1;
         #[expect(clippy::cast_possible_truncation, reason = "a slot has 23 bits")]
         self.free.push(id.slot() as u32);
+    }
+
+    /// Slots that exist.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn check_invariants(&self) {
+        let mut partial = 0;
+        let mut vacant = Vec::new();
+        for (at, slot) in (0..).zip(&self.slots) {
+            assert!(slot.id.is_none_or(|id| id.slot() == at as usize && id.opener() == self.role));
+            match &slot.state {
+                State::Pending { reply, .. } if reply.begun => partial += reply.buffer.len(),
+                State::Pending { reply, .. } => assert!(reply.buffer.is_empty()),
+                State::Vacant => vacant.push(at),
+                State::Abandoned | State::Done { .. } => {}
+            }
+        }
+        assert_eq!(self.partial_bytes, partial);
+        assert_eq!(self.open as usize, self.slots.len() - vacant.len());
+        let mut free = self.free.clone();
+        free.sort_unstable();
+        assert_eq!(free, vacant);
+        assert!(self.sent < self.sequence);
+    }
+
+    /// Skips sequence numbers, so that a test needn't make 2^40 calls.
+    #[cfg(test)]
+    pub(super) fn skip_to(&mut self, sequence: u64) {
+        self.sequence = sequence;
     }
 }

@@ -10,10 +10,13 @@
 //! 4. *outputs*: [`draw`](Mux::draw) for frames, [`Output`] for everything else.
 //!
 //! `calls` is the table of calls this side opened, `requests` that of the peer's calls, `waiters`
-//! the queue in front of the first.
+//! the queue in front of the first. `outgoing` is everything that happens to the former, `incoming`
+//! to the latter, `input` what comes in and concerns the connection.
 
 mod calls;
+mod incoming;
 mod input;
+mod outgoing;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -25,26 +28,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 pub(crate) use calls::Ending;
 pub(crate) use requests::Accepted;
 pub(crate) use waiters::Ticket;
 
 use crate::{
     codec::{Bincode, Codec},
-    error::{CloseReason, ErrorKind, Ran},
-    frame::{
-        self, CallId, Extensions, Features, Hello, Metadata, PREFIX_BYTES, RequestHeader, Role,
-        WIRE_VERSION,
-    },
+    error::{CloseReason, ErrorKind},
+    frame::{self, CallId, Features, Hello, Metadata, Role, WIRE_VERSION},
     limits::{Limits, PeerLimits},
-    mux::{
-        calls::Calls,
-        requests::Requests,
-        waiters::{Turn, Waiters},
-    },
-    outbox::{BULK_BYTES, Batch, Outbox},
+    mux::{calls::Calls, requests::Requests, waiters::Waiters},
+    outbox::{Batch, Outbox},
     service::MethodId,
 };
 
@@ -54,6 +48,11 @@ pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Frames without any use that a peer may send before the connection is closed.
 const STRAYS_MAX: u32 = 1000;
+
+/// How long a look at all deadlines rests before the next, for each entry it looks at. It takes
+/// about a nanosecond an entry, so looking takes some percent of the time at most, and deadlines
+/// are late by 50 µs for every thousand calls.
+const SCAN_REST: Duration = Duration::from_nanos(50);
 
 /// One connection's state.
 #[derive(Debug)]
@@ -71,8 +70,20 @@ pub(crate) struct Mux {
     waiters: Waiters,
     requests: Requests,
     phase: Phase,
+    /// How the peer took its leave, while answers of its that it has sent may still come.
+    farewell: Option<Closed>,
+    /// The ping to answer with the next frames. Only the newest: a flood isn't amplified.
+    pong: Option<u64>,
+    /// The go-away to send with the next frames, and whether it is an answer.
+    go_away: Option<bool>,
+    /// Whether the peer has been told how many requests there are: none is taken back since.
+    counted: bool,
+    /// Whether the peer has said go-away by itself.
+    asked_to_go: bool,
     /// No deadline is earlier than this.
     deadline_hint: Option<Instant>,
+    /// Deadlines aren't looked at before.
+    scan_after: Option<Instant>,
     strays: u32,
     output: Output,
 }
@@ -121,17 +132,6 @@ pub(crate) struct NewCall<'a> {
     pub(crate) metadata: &'a Metadata,
 }
 
-/// How much of a request had left when it was taken back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Withdrawn {
-    /// Nothing: the peer will never hear of it.
-    Unheard,
-    /// Not all of it, so it can't have run; the peer answers with an error.
-    Aborted,
-    /// All of it, perhaps: the peer is told to stop, and answers.
-    Sent,
-}
-
 /// What became of a wish to call.
 #[derive(Debug)]
 pub(crate) enum Opened {
@@ -149,6 +149,7 @@ impl Mux {
     /// `instance` is a random number for this process; `cautious` is set on connections that
     /// replace one that broke.
     pub(crate) fn new(role: Role, limits: Limits, instance: u128, cautious: bool) -> Self {
+        let limits = in_range(limits);
         let hello = Hello {
             version: WIRE_VERSION,
             codec: Bincode::ID,
@@ -161,6 +162,8 @@ impl Mux {
             metadata_bytes: limits.metadata_bytes,
             window_bytes: 0,
         };
+        // A peer may make this many calls before it can know of a lower limit.
+        let calls = limits.calls.max(PeerLimits::BASE.calls);
         let mut mux = Self {
             role,
             hello,
@@ -170,11 +173,17 @@ impl Mux {
             cautious,
             outbox: Outbox::default(),
             calls: Calls::new(role),
-            waiters: Waiters::default(),
-            requests: Requests::new(role, limits.calls),
+            waiters: Waiters::new(),
+            requests: Requests::new(role, calls),
             limits,
             phase: Phase::Open,
+            farewell: None,
+            pong: None,
+            go_away: None,
+            counted: false,
+            asked_to_go: false,
             deadline_hint: None,
+            scan_after: None,
             strays: 0,
             output: Output::default(),
         };
@@ -207,7 +216,7 @@ impl Mux {
 
     /// Whether frames wait to be drawn.
     pub(crate) fn has_frames(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.outbox.is_empty() || self.pong.is_some() || self.go_away.is_some() && self.hello_sent
     }
 
     /// Whether any call is open or waiting, in either direction.
@@ -218,6 +227,7 @@ impl Mux {
     /// Whether a drain has nothing left to wait for: every request the peer has sent is answered.
     pub(crate) fn is_drained(&self) -> bool {
         match self.phase {
+            Phase::Draining { .. } if self.farewell.is_some() => self.calls.open() == 0,
             Phase::Draining { expected: Some(expected) } => {
                 // r[impl drain.finish]
                 self.requests.received >= expected && !self.is_busy()
@@ -227,235 +237,15 @@ impl Mux {
     }
 
     /// The earliest time at which a deadline may pass.
+    #[inline]
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.deadline_hint
-    }
-
-    // ---- mutators: calls of this side
-
-    /// Opens a call: queues its request, or gives a place in the queue. `buffer` is the encoded
-    /// arguments, and is kept for the reply when the call is opened.
-    pub(crate) fn open_call(
-        &mut self,
-        call: &NewCall<'_>,
-        ticket: Option<Ticket>,
-        buffer: &mut Vec<u8>,
-        waker: &Waker,
-    ) -> Opened {
-        if !self.accepts_calls() {
-            return Opened::Gone;
-        }
-        match self.place(call, ticket, buffer.len(), waker) {
-            Ok(()) => Opened::Call(self.queue_request(call, mem::take(buffer), waker)),
-            Err(instead) => instead,
-        }
-    }
-
-    /// Takes a place on the connection, or says what to do instead.
-    #[inline]
-    fn place(
-        &mut self,
-        call: &NewCall<'_>,
-        ticket: Option<Ticket>,
-        bytes: usize,
-        waker: &Waker,
-    ) -> Result<(), Opened> {
-        self.check_size(call, bytes)?;
-        if let Some(ticket) = ticket {
-            return match self.waiters.poll(ticket, waker) {
-                Turn::Granted => Ok(()),
-                Turn::Waiting => Err(Opened::Wait(ticket)),
-                Turn::Expired => Err(Opened::Refused {
-                    kind: ErrorKind::DeadlineExceeded,
-                    detail: "it waited for a free place on the connection".into(),
-                }),
-            };
-        }
-        let needs_hello = self.needs_hello(call, bytes);
-        if self.waiters.waiting() == 0 && self.has_room() && !needs_hello {
-            return Ok(());
-        }
-        if self.waiters.waiting() >= self.limits.waiting_calls {
-            let limit = self.limits.waiting_calls;
-            return Err(Opened::Refused {
-                kind: ErrorKind::Overloaded,
-                detail: format!("{limit} calls wait for this connection already (Limits::waiting_calls)"),
-            });
-        }
-        self.note_deadline(call.deadline);
-        Err(Opened::Wait(self.waiters.push(waker.clone(), needs_hello, call.deadline)))
-    }
-
-    fn needs_hello(&self, call: &NewCall<'_>, bytes: usize) -> bool {
-        self.peer_hello.is_none()
-            && (self.cautious && !call.idempotent || bytes > PeerLimits::BASE.message_bytes)
-    }
-
-    fn has_room(&self) -> bool {
-        self.calls.open() + self.waiters.granted() < self.peer_limits.calls
-            && self.outbox.len() < self.limits.outbox_bytes
-    }
-
-    /// Refuses what the peer would refuse, before it is sent.
-    #[inline]
-    fn check_size(&self, call: &NewCall<'_>, bytes: usize) -> Result<(), Opened> {
-        let too_large = |what, bytes, limit, whose| {
-            let detail = format!("{what} of {bytes} bytes, {whose} accepts {limit}");
-            Err(Opened::Refused { kind: ErrorKind::TooLarge, detail })
-        };
-        // r[impl message.size]
-        let ours = self.limits.message_bytes as usize;
-        if bytes > ours {
-            return too_large("arguments", bytes, ours, "this side");
-        }
-        let metadata = call.metadata.encoded_bytes();
-        if metadata > self.peer_limits.metadata_bytes {
-            return too_large("metadata", metadata, self.peer_limits.metadata_bytes, "the peer");
-        }
-        if self.peer_hello.is_some() && bytes > self.peer_limits.message_bytes {
-            return too_large("arguments", bytes, self.peer_limits.message_bytes, "the peer");
-        }
-        Ok(())
+        let hint = self.deadline_hint?;
+        Some(self.scan_after.map_or(hint, |after| hint.max(after)))
     }
 
     #[inline]
-    fn queue_request(&mut self, call: &NewCall<'_>, body: Vec<u8>, waker: &Waker) -> CallId {
-        self.note_deadline(call.deadline);
-        let mut extensions = Vec::new();
-        Extensions::encode_metadata(&mut extensions, call.metadata);
-        let header = RequestHeader {
-            method: call.method,
-            idempotent: call.idempotent,
-            timeout_ms: timeout_ms(call.timeout),
-            extensions: &extensions,
-        };
-        let size = RequestHeader::BYTES + extensions.len() + body.len();
-        let id = self.calls.insert(waker, call.deadline);
-        if body.len() >= BULK_BYTES || size > self.peer_limits.frame_bytes {
-            let mut head = Vec::with_capacity(size - body.len());
-            frame::encode_request_header(&mut head, &header, false);
-            self.outbox.push_bulk(id, head, Bytes::from(body), false);
-            return id;
-        }
-        let position = self.outbox.append(|out| {
-            out.reserve(PREFIX_BYTES + size);
-            frame::encode_prefix(out, id.lane(), size, true);
-            frame::encode_request_header(out, &header, false);
-            out.extend_from_slice(&body);
-        });
-        self.calls.queued(id, position, PREFIX_BYTES + size, body);
-        id
-    }
-
-    /// Takes a call's ending, which frees its slot.
-    #[inline]
-    pub(crate) fn poll_call(&mut self, id: CallId, waker: &Waker) -> Option<Ending> {
-        let ending = self.calls.poll(id, waker)?;
-        self.admit();
-        Some(ending)
-    }
-
-    /// The caller has gone before its call ended: the peer is told to stop.
-    pub(crate) fn drop_call(&mut self, id: CallId) {
-        let withdrawn = self.withdraw(id);
-        self.calls.abandon(id);
-        match withdrawn {
-            Some(Withdrawn::Unheard) => self.calls.forget(id),
-            Some(Withdrawn::Sent) => self.send_cancel(id),
-            Some(Withdrawn::Aborted) | None => {}
-        }
-        self.admit();
-    }
-
-    /// A caller has gone while it waited for a place.
-    pub(crate) fn leave_queue(&mut self, ticket: Ticket) {
-        if self.waiters.leave(ticket) {
-            self.admit();
-        }
-    }
-
-    /// Takes a pending request back, as far as it hasn't left this process. `None` when the call
-    /// isn't pending.
-    fn withdraw(&mut self, id: CallId) -> Option<Withdrawn> {
-        let (leaves_at, bytes) = self.calls.queued_at(id)?;
-        Some(match self.outbox.drop_bulk_of(id) {
-            Some(true) => {
-                self.calls.unsend();
-                Withdrawn::Unheard
-            }
-            Some(false) => {
-                self.outbox.append(|out| frame::encode_abort(out, id.lane()));
-                Withdrawn::Aborted
-            }
-            None if self.outbox.void(leaves_at, bytes) => {
-                self.calls.unsend();
-                Withdrawn::Unheard
-            }
-            None => Withdrawn::Sent,
-        })
-    }
-
-    // ---- mutators: calls of the peer
-
-    /// Whether the handler of this call is still wanted, and its terminal frame not queued yet.
-    /// Afterwards it counts as queued: the caller appends it at once.
-    #[inline]
-    pub(crate) fn finish(&mut self, id: CallId) -> bool {
-        self.requests.finish(id)
-    }
-
-    /// Queues replies that were staged outside of the lock. Each ends a call for which
-    /// [`finish`](Mux::finish) returned `true`.
-    #[inline]
-    pub(crate) fn append_staged(&mut self, staged: &[u8], terminals: u32) {
-        self.outbox.append_staged(staged, terminals);
-    }
-
-    /// Queues a reply whose body is sent without being copied.
-    pub(crate) fn queue_bulk_reply(&mut self, id: CallId, app_error: bool, body: Bytes) {
-        let mut header = Vec::with_capacity(frame::DATA_HEADER_BYTES);
-        frame::encode_reply_header(&mut header, app_error, false);
-        self.outbox.push_bulk(id, header, body, true);
-    }
-
-    /// Queues a small reply as the terminal frame of one of the peer's calls.
-    pub(crate) fn queue_reply(&mut self, id: CallId, app_error: bool, body: &[u8]) {
-        self.outbox.append(|out| {
-            frame::framed(out, id.lane(), true, |out| {
-                frame::encode_reply_header(out, app_error, false);
-                out.extend_from_slice(body);
-            });
-        });
-        self.outbox.count_terminal();
-    }
-
-    /// The largest reply that both sides accept, in bytes.
-    pub(crate) fn reply_bytes_max(&self) -> usize {
-        self.peer_limits.message_bytes.min(self.limits.message_bytes as usize)
-    }
-
-    /// Whether the handler of one of the peer's calls is still wanted.
-    pub(crate) fn is_running(&self, id: CallId) -> bool {
-        self.requests.is_running(id)
-    }
-
-    /// Notes why the handler of a call is being stopped, for its terminal frame.
-    pub(crate) fn note_stop(&mut self, id: CallId, why: ErrorKind) {
-        self.requests.note_stop(id, why);
-    }
-
-    /// The handler of a call is gone before it ended.
-    pub(crate) fn end_stopped(&mut self, id: CallId) {
-        let why = self.requests.stop_reason(id).unwrap_or(ErrorKind::ShuttingDown);
-        if self.finish(id) && !matches!(self.phase, Phase::Closed(_)) {
-            self.queue_error(id, why, Ran::Maybe, "");
-        }
-    }
-
-    /// Queues an error as the terminal frame of one of the peer's calls.
-    pub(crate) fn queue_error(&mut self, id: CallId, kind: ErrorKind, ran: Ran, text: &str) {
-        self.outbox.append(|out| frame::encode_error(out, id, kind, ran, text));
-        self.outbox.count_terminal();
+    fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed(_))
     }
 
     // ---- mutators: the connection
@@ -463,19 +253,24 @@ impl Mux {
     /// Says that nothing new will be begun on this connection. What is under way goes on.
     pub(crate) fn go_away(&mut self) {
         if self.phase == Phase::Open {
-            self.send_go_away(false);
-            self.phase = Phase::Draining { expected: None };
-            self.waiters.wake_all(&mut self.output.wakers);
+            self.go_away = Some(false);
+            self.begin_drain(None);
         }
     }
 
     /// Closes the connection because of something the peer did, or because nobody needs it.
     pub(crate) fn close(&mut self, reason: CloseReason, text: &str) {
-        if matches!(self.phase, Phase::Closed(_)) {
+        if self.is_closed() {
+            return;
+        }
+        if let Some(farewell) = self.farewell.take() {
+            // Everything was said already.
+            self.phase = Phase::Closed(farewell);
             return;
         }
         let text = if text.is_empty() { reason.text() } else { text };
         self.send_hello();
+        self.append_due();
         // r[impl close.hello]
         self.outbox.append(|out| frame::encode_close(out, reason, text));
         let text = format!("this side closed the connection: {text}");
@@ -487,9 +282,16 @@ impl Mux {
     /// Moves the frames to be sent next into an empty batch. `frame_bytes` is what the transport
     /// wants.
     pub(crate) fn draw(&mut self, batch: &mut Batch, frame_bytes: usize) {
+        self.append_due();
         let frame_bytes = frame_bytes.min(self.peer_limits.frame_bytes);
-        let calls = &mut self.calls;
-        self.outbox.draw(batch, frame_bytes, |id, position| calls.sent_to(id, position));
+        let Self { role, calls, requests, outbox, .. } = self;
+        outbox.draw(batch, frame_bytes, |id, position| {
+            if id.opener() == *role {
+                calls.sent_to(id, position);
+            } else {
+                requests.answered(id);
+            }
+        });
         self.admit();
     }
 
@@ -512,25 +314,29 @@ impl Mux {
         }
     }
 
-    fn send_cancel(&mut self, id: CallId) {
-        if !matches!(self.phase, Phase::Closed(_)) {
-            self.outbox.append(|out| frame::encode_cancel(out, id));
+    /// Appends the frames of which only the newest matters. They are made when they are drawn, so
+    /// that however often they become due, there is one of each.
+    fn append_due(&mut self) {
+        if let Some(token) = self.pong.take() {
+            // r[impl ping.answer]
+            self.outbox.append(|out| frame::encode_pong(out, token));
+        }
+        if !self.hello_sent {
+            return;
+        }
+        if let Some(answer) = self.go_away.take() {
+            // r[impl drain.count]
+            self.counted = true;
+            // r[impl drain.count]
+            let sent = self.calls.sent;
+            self.outbox.append(|out| frame::encode_go_away(out, sent, answer));
         }
     }
 
-    /// Tells the peer how many requests this side has sent. Spec: `r[drain.count]`.
-    fn send_go_away(&mut self, answer: bool) {
-        // r[impl drain.count]
-        let sent = self.calls.sent;
-        self.outbox.append(|out| frame::encode_go_away(out, sent, answer));
-    }
-
-    /// Gives free places to the calls that wait for one.
-    fn admit(&mut self) {
-        while self.waiters.waiting() > 0 && self.has_room() {
-            let Some(waker) = self.waiters.grant(self.peer_hello.is_some()) else { break };
-            self.output.wakers.push(waker);
-        }
+    /// Begins nothing new. `expected` is how many requests the peer says it has sent.
+    fn begin_drain(&mut self, expected: Option<u64>) {
+        self.phase = Phase::Draining { expected };
+        self.waiters.dismiss(&mut self.output.wakers);
     }
 
     #[inline]
@@ -548,10 +354,33 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     }
 }
 
-/// A timeout as the wire has it: milliseconds, rounded up. Spec: `r[request.timeout]`.
-#[inline]
-fn timeout_ms(timeout: Option<Duration>) -> u32 {
-    let Some(timeout) = timeout else { return RequestHeader::NO_TIMEOUT };
-    let ms = timeout.min(TIMEOUT_MAX).as_nanos().div_ceil(1_000_000);
-    u32::try_from(ms).unwrap_or(RequestHeader::NO_TIMEOUT - 1)
+/// Brings limits into the ranges that their documentation gives.
+fn in_range(mut limits: Limits) -> Limits {
+    #[expect(clippy::cast_possible_truncation, reason = "they are constants of some KiB")]
+    let (frame_min, metadata_max) =
+        (PeerLimits::BASE.frame_bytes as u32, Metadata::BYTES_MAX as u32);
+    limits.frame_bytes = limits.frame_bytes.clamp(frame_min, i32::MAX.unsigned_abs());
+    limits.metadata_bytes = limits.metadata_bytes.min(metadata_max);
+    limits.calls = limits.calls.clamp(1, CallId::SLOTS_MAX);
+    limits
+}
+
+#[cfg(test)]
+impl Mux {
+    /// Checks that counters equal what the tables say.
+    pub(crate) fn check_invariants(&self) {
+        self.calls.check_invariants();
+        self.waiters.check_invariants();
+        self.requests.check_invariants();
+        self.outbox.check_invariants(|lane| {
+            CallId::from_wire(lane.number()).is_some_and(|id| id.opener() != self.role)
+        });
+        let limit = self.limits.calls.max(PeerLimits::BASE.calls);
+        assert!(self.requests.open() + self.outbox.terminals() <= limit);
+        let room = self.peer_limits.calls.max(PeerLimits::BASE.calls);
+        assert!(self.calls.open() + self.waiters.granted() <= room);
+        assert!(
+            self.requests.partial_bytes + self.calls.partial_bytes <= self.limits.reassembly_bytes
+        );
+    }
 }

@@ -41,6 +41,8 @@ enum State {
     Partial(Box<Partial>),
     /// It runs, or waits to run. `stopped` says why its handler is being stopped.
     Running { deadline: Option<Instant>, stopped: Option<ErrorKind> },
+    /// It has ended, and its large reply isn't drawn to the end yet.
+    Answering,
     /// A cancel arrived before the request: it is refused when it comes.
     CancelledEarly,
 }
@@ -71,6 +73,8 @@ pub(crate) enum Stop {
     Handler,
     /// The request never ran: the terminal frame is due now.
     Unrun,
+    /// The large reply is on its way: what is left of it needn't be sent.
+    Reply,
     /// There is nothing to stop.
     Nothing,
 }
@@ -135,7 +139,9 @@ impl Requests {
         let Some(slot) = slot else { return Err(CloseReason::UnexpectedFrame) };
         match &slot.state {
             State::Partial(partial) if slot.id == Some(id) => Ok(Some(partial.buffer.len())),
-            State::Running { .. } if slot.id == Some(id) => Err(CloseReason::UnexpectedFrame),
+            State::Running { .. } | State::CancelledEarly if slot.id == Some(id) => {
+                Err(CloseReason::UnexpectedFrame)
+            }
             // r[impl data.late]
             _ => Ok(None),
         }
@@ -154,8 +160,7 @@ impl Requests {
 
     /// Ends a call that will never run. What is still to come of its request is dropped then.
     pub(crate) fn refuse(&mut self, id: CallId) {
-        let partial = self.take_partial(id);
-        drop(partial);
+        self.take_partial(id);
         self.finish(id);
     }
 
@@ -189,6 +194,20 @@ impl Requests {
         }
     }
 
+    /// The reply of a finished call is a large one, which can be taken back until it is drawn.
+    pub(crate) fn answering(&mut self, id: CallId) {
+        if let Some(state @ State::Vacant) = self.state_mut(id) {
+            *state = State::Answering;
+        }
+    }
+
+    /// The last frame of a large reply was drawn.
+    pub(crate) fn answered(&mut self, id: CallId) {
+        if let Some(state @ State::Answering) = self.state_mut(id) {
+            *state = State::Vacant;
+        }
+    }
+
     /// Whether a call's handler is still wanted.
     pub(crate) fn is_running(&self, id: CallId) -> bool {
         let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id));
@@ -219,6 +238,10 @@ impl Requests {
                 self.refuse(id);
                 Ok(Stop::Unrun)
             }
+            (Some(old), State::Answering) if old == id => {
+                slot.state = State::Vacant;
+                Ok(Stop::Reply)
+            }
             // r[impl cancel.early]
             (old, State::Vacant) if old.is_none_or(|old| old < id) => {
                 slot.id = Some(id);
@@ -231,12 +254,16 @@ impl Requests {
         }
     }
 
-    /// Collects the running calls whose deadline is at or before `now`, and returns the earliest
-    /// deadline of the others.
+    /// Collects the calls whose deadline is at or before `now`, each once, and returns the earliest
+    /// deadline of the others. Those that aren't running yet are incomplete.
     pub(crate) fn expired(&mut self, now: Instant, expired: &mut Vec<CallId>) -> Option<Instant> {
         let mut earliest = None;
         for slot in &mut self.slots {
-            let State::Running { deadline, .. } = &mut slot.state else { continue };
+            let deadline = match &mut slot.state {
+                State::Running { deadline, .. } => deadline,
+                State::Partial(partial) => &mut partial.accepted.deadline,
+                State::Vacant | State::Answering | State::CancelledEarly => continue,
+            };
             match *deadline {
                 Some(at) if at <= now => {
                     *deadline = None;
@@ -246,6 +273,47 @@ impl Requests {
             }
         }
         earliest
+    }
+
+    /// The connection has ended: what is missing of incomplete requests will never come.
+    pub(crate) fn lose(&mut self) {
+        for slot in &mut self.slots {
+            if matches!(slot.state, State::Partial(_)) {
+                slot.state = State::Vacant;
+                self.open -= 1;
+            }
+        }
+        self.partial_bytes = 0;
+    }
+
+    /// Slots that exist.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn check_invariants(&self) {
+        let (mut open, mut partial_bytes) = (0, 0);
+        for (at, slot) in self.slots.iter().enumerate() {
+            assert!(slot.id.is_none_or(|id| id.slot() == at && id.opener() == self.opener));
+            match &slot.state {
+                State::Running { .. } => open += 1,
+                State::Partial(partial) => {
+                    open += 1;
+                    partial_bytes += partial.buffer.len();
+                }
+                State::Vacant | State::Answering | State::CancelledEarly => {}
+            }
+        }
+        assert_eq!(self.open, open);
+        assert_eq!(self.partial_bytes, partial_bytes);
+        assert!(self.slots.len() <= self.limit as usize);
+    }
+
+    /// Whether no slot is in use, not even by a cancel that came too early.
+    #[cfg(test)]
+    pub(super) fn at_rest(&self) -> bool {
+        self.slots.iter().all(|slot| matches!(slot.state, State::Vacant))
     }
 
     fn state_mut(&mut self, id: CallId) -> Option<&mut State> {

@@ -1,24 +1,26 @@
 //! Calls that wait for a place on the connection, first come, first served; no call state.
 
-use std::{collections::VecDeque, task::Waker, time::Instant};
+use std::{collections::BTreeMap, mem, task::Waker, time::Instant};
 
 /// A place in the queue. Never reused within a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 
 /// The queue. A waiter is granted a place, woken, and takes the place with its ticket; until then
 /// the place is kept for it, so newcomers can't overtake.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Waiters {
-    queue: VecDeque<Waiter>,
-    /// The ticket number of the front of the queue.
-    front: u64,
+    /// Everybody who holds a ticket, in the order of their coming. A map, not a ring: whoever
+    /// leaves from the middle must not take up room until the front has moved.
+    queue: BTreeMap<Ticket, Waiter>,
+    /// The ticket of the next waiter.
+    next: Ticket,
+    /// Nobody with an earlier ticket waits: each has been granted a place, has expired or has left.
+    turn: Ticket,
     /// Waiters that wait.
     waiting: usize,
     /// Places granted and not yet taken.
     granted: u32,
-    /// The first waiter in the queue that may still wait: everything before it is settled.
-    next: usize,
 }
 
 #[derive(Debug)]
@@ -33,7 +35,6 @@ enum State {
     Waiting(Waker),
     Granted,
     Expired,
-    Gone,
 }
 
 /// What became of a waiter.
@@ -48,14 +49,20 @@ pub(crate) enum Turn {
 }
 
 impl Waiters {
+    pub(crate) fn new() -> Self {
+        let first = Ticket(0);
+        Self { queue: BTreeMap::new(), next: first, turn: first, waiting: 0, granted: 0 }
+    }
+
     pub(crate) fn push(
         &mut self,
         waker: Waker,
         needs_hello: bool,
         deadline: Option<Instant>,
     ) -> Ticket {
-        let ticket = Ticket(self.front + self.queue.len() as u64);
-        self.queue.push_back(Waiter { state: State::Waiting(waker), needs_hello, deadline });
+        let ticket = self.next;
+        self.next.0 += 1;
+        self.queue.insert(ticket, Waiter { state: State::Waiting(waker), needs_hello, deadline });
         self.waiting += 1;
         ticket
     }
@@ -72,60 +79,43 @@ impl Waiters {
 
     /// Looks after a waiter, and keeps its newest waker.
     pub(crate) fn poll(&mut self, ticket: Ticket, waker: &Waker) -> Turn {
-        let Some(waiter) = self.get(ticket) else { return Turn::Expired };
-        match &mut waiter.state {
-            State::Waiting(old) => {
-                old.clone_from(waker);
-                Turn::Waiting
-            }
-            State::Granted => {
-                waiter.state = State::Gone;
-                self.granted -= 1;
-                self.trim();
-                Turn::Granted
-            }
-            State::Expired | State::Gone => {
-                waiter.state = State::Gone;
-                self.trim();
-                Turn::Expired
-            }
+        if let Some(Waiter { state: State::Waiting(old), .. }) = self.queue.get_mut(&ticket) {
+            old.clone_from(waker);
+            return Turn::Waiting;
         }
+        if self.leave(ticket) { Turn::Granted } else { Turn::Expired }
     }
 
-    /// A waiter was dropped. Returns whether a place became free by that.
+    /// Forgets a waiter. Returns whether a place was kept for it.
     pub(crate) fn leave(&mut self, ticket: Ticket) -> bool {
-        let Some(waiter) = self.get(ticket) else { return false };
-        let was_granted = match std::mem::replace(&mut waiter.state, State::Gone) {
-            State::Granted => {
+        match self.queue.remove(&ticket).map(|waiter| waiter.state) {
+            Some(State::Granted) => {
                 self.granted -= 1;
                 true
             }
-            State::Waiting(_) => {
+            Some(State::Waiting(_)) => {
                 self.waiting -= 1;
                 false
             }
-            State::Expired | State::Gone => false,
-        };
-        self.trim();
-        was_granted
+            Some(State::Expired) | None => false,
+        }
     }
 
     /// Grants a place to the waiter whose turn it is, if one waits and, unless the hello has
     /// arrived, doesn't wait for that.
     pub(crate) fn grant(&mut self, hello_arrived: bool) -> Option<Waker> {
-        while let Some(waiter) = self.queue.get_mut(self.next) {
-            if let State::Waiting(waker) = &mut waiter.state {
-                if waiter.needs_hello && !hello_arrived {
-                    return None;
-                }
-                let waker = std::mem::replace(waker, Waker::noop().clone());
-                waiter.state = State::Granted;
-                self.waiting -= 1;
-                self.granted += 1;
-                self.next += 1;
-                return Some(waker);
+        for (&ticket, waiter) in self.queue.range_mut(self.turn..) {
+            let State::Waiting(waker) = &mut waiter.state else { continue };
+            self.turn = ticket;
+            if waiter.needs_hello && !hello_arrived {
+                return None;
             }
-            self.next += 1;
+            self.turn.0 += 1;
+            let waker = mem::replace(waker, Waker::noop().clone());
+            waiter.state = State::Granted;
+            self.waiting -= 1;
+            self.granted += 1;
+            return Some(waker);
         }
         None
     }
@@ -134,41 +124,44 @@ impl Waiters {
     /// returns the earliest deadline left.
     pub(crate) fn expire(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> Option<Instant> {
         let mut earliest = None;
-        for waiter in &mut self.queue {
-            let State::Waiting(_) = waiter.state else { continue };
+        for waiter in self.queue.values_mut() {
+            let State::Waiting(waker) = &mut waiter.state else { continue };
             let Some(deadline) = waiter.deadline else { continue };
             if deadline > now {
                 earliest = super::earlier(earliest, Some(deadline));
-            } else if let State::Waiting(waker) =
-                std::mem::replace(&mut waiter.state, State::Expired)
-            {
+            } else {
+                wakers.push(mem::replace(waker, Waker::noop().clone()));
+                waiter.state = State::Expired;
                 self.waiting -= 1;
-                wakers.push(waker);
             }
         }
         earliest
     }
 
-    /// Wakes everybody: the connection is over, and each will find that out by itself.
-    pub(crate) fn wake_all(&mut self, wakers: &mut Vec<Waker>) {
-        for waiter in &mut self.queue {
-            if let State::Waiting(waker) = &mut waiter.state {
-                wakers.push(std::mem::replace(waker, Waker::noop().clone()));
+    /// Sends everybody away: nothing new is begun on this connection, and each finds that out when
+    /// it comes back.
+    pub(crate) fn dismiss(&mut self, wakers: &mut Vec<Waker>) {
+        for waiter in mem::take(&mut self.queue).into_values() {
+            if let State::Waiting(waker) = waiter.state {
+                wakers.push(waker);
             }
         }
+        (self.waiting, self.granted) = (0, 0);
     }
 
-    fn get(&mut self, ticket: Ticket) -> Option<&mut Waiter> {
-        let at = usize::try_from(ticket.0.checked_sub(self.front)?).ok()?;
-        self.queue.get_mut(at)
+    #[cfg(test)]
+    pub(super) fn check_invariants(&self) {
+        let count = |is: fn(&State) -> bool| self.queue.values().filter(|w| is(&w.state)).count();
+        assert_eq!(self.waiting, count(|state| matches!(state, State::Waiting(_))));
+        assert_eq!(self.granted as usize, count(|state| matches!(state, State::Granted)));
+        let mut settled = self.queue.range(..self.turn);
+        assert!(!settled.any(|(_, waiter)| matches!(waiter.state, State::Waiting(_))));
+        assert!(self.turn <= self.next);
     }
 
-    /// Drops settled waiters from the front.
-    fn trim(&mut self) {
-        while matches!(self.queue.front(), Some(Waiter { state: State::Gone, .. })) {
-            self.queue.pop_front();
-            self.front += 1;
-            self.next = self.next.saturating_sub(1);
-        }
+    /// Tickets that are held.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.queue.len()
     }
 }

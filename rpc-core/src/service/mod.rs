@@ -10,11 +10,11 @@ pub use reply::{Fallible, OctetsReply, Plain, Reply, ResultType};
 #[cfg(feature = "runtime")]
 pub use request::{Answer, Handler, Outcome, Refusal, Request};
 
-#[cfg(feature = "runtime")]
 /// A service as the server sees it: a name, methods, and a way to run a request.
 ///
 /// `#[service]` implements it for the generated server type; `examples/by_hand.rs` shows what that
 /// looks like.
+#[cfg(feature = "runtime")]
 pub trait Service: Send + Sync + 'static {
     /// The service's name on the wire. A server refuses to start with two services of one name.
     fn name(&self) -> &'static str;

@@ -85,8 +85,8 @@ async fn stream_over_a_buffer_of_16_bytes() {
 #[tokio::test(start_paused = true)]
 async fn stream_that_buffers_what_it_takes() {
     conformance::run(|| async {
-        let (a, b) = tokio::io::duplex(16);
-        let buffered = |io| BufStream::with_capacity(64, 64, io);
+        let (a, b) = tokio::io::duplex(200);
+        let buffered = |io| BufStream::with_capacity(1000, 1000, io);
         let transport = |io| StreamTransport::new(buffered(io), Peer::new(Address::Unnamed));
         (transport(a), transport(b))
     })

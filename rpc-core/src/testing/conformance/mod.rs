@@ -26,7 +26,7 @@
 //! Each end is polled like a task of its own: only after a wake-up, and with a new waker each time,
 //! so a wake-up that is lost or goes to an old waker is a hang; and a hang is a failure, after
 //! [`Kit::timeout`]. In tests with paused time that is at once. Transports over real sockets need
-//! real time.
+//! real time. It runs on tokio, with time enabled, on either kind of runtime.
 //!
 //! The map of this directory: `ends` drives one end, `script` is what an end sends, `verdict`
 //! compares that with what arrived, `checks` are the situations.

@@ -1,6 +1,9 @@
 //! What an end sends: frames that can be told apart, whatever happens to them on the way.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -79,12 +82,11 @@ impl Script {
         }
     }
 
-    /// Marks the last frame of each lane for which `ends` says so.
+    /// Marks the last frame of each lane, except lane 0, for which `ends` says so.
     pub(super) fn mark_ends(&mut self, mut ends: impl FnMut(&mut Random) -> bool) {
-        let mut seen = BTreeMap::new();
+        let mut seen = BTreeSet::from([Lane::CONTROL]);
         for frame in self.frames.iter_mut().rev() {
-            let first_from_behind = seen.insert(frame.lane, ()).is_none();
-            if first_from_behind && frame.lane != Lane::CONTROL {
+            if seen.insert(frame.lane) {
                 frame.end = ends(&mut self.random);
             }
         }

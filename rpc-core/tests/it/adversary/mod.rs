@@ -124,8 +124,8 @@ fn it_takes_a_part_of_a_batch_and_holds_frames_back() {
 fn a_connection_dies_between_two_frames_of_a_batch() {
     for seed in 0..20 {
         for frames in 0..10 {
-            let death = Death::when_sent(Direction::ToAcceptor, frames)
-                .with_error(io::ErrorKind::TimedOut);
+            let death =
+                Death::when_sent(Direction::ToAcceptor, frames).with_error(io::ErrorKind::TimedOut);
             let (mut a, mut b) = Adversary::new(seed).death(death).pair();
             let outcome = pump(&mut a, &mut b, 60);
             let Poll::Ready(Err(sent)) = outcome.sent else { panic!("{:?}", outcome.sent) };

@@ -58,11 +58,8 @@ pub(super) async fn polling_is_harmless<A: Transport, B: Transport>(
 
 fn poll_once<T: Transport>(end: &mut End<T>, random: &mut Random) -> Result<(), Broken> {
     let cx = &mut Context::from_waker(Waker::noop());
-    let polled = if random.one_in(2) {
-        end.poll_finish(cx)
-    } else {
-        end.poll_recv(cx, usize::MAX).map(Ok)
-    };
+    let polled =
+        if random.one_in(2) { end.poll_finish(cx) } else { end.poll_recv(cx, usize::MAX).map(Ok) };
     match polled {
         Poll::Ready(outcome) => outcome,
         Poll::Pending => Ok(()),

@@ -29,10 +29,10 @@ pub(crate) struct Outbox {
     small: Vec<u8>,
     /// Large messages, whose remaining bytes are cut into frames when they are drawn.
     bulk: VecDeque<Bulk>,
-    /// Bytes in `bulk`.
-    bulk_bytes: usize,
-    /// Frames in `small` and `bulk` that end a call of the peer.
+    /// Frames in `small` that end a call of the peer.
     terminals: u32,
+    /// Messages in `bulk` that end a call of the peer.
+    bulk_terminals: u32,
     /// Bytes drawn so far: the position at which `small` begins.
     drawn: u64,
 }
@@ -62,8 +62,7 @@ impl Outbox {
 
     /// Queues a large message. `header` is its first frame's header, without the prefix.
     pub(crate) fn push_bulk(&mut self, lane: CallId, header: Vec<u8>, body: Bytes, terminal: bool) {
-        self.bulk_bytes += body.len();
-        self.terminals += u32::from(terminal);
+        self.bulk_terminals += u32::from(terminal);
         self.bulk.push_back(Bulk { lane, header, body, terminal });
     }
 
@@ -73,8 +72,15 @@ impl Outbox {
     }
 
     /// Frames queued here that end calls of the peer.
+    #[inline]
     pub(crate) fn terminals(&self) -> u32 {
-        self.terminals
+        self.terminals + self.bulk_terminals
+    }
+
+    /// The position up to which frames were drawn.
+    #[inline]
+    pub(crate) fn drawn(&self) -> u64 {
+        self.drawn
     }
 
     /// Turns the frame of `bytes` bytes that ends at `position` into one that the peer skips.
@@ -96,30 +102,30 @@ impl Outbox {
     pub(crate) fn void_requests(&mut self) -> u64 {
         let mut at = 0;
         while let Some((length, _, _)) = self.small.get(at..).and_then(frame::decode_prefix) {
-            if let Some(kind) = self.small.get_mut(at + PREFIX_BYTES) {
-                if *kind == frame::Kind::Request as u8 {
-                    *kind = frame::VOID;
-                }
+            let kind = self.small.get_mut(at + PREFIX_BYTES);
+            if let Some(kind) = kind.filter(|kind| **kind == frame::Kind::Request as u8) {
+                *kind = frame::VOID;
             }
             at += PREFIX_BYTES + length;
         }
         self.bulk.retain(|bulk| bulk.terminal);
-        self.bulk_bytes = self.bulk.iter().map(|bulk| bulk.body.len()).sum();
         self.drawn
     }
 
-    /// Forgets what is left of the message of `call`. Returns whether none of it was drawn.
-    pub(crate) fn drop_bulk_of(&mut self, call: CallId) -> Option<bool> {
+    /// Forgets what is left of the message of `call`. Returns the header of its first frame, or an
+    /// empty one if that was drawn.
+    pub(crate) fn drop_bulk_of(&mut self, call: CallId) -> Option<Vec<u8>> {
         let at = self.bulk.iter().position(|bulk| bulk.lane == call)?;
         let bulk = self.bulk.remove(at)?;
-        self.bulk_bytes -= bulk.body.len();
-        self.terminals -= u32::from(bulk.terminal);
-        Some(!bulk.header.is_empty())
+        self.bulk_terminals -= u32::from(bulk.terminal);
+        Some(bulk.header)
     }
 
-    /// Bytes that wait here.
-    pub(crate) fn len(&self) -> usize {
-        self.small.len() + self.bulk_bytes
+    /// Bytes in front of the next small frame. Large messages aren't: they take turns, and are no
+    /// copies, so they take no more memory here than with their callers.
+    #[inline]
+    pub(crate) fn small_bytes(&self) -> usize {
+        self.small.len()
     }
 
     /// Whether nothing waits here.
@@ -141,22 +147,18 @@ impl Outbox {
         batch.at = 0;
         mem::swap(&mut self.small, &mut batch.bytes);
         batch.remaining = batch.bytes.len();
-        let mut terminals = self.terminals;
-        terminals -= self.bulk.iter().map(|bulk| u32::from(bulk.terminal)).sum::<u32>();
-        let mut budget = BATCH_BULK_BYTES;
-        while budget > 0 {
+        self.terminals = 0;
+        let mut drawn = 0;
+        while drawn + TURN_BYTES <= BATCH_BULK_BYTES {
             let Some(mut bulk) = self.bulk.pop_front() else { break };
-            let drawn = bulk.draw(batch, TURN_BYTES.min(budget), frame_bytes);
-            self.bulk_bytes -= drawn;
-            budget -= drawn.min(budget);
+            drawn += bulk.draw(batch, frame_bytes);
             if bulk.body.is_empty() {
-                terminals += u32::from(bulk.terminal);
+                self.bulk_terminals -= u32::from(bulk.terminal);
                 finished(bulk.lane, self.drawn + batch.remaining as u64);
             } else {
                 self.bulk.push_back(bulk);
             }
         }
-        self.terminals -= terminals;
         self.drawn += batch.remaining as u64;
         batch.end = self.drawn;
     }
@@ -173,11 +175,11 @@ impl Outbox {
 }
 
 impl Bulk {
-    /// Adds frames of at most `frame_bytes` to the batch until about `turn` bytes of the body are
-    /// in it. Returns how many bytes of the body that was.
-    fn draw(&mut self, batch: &mut Batch, turn: usize, frame_bytes: usize) -> usize {
+    /// Adds one turn to the batch: one frame of at most `frame_bytes`, and more of them as long as
+    /// the turn is kept. Returns how many bytes of the body that was.
+    fn draw(&mut self, batch: &mut Batch, frame_bytes: usize) -> usize {
         let mut drawn = 0;
-        while drawn < turn && !self.body.is_empty() {
+        loop {
             let header = mem::take(&mut self.header);
             let head = if header.is_empty() { frame::DATA_HEADER_BYTES } else { header.len() };
             let room = frame_bytes.saturating_sub(head).max(1);
@@ -195,9 +197,31 @@ impl Bulk {
                 frame::set_more(&mut batch.bytes, start + PREFIX_BYTES, !last);
             }
             batch.remaining += PREFIX_BYTES + head + body.len();
-            batch.bodies.push_back((batch.bytes.len(), body));
+            if !body.is_empty() {
+                batch.bodies.push_back((batch.bytes.len(), body));
+            }
+            if last || drawn + frame_bytes.min(self.body.len()) > TURN_BYTES {
+                return drawn;
+            }
         }
-        drawn
+    }
+}
+
+#[cfg(test)]
+impl Outbox {
+    /// Checks the counters against the frames. `terminal` says whether a frame that ends this lane
+    /// ends a call of the peer.
+    pub(crate) fn check_invariants(&self, terminal: impl Fn(Lane) -> bool) {
+        let (mut rest, mut terminals) = (&self.small[..], 0);
+        while let Some((length, end, lane)) = frame::decode_prefix(rest) {
+            terminals += u32::from(end && terminal(lane));
+            rest = &rest[PREFIX_BYTES + length..];
+        }
+        assert!(rest.is_empty(), "whole frames only");
+        assert_eq!(self.terminals, terminals);
+        let bulk_terminals = self.bulk.iter().filter(|bulk| bulk.terminal).count();
+        assert_eq!(self.bulk_terminals as usize, bulk_terminals);
+        assert!(self.bulk.iter().all(|bulk| bulk.terminal == terminal(bulk.lane.lane())));
     }
 }
 
@@ -298,7 +322,7 @@ impl Buf for Batch {
         let mut used = 0;
         let mut at = self.at;
         let mut bodies = self.bodies.iter();
-        let mut pieces = std::iter::from_fn(|| {
+        let pieces = std::iter::from_fn(|| {
             let Some((offset, body)) = bodies.next() else {
                 let rest = self.bytes.get(at..).unwrap_or_default();
                 at = self.bytes.len();
@@ -308,7 +332,7 @@ impl Buf for Batch {
             at = *offset;
             Some((run, &body[..]))
         });
-        while let Some((run, body)) = pieces.next() {
+        for (run, body) in pieces {
             for piece in [run, body] {
                 let Some(slot) = slices.get_mut(used) else { return used };
                 if !piece.is_empty() {
@@ -341,3 +365,6 @@ impl Buf for Batch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

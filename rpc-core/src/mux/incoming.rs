@@ -1,0 +1,274 @@
+//! What happens to the calls of the peer: from the request's first frame to the terminal frame.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Accepted, CallId, Mux, Phase, TIMEOUT_MAX, requests::Stop};
+use crate::{
+    body::Body,
+    error::{CloseReason, ErrorKind, Ran},
+    frame::{self, Extensions, Metadata, MetadataError, RequestHeader},
+    outbox::BULK_BYTES,
+    service::MethodId,
+    transport::Payload,
+};
+
+/// A REQUEST frame's fields.
+pub(super) struct NewRequest<'a> {
+    pub(super) id: CallId,
+    pub(super) method: MethodId,
+    pub(super) timeout_ms: u32,
+    pub(super) more: bool,
+    pub(super) extensions: Extensions<'a>,
+}
+
+impl Mux {
+    // ---- mutators
+
+    /// Whether the handler of this call is still wanted, and its terminal frame not queued yet.
+    /// Afterwards it counts as queued: the caller appends it at once.
+    #[inline]
+    pub(crate) fn finish(&mut self, id: CallId) -> bool {
+        self.requests.finish(id) && !self.is_closed()
+    }
+
+    /// Queues replies that were staged outside of the lock. Each ends a call for which
+    /// [`finish`](Mux::finish) returned `true`.
+    #[inline]
+    pub(crate) fn append_staged(&mut self, staged: &[u8], terminals: u32) {
+        if !self.is_closed() {
+            self.outbox.append_staged(staged, terminals);
+        }
+    }
+
+    /// Queues a reply whose body is sent without being copied.
+    pub(crate) fn queue_bulk_reply(&mut self, id: CallId, app_error: bool, body: Bytes) {
+        let mut header = Vec::with_capacity(frame::DATA_HEADER_BYTES);
+        frame::encode_reply_header(&mut header, app_error, false);
+        self.outbox.push_bulk(id, header, body, true);
+        self.requests.answering(id);
+    }
+
+    /// Queues a small reply as the terminal frame of one of the peer's calls.
+    pub(crate) fn queue_reply(&mut self, id: CallId, app_error: bool, body: &[u8]) {
+        self.outbox.append(|out| {
+            frame::framed(out, id.lane(), true, |out| {
+                frame::encode_reply_header(out, app_error, false);
+                out.extend_from_slice(body);
+            });
+        });
+        self.outbox.count_terminal();
+    }
+
+    /// The largest reply that both sides accept, in bytes.
+    pub(crate) fn reply_bytes_max(&self) -> usize {
+        self.peer_limits.message_bytes.min(self.limits.message_bytes as usize)
+    }
+
+    /// Whether the handler of one of the peer's calls is still wanted.
+    pub(crate) fn is_running(&self, id: CallId) -> bool {
+        self.requests.is_running(id)
+    }
+
+    /// Notes why the handler of a call is being stopped, for its terminal frame.
+    pub(crate) fn note_stop(&mut self, id: CallId, why: ErrorKind) {
+        self.requests.note_stop(id, why);
+    }
+
+    /// The handler of a call is gone before it ended.
+    pub(crate) fn end_stopped(&mut self, id: CallId) {
+        let why = self.requests.stop_reason(id).unwrap_or(ErrorKind::ShuttingDown);
+        if self.finish(id) {
+            self.queue_error(id, why, Ran::Maybe, "");
+        }
+    }
+
+    /// Queues an error as the terminal frame of one of the peer's calls.
+    pub(crate) fn queue_error(&mut self, id: CallId, kind: ErrorKind, ran: Ran, text: &str) {
+        self.outbox.append(|out| frame::encode_error(out, id, kind, ran, text));
+        self.outbox.count_terminal();
+    }
+
+    // ---- inputs
+
+    #[inline]
+    pub(super) fn handle_request(
+        &mut self,
+        now: Instant,
+        request: &NewRequest<'_>,
+        body: &[u8],
+        payload: &Payload<'_>,
+    ) -> Result<(), CloseReason> {
+        let id = request.id;
+        let cancelled = self.requests.open_call(id, self.outbox.terminals())?;
+        // r[impl request.check]
+        let metadata = match self.check_request(request, body.len(), cancelled) {
+            Ok(metadata) => metadata,
+            Err((kind, detail)) => {
+                self.refuse(id, kind, &detail);
+                return Ok(());
+            }
+        };
+        let deadline = (request.timeout_ms != RequestHeader::NO_TIMEOUT).then(|| {
+            // r[impl request.timeout]
+            now + Duration::from_millis(u64::from(request.timeout_ms)).min(TIMEOUT_MAX)
+        });
+        self.note_deadline(deadline);
+        let method = request.method;
+        let mut accepted = Accepted { id, method, deadline, metadata, body: Body::empty() };
+        if request.more {
+            self.requests.begin_partial(accepted, body);
+            return Ok(());
+        }
+        accepted.body = keep(body, payload);
+        self.accept(accepted);
+        Ok(())
+    }
+
+    /// Hands a complete request to whoever runs it.
+    #[inline]
+    fn accept(&mut self, accepted: Accepted) {
+        self.requests.set_deadline(accepted.id, accepted.deadline);
+        self.output.accepted.push(accepted);
+    }
+
+    /// Refuses a request that would break a limit, or that nobody waits for any more.
+    #[inline]
+    fn check_request(
+        &self,
+        request: &NewRequest<'_>,
+        bytes: usize,
+        cancelled: bool,
+    ) -> Result<Metadata, (ErrorKind, String)> {
+        if cancelled {
+            return Err((ErrorKind::Cancelled, String::new()));
+        }
+        // r[impl request.expired]
+        if request.timeout_ms == 0 {
+            return Err((
+                ErrorKind::DeadlineExceeded,
+                "it had passed when the request came".into(),
+            ));
+        }
+        if matches!(self.phase, Phase::Draining { expected: Some(n) } if self.requests.received > n)
+        {
+            let detail = "the request came after the last one that was announced".into();
+            return Err((ErrorKind::ShuttingDown, detail));
+        }
+        self.check_message(0, bytes, request.more, "the request")?;
+        Metadata::decode(request.extensions.metadata(), self.limits.metadata_bytes as usize)
+            .map_err(|error| match error {
+                MetadataError::Malformed => (ErrorKind::MalformedRequest, error.to_string()),
+                _ => (ErrorKind::TooLarge, error.to_string()),
+            })
+    }
+
+    /// Whether a message of which `had` bytes are here may grow by `bytes`. `partial` says that it
+    /// comes in several frames, and is to be collected.
+    #[inline]
+    pub(super) fn check_message(
+        &self,
+        had: usize,
+        bytes: usize,
+        partial: bool,
+        what: &str,
+    ) -> Result<(), (ErrorKind, String)> {
+        let limit = self.limits.message_bytes as usize;
+        // r[impl message.size]
+        if had + bytes > limit {
+            let detail = format!("{what} has more than {limit} bytes (Limits::message_bytes)");
+            return Err((ErrorKind::TooLarge, detail));
+        }
+        // r[impl message.reassembly]
+        let held = self.requests.partial_bytes + self.calls.partial_bytes;
+        let limit = self.limits.reassembly_bytes;
+        if partial && held + bytes > limit {
+            let detail = format!(
+                "incomplete messages on this connection have more than {limit} bytes \
+                 (Limits::reassembly_bytes)"
+            );
+            return Err((ErrorKind::Overloaded, detail));
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, id: CallId, kind: ErrorKind, detail: &str) {
+        self.requests.refuse(id);
+        self.queue_error(id, kind, Ran::Never, detail);
+    }
+
+    pub(super) fn handle_request_data(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        more: bool,
+        abort: bool,
+        body: &[u8],
+    ) -> Result<(), CloseReason> {
+        let Some(had) = self.requests.partial_len(id)? else { return Ok(()) };
+        if abort {
+            // r[impl data.abort]
+            self.refuse(id, ErrorKind::Cancelled, "the request was given up half-way");
+        } else if let Err((kind, detail)) = self.check_message(had, body.len(), true, "the request")
+        {
+            self.refuse(id, kind, &detail);
+        } else if let Some(accepted) = self.requests.add(id, more, body) {
+            // r[impl request.expired]
+            if accepted.deadline.is_some_and(|deadline| deadline <= now) {
+                self.refuse(id, ErrorKind::DeadlineExceeded, INCOMPLETE);
+            } else {
+                self.accept(accepted);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_cancel(&mut self, id: CallId) -> Result<(), CloseReason> {
+        // r[impl cancel.effect]
+        match self.requests.cancel(id)? {
+            Stop::Handler => self.output.stopped.push((id, ErrorKind::Cancelled)),
+            Stop::Unrun => self.queue_error(id, ErrorKind::Cancelled, Ran::Never, ""),
+            Stop::Reply => self.take_back_reply(id),
+            Stop::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// Nobody waits for a large reply any more: what hasn't been drawn of it isn't sent.
+    fn take_back_reply(&mut self, id: CallId) {
+        match self.outbox.drop_bulk_of(id) {
+            Some(header) if !header.is_empty() => {
+                self.queue_error(id, ErrorKind::Cancelled, Ran::Ended, "");
+            }
+            Some(_) => {
+                self.outbox.append(|out| frame::encode_abort(out, id.lane()));
+                self.outbox.count_terminal();
+            }
+            None => {}
+        }
+    }
+
+    /// The deadline of one of the peer's calls has passed.
+    pub(super) fn expire_request(&mut self, id: CallId) {
+        if self.requests.is_running(id) {
+            // r[impl request.deadline]
+            self.output.stopped.push((id, ErrorKind::DeadlineExceeded));
+        } else {
+            self.refuse(id, ErrorKind::DeadlineExceeded, INCOMPLETE);
+        }
+    }
+}
+
+/// Keeps a body: small ones are copied to their exact size, so that a short request never pins a
+/// large read buffer.
+#[inline]
+fn keep(body: &[u8], payload: &Payload<'_>) -> Body {
+    match payload {
+        Payload::Owned(bytes) if body.len() >= BULK_BYTES => Body::Shared(bytes.slice_ref(body)),
+        _ => Body::Buffer(body.to_vec()),
+    }
+}
+
+/// Why a request of several frames was refused at its deadline.
+const INCOMPLETE: &str = "it passed before the request was complete";

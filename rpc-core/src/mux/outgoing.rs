@@ -1,0 +1,369 @@
+//! What happens to the calls of this side: from the wish to call to the peer's answer.
+
+use std::{mem, task::Waker, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    CallId, Ending, Mux, NewCall, Opened, STRAYS_MAX, TIMEOUT_MAX, Ticket,
+    calls::{Stray, Whereabouts},
+    waiters::Turn,
+};
+use crate::{
+    error::{CloseReason, Delivery, ErrorKind, Ran, code},
+    frame::{self, Extensions, PREFIX_BYTES, RequestHeader},
+    limits::PeerLimits,
+    outbox::BULK_BYTES,
+    transport::Payload,
+};
+
+/// How much of an error's text is kept: as much as a peer may send. Spec: `r[error.text]`.
+const TEXT_CHARS_MAX: usize = 1024;
+
+/// How much of a request had left when it was taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Withdrawn {
+    /// Nothing: the peer will never hear of it.
+    Unheard,
+    /// Not all of it, so it can't have run; the peer answers with an error.
+    Aborted,
+    /// All of it, perhaps: the peer is told to stop, and answers.
+    Sent,
+}
+
+impl Mux {
+    // ---- mutators
+
+    /// Opens a call: queues its request, or gives a place in the queue. `buffer` is the encoded
+    /// arguments, and is kept for the reply when the call is opened.
+    pub(crate) fn open_call(
+        &mut self,
+        call: &NewCall<'_>,
+        ticket: Option<Ticket>,
+        buffer: &mut Vec<u8>,
+        waker: &Waker,
+    ) -> Opened {
+        let placed = if self.accepts_calls() {
+            self.place(call, ticket, buffer.len(), waker)
+        } else {
+            Err(Opened::Gone)
+        };
+        match (placed, ticket) {
+            (Ok(()), _) => Opened::Call(self.queue_request(call, mem::take(buffer), waker)),
+            (Err(instead @ (Opened::Gone | Opened::Refused { .. })), Some(ticket)) => {
+                // The ticket is used up, and with it the place that it may stand for.
+                self.leave_queue(ticket);
+                instead
+            }
+            (Err(instead), _) => instead,
+        }
+    }
+
+    /// Takes a place on the connection, or says what to do instead.
+    #[inline]
+    fn place(
+        &mut self,
+        call: &NewCall<'_>,
+        ticket: Option<Ticket>,
+        bytes: usize,
+        waker: &Waker,
+    ) -> Result<(), Opened> {
+        self.check_size(call, bytes)?;
+        if let Some(ticket) = ticket {
+            return match self.waiters.poll(ticket, waker) {
+                Turn::Granted => Ok(()),
+                Turn::Waiting => Err(Opened::Wait(ticket)),
+                Turn::Expired => Err(Opened::Refused {
+                    kind: ErrorKind::DeadlineExceeded,
+                    detail: "it waited for a free place on the connection".into(),
+                }),
+            };
+        }
+        let needs_hello = self.needs_hello(call, bytes);
+        if self.waiters.waiting() == 0 && self.has_room() && !needs_hello {
+            return Ok(());
+        }
+        if self.waiters.waiting() >= self.limits.waiting_calls {
+            let limit = self.limits.waiting_calls;
+            return Err(Opened::Refused {
+                kind: ErrorKind::Overloaded,
+                detail: format!(
+                    "{limit} calls wait for this connection already (Limits::waiting_calls)"
+                ),
+            });
+        }
+        self.note_deadline(call.deadline);
+        Err(Opened::Wait(self.waiters.push(waker.clone(), needs_hello, call.deadline)))
+    }
+
+    fn needs_hello(&self, call: &NewCall<'_>, bytes: usize) -> bool {
+        // r[impl hello.first]
+        !self.hello_sent
+            || self.peer_hello.is_none()
+                && (self.cautious && !call.idempotent || bytes > PeerLimits::BASE.message_bytes)
+    }
+
+    fn has_room(&self) -> bool {
+        self.calls.open() + self.waiters.granted() < self.peer_limits.calls
+            && self.outbox.small_bytes() < self.limits.outbox_bytes
+    }
+
+    /// Refuses what the peer would refuse, before it is sent.
+    #[inline]
+    fn check_size(&self, call: &NewCall<'_>, bytes: usize) -> Result<(), Opened> {
+        let too_large = |what, bytes, limit, whose| {
+            let detail = format!("{what} of {bytes} bytes, {whose} accepts {limit}");
+            Err(Opened::Refused { kind: ErrorKind::TooLarge, detail })
+        };
+        // r[impl message.size]
+        let ours = self.limits.message_bytes as usize;
+        if bytes > ours {
+            return too_large("arguments", bytes, ours, "this side");
+        }
+        let metadata = call.metadata.encoded_bytes();
+        if metadata > self.peer_limits.metadata_bytes {
+            return too_large("metadata", metadata, self.peer_limits.metadata_bytes, "the peer");
+        }
+        if self.peer_hello.is_some() && bytes > self.peer_limits.message_bytes {
+            return too_large("arguments", bytes, self.peer_limits.message_bytes, "the peer");
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn queue_request(&mut self, call: &NewCall<'_>, body: Vec<u8>, waker: &Waker) -> CallId {
+        self.note_deadline(call.deadline);
+        let mut extensions = Vec::new();
+        Extensions::encode_metadata(&mut extensions, call.metadata);
+        let header = RequestHeader {
+            method: call.method,
+            idempotent: call.idempotent,
+            timeout_ms: timeout_ms(call.timeout),
+            extensions: &extensions,
+        };
+        let size = RequestHeader::BYTES + extensions.len() + body.len();
+        let id = self.calls.insert(waker, call.deadline);
+        if body.len() >= BULK_BYTES || size > self.peer_limits.frame_bytes {
+            let mut head = Vec::with_capacity(size - body.len());
+            frame::encode_request_header(&mut head, &header, false);
+            self.outbox.push_bulk(id, head, Bytes::from(body), false);
+            return id;
+        }
+        let position = self.outbox.append(|out| {
+            out.reserve(PREFIX_BYTES + size);
+            frame::encode_prefix(out, id.lane(), size, true);
+            frame::encode_request_header(out, &header, false);
+            out.extend_from_slice(&body);
+        });
+        self.calls.queued(id, position, PREFIX_BYTES + size, body);
+        id
+    }
+
+    /// Takes a call's ending, which frees its slot.
+    #[inline]
+    pub(crate) fn poll_call(&mut self, id: CallId, waker: &Waker) -> Option<Ending> {
+        let ending = self.calls.poll(id, waker)?;
+        self.admit();
+        Some(ending)
+    }
+
+    /// The caller has gone before its call ended: the peer is told to stop.
+    pub(crate) fn drop_call(&mut self, id: CallId) {
+        let withdrawn = self.withdraw(id);
+        self.calls.abandon(id);
+        match withdrawn {
+            Some(Withdrawn::Unheard) => self.calls.forget(id),
+            Some(Withdrawn::Sent) => self.send_cancel(id),
+            Some(Withdrawn::Aborted) | None => {}
+        }
+        self.admit();
+    }
+
+    /// A caller has gone while it waited for a place.
+    pub(crate) fn leave_queue(&mut self, ticket: Ticket) {
+        if self.waiters.leave(ticket) {
+            self.admit();
+        }
+    }
+
+    /// Takes a pending request back, as far as it hasn't left this process. `None` when the call
+    /// isn't pending.
+    fn withdraw(&mut self, id: CallId) -> Option<Withdrawn> {
+        Some(match self.calls.whereabouts(id)? {
+            Whereabouts::At { end, bytes } if self.outbox.void(end, bytes) => {
+                self.calls.unsend();
+                Withdrawn::Unheard
+            }
+            Whereabouts::At { .. } => Withdrawn::Sent,
+            Whereabouts::Bulk => self.withdraw_bulk(id),
+        })
+    }
+
+    fn withdraw_bulk(&mut self, id: CallId) -> Withdrawn {
+        let header = self.outbox.drop_bulk_of(id).unwrap_or_default();
+        // r[impl drain.count]
+        if !header.is_empty() && !self.counted {
+            self.calls.unsend();
+            return Withdrawn::Unheard;
+        }
+        if !self.is_closed() {
+            self.outbox.append(|out| {
+                if !header.is_empty() {
+                    // The peer counts on this request: it gets the beginning of one.
+                    let start = out.len() + PREFIX_BYTES;
+                    frame::framed(out, id.lane(), false, |out| out.extend_from_slice(&header));
+                    frame::set_more(out, start, true);
+                }
+                frame::encode_abort(out, id.lane());
+            });
+        }
+        Withdrawn::Aborted
+    }
+
+    /// The deadline of one of this side's calls has passed.
+    pub(super) fn expire_call(&mut self, id: CallId) {
+        let Some(withdrawn) = self.withdraw(id) else { return };
+        // r[impl delivery.table]
+        let delivery = match withdrawn {
+            Withdrawn::Unheard | Withdrawn::Aborted => Delivery::NotSent,
+            Withdrawn::Sent => Delivery::Unknown,
+        };
+        let kind = ErrorKind::DeadlineExceeded;
+        let ending = Ending::Failed { kind, delivery, detail: String::new() };
+        let waker = self.calls.give_up(id, ending, withdrawn == Withdrawn::Unheard);
+        self.output.wakers.extend(waker);
+        if withdrawn == Withdrawn::Sent {
+            self.send_cancel(id);
+        }
+    }
+
+    fn send_cancel(&mut self, id: CallId) {
+        if !self.is_closed() {
+            self.outbox.append(|out| frame::encode_cancel(out, id));
+        }
+    }
+
+    /// Gives free places to the calls that wait for one.
+    pub(super) fn admit(&mut self) {
+        while self.waiters.waiting() > 0 && self.has_room() {
+            let Some(waker) = self.waiters.grant(self.peer_hello.is_some()) else { break };
+            self.output.wakers.push(waker);
+        }
+    }
+
+    // ---- inputs: the peer's answers
+
+    #[inline]
+    pub(super) fn handle_reply(
+        &mut self,
+        id: CallId,
+        app_error: bool,
+        more: bool,
+        body: &[u8],
+        payload: &Payload<'_>,
+    ) -> Result<(), CloseReason> {
+        // r[impl call.opener]
+        if id.opener() != self.role {
+            return Err(CloseReason::BadCallId);
+        }
+        if let Err(why) = self.check_message(0, body.len(), more, "the reply") {
+            return self.give_up_reply(id, more, why);
+        }
+        let owned = match payload {
+            Payload::Owned(bytes) if body.len() >= BULK_BYTES => Some(bytes.slice_ref(body)),
+            _ => None,
+        };
+        let woken = self.calls.reply(id, self.outbox.drawn(), app_error, more, body, owned);
+        self.after_answer(woken)
+    }
+
+    pub(super) fn handle_reply_data(
+        &mut self,
+        id: CallId,
+        more: bool,
+        abort: bool,
+        body: &[u8],
+    ) -> Result<(), CloseReason> {
+        let more = more && !abort;
+        let Some(had) = self.calls.collected(id) else {
+            let woken = self.calls.unwanted(id, more);
+            return self.after_answer(woken);
+        };
+        let checked = if abort {
+            Err((ErrorKind::MalformedReply, "the peer gave up half-way through the reply".into()))
+        } else {
+            self.check_message(had, body.len(), true, "the reply")
+        };
+        if let Err(why) = checked {
+            return self.give_up_reply(id, more, why);
+        }
+        let woken = self.calls.reply_more(id, more, body);
+        self.after_answer(Ok(woken))
+    }
+
+    /// A reply can't be used. Unless its last frame has come, the peer is told to send no more.
+    fn give_up_reply(
+        &mut self,
+        id: CallId,
+        more: bool,
+        (kind, detail): (ErrorKind, String),
+    ) -> Result<(), CloseReason> {
+        let ending = Ending::Failed { kind, delivery: Delivery::Replied, detail };
+        let woken = self.calls.fail(id, ending, !more);
+        if more && matches!(woken, Ok(Some(_))) {
+            self.send_cancel(id);
+        }
+        self.after_answer(woken)
+    }
+
+    pub(super) fn handle_error(
+        &mut self,
+        id: CallId,
+        code: u16,
+        ran: Ran,
+        text: &str,
+    ) -> Result<(), CloseReason> {
+        if id.opener() != self.role {
+            return Err(CloseReason::BadCallId);
+        }
+        // The rest of a request that was refused half-way needn't be sent.
+        if self.withdraw(id) == Some(Withdrawn::Unheard) {
+            return Err(CloseReason::UnexpectedFrame);
+        }
+        let kind = code::kind(code);
+        let detail = text.chars().take(TEXT_CHARS_MAX).flat_map(char::escape_debug).collect();
+        let ending = Ending::Failed { kind, delivery: ran.delivery(), detail };
+        let woken = self.calls.fail(id, ending, true);
+        self.after_answer(woken)
+    }
+
+    #[inline]
+    fn after_answer(&mut self, woken: Result<Option<Waker>, Stray>) -> Result<(), CloseReason> {
+        match woken {
+            Ok(waker) => {
+                self.output.wakers.extend(waker);
+                if self.waiters.waiting() > 0 {
+                    self.admit();
+                }
+                Ok(())
+            }
+            Err(Stray::OutOfPlace) => Err(CloseReason::UnexpectedFrame),
+            // r[impl reply.stray]
+            Err(Stray::NoCall) => self.count_stray(),
+        }
+    }
+
+    /// Puts up with a frame without any use, but not with any number of them.
+    pub(super) fn count_stray(&mut self) -> Result<(), CloseReason> {
+        self.strays += 1;
+        if self.strays > STRAYS_MAX { Err(CloseReason::Flood) } else { Ok(()) }
+    }
+}
+
+/// A timeout as the wire has it: milliseconds, rounded up. Spec: `r[request.timeout]`.
+#[inline]
+fn timeout_ms(timeout: Option<Duration>) -> u32 {
+    let Some(timeout) = timeout else { return RequestHeader::NO_TIMEOUT };
+    let ms = timeout.min(TIMEOUT_MAX).as_nanos().div_ceil(1_000_000);
+    u32::try_from(ms).unwrap_or(RequestHeader::NO_TIMEOUT - 1)
+}

@@ -1,0 +1,363 @@
+//! Two state machines, the frames between them, and a clock that only the test moves.
+//!
+//! `calls` follows single calls, `places` the queue in front of them, `deadlines` what time does,
+//! `bulk` large messages, `drain` go-away and the end, `hostile` what a peer must not do, and
+//! `simulation` everything at once, from seeds, over a `link` that does what links may do.
+
+mod bulk;
+mod calls;
+mod deadlines;
+mod drain;
+mod hostile;
+mod link;
+mod places;
+mod simulation;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Wake, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::{Accepted, Ending, Mux, NewCall, Opened, Phase, Ticket};
+use crate::{
+    error::{CloseReason, Delivery, ErrorKind, Ran},
+    frame::{self, CallId, Frame, Lane, Metadata, PREFIX_BYTES, Role},
+    limits::Limits,
+    outbox::{BULK_BYTES, Batch, OutFrame},
+    service::MethodId,
+    transport::{InFrame, Payload},
+};
+
+/// What the transport between the two wants.
+const FRAME_BYTES: usize = 64 * 1024;
+
+const METHOD: MethodId = MethodId::from_wire(7);
+
+/// Two sides of one connection. `a` made it.
+struct Pair {
+    a: Side,
+    b: Side,
+    now: Instant,
+}
+
+impl Pair {
+    /// Both have each other's hello.
+    fn new() -> Self {
+        Self::with(Limits::default(), Limits::default())
+    }
+
+    fn with(a: Limits, b: Limits) -> Self {
+        let mut pair = Self::strangers(a, b);
+        pair.drive();
+        assert!(pair.a.mux.hello_arrived() && pair.b.mux.hello_arrived());
+        pair
+    }
+
+    /// No frame has gone between them yet.
+    fn strangers(a: Limits, b: Limits) -> Self {
+        let now = Instant::now();
+        let a = Side::new(Role::Connector, a, now);
+        Self { a, b: Side::new(Role::Acceptor, b, now), now }
+    }
+
+    /// Moves what each side has to send at present. Returns whether anything moved.
+    fn step(&mut self) -> bool {
+        let (to_b, to_a) = (self.a.draw(), self.b.draw());
+        to_b.iter().for_each(|frame| self.b.take(frame));
+        to_a.iter().for_each(|frame| self.a.take(frame));
+        !(to_b.is_empty() && to_a.is_empty())
+    }
+
+    /// Moves frames until nobody has anything to say.
+    #[track_caller]
+    fn drive(&mut self) {
+        for _ in 0..1000 {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("the two never come to rest");
+    }
+
+    fn advance(&mut self, by: Duration) {
+        self.now += by;
+        self.a.set_time(self.now);
+        self.b.set_time(self.now);
+    }
+}
+
+/// One state machine, and what its driver would know.
+struct Side {
+    mux: Mux,
+    batch: Batch,
+    /// The frame size that the transport wants.
+    frame_bytes: usize,
+    now: Instant,
+    /// Requests that came and weren't answered.
+    accepted: Vec<Accepted>,
+    /// Handlers to stop.
+    stopped: Vec<(CallId, ErrorKind)>,
+    wakes: Arc<Wakes>,
+}
+
+/// What a test's caller wants.
+#[derive(Clone, Default)]
+struct Want {
+    body: Vec<u8>,
+    timeout: Option<Duration>,
+    idempotent: bool,
+    metadata: Metadata,
+}
+
+/// How a call ended, for comparisons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    Reply(Vec<u8>),
+    AppError(Vec<u8>),
+    Failed(ErrorKind, Delivery),
+    Lost(Delivery),
+}
+
+/// Counts how often it was woken.
+#[derive(Debug, Default)]
+struct Wakes(AtomicUsize);
+
+impl Wakes {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Side {
+    fn new(role: Role, limits: Limits, now: Instant) -> Self {
+        Self::of(Mux::new(role, limits, 1, false), now)
+    }
+
+    fn of(mux: Mux, now: Instant) -> Self {
+        let (batch, wakes) = (Batch::default(), Arc::default());
+        let frame_bytes = FRAME_BYTES;
+        Self { mux, batch, frame_bytes, now, accepted: Vec::new(), stopped: Vec::new(), wakes }
+    }
+
+    // ---- as a driver
+
+    /// Everything that the side has to send at present.
+    fn draw(&mut self) -> Vec<OutFrame> {
+        let mut frames = Vec::new();
+        while self.mux.has_frames() {
+            frames.extend(self.draw_batch());
+        }
+        frames
+    }
+
+    /// One batch of it.
+    fn draw_batch(&mut self) -> Vec<OutFrame> {
+        self.mux.draw(&mut self.batch, self.frame_bytes);
+        self.settle();
+        std::iter::from_fn(|| self.batch.next_frame()).collect()
+    }
+
+    /// Receives a frame, the way the stream transport would hand it over.
+    fn take(&mut self, frame: &OutFrame) {
+        let payload = if frame.payload.len() >= BULK_BYTES {
+            Payload::Owned(frame.payload.clone())
+        } else {
+            Payload::Borrowed(&frame.payload)
+        };
+        self.mux.handle_frame(self.now, &InFrame { lane: frame.lane, end: frame.end, payload });
+        self.settle();
+    }
+
+    fn take_all(&mut self, frames: &[OutFrame]) {
+        frames.iter().for_each(|frame| self.take(frame));
+    }
+
+    fn set_time(&mut self, now: Instant) {
+        self.now = now;
+        if self.mux.next_timeout().is_some_and(|at| at <= now) {
+            self.mux.handle_timeout(now);
+            self.settle();
+        }
+    }
+
+    /// Takes the outputs, and checks the books.
+    fn settle(&mut self) {
+        let output = self.mux.output();
+        output.wakers.drain(..).for_each(Waker::wake);
+        self.accepted.append(&mut output.accepted);
+        self.stopped.append(&mut output.stopped);
+        self.mux.check_invariants();
+    }
+
+    /// The connection is gone; what the last batch still holds never left.
+    fn lose(&mut self) {
+        let closed =
+            super::Closed { kind: ErrorKind::ConnectionLost, text: "it was cut".to_owned() };
+        self.mux.handle_lost(closed, self.batch.position());
+        self.settle();
+    }
+
+    // ---- as a caller
+
+    fn waker(&self) -> Waker {
+        Arc::clone(&self.wakes).into()
+    }
+
+    fn open(&mut self, want: &Want, ticket: Option<Ticket>) -> Opened {
+        let call = NewCall {
+            method: METHOD,
+            idempotent: want.idempotent,
+            timeout: want.timeout,
+            deadline: want.timeout.map(|timeout| self.now + timeout),
+            metadata: &want.metadata,
+        };
+        let waker = self.waker();
+        let opened = self.mux.open_call(&call, ticket, &mut want.body.clone(), &waker);
+        self.settle();
+        opened
+    }
+
+    #[track_caller]
+    fn call(&mut self, body: impl Into<Vec<u8>>) -> CallId {
+        self.call_with(&Want { body: body.into(), ..Want::default() })
+    }
+
+    #[track_caller]
+    fn call_with(&mut self, want: &Want) -> CallId {
+        match self.open(want, None) {
+            Opened::Call(id) => id,
+            other => panic!("no place for the call: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn wait(&mut self, want: &Want) -> Ticket {
+        match self.open(want, None) {
+            Opened::Wait(ticket) => ticket,
+            other => panic!("the call doesn't wait: {other:?}"),
+        }
+    }
+
+    /// How a call ended, if it has.
+    fn end_of(&mut self, id: CallId) -> Option<End> {
+        let waker = self.waker();
+        let ending = self.mux.poll_call(id, &waker);
+        self.settle();
+        Some(match ending? {
+            Ending::Reply { body, app_error: false } => End::Reply(body.as_slice().to_vec()),
+            Ending::Reply { body, app_error: true } => End::AppError(body.as_slice().to_vec()),
+            Ending::Failed { kind, delivery, .. } => End::Failed(kind, delivery),
+            Ending::Lost(delivery) => End::Lost(delivery),
+        })
+    }
+
+    fn drop_call(&mut self, id: CallId) {
+        self.mux.drop_call(id);
+        self.settle();
+    }
+
+    // ---- as a handler
+
+    /// The bodies of the requests that wait for an answer.
+    fn bodies(&self) -> Vec<&[u8]> {
+        self.accepted.iter().map(|accepted| accepted.body.as_slice()).collect()
+    }
+
+    /// Answers a request, the way the dispatcher does.
+    fn reply(&mut self, id: CallId, body: impl Into<Vec<u8>>) {
+        let body = body.into();
+        self.accepted.retain(|accepted| accepted.id != id);
+        if self.mux.finish(id) {
+            if body.len() >= BULK_BYTES {
+                self.mux.queue_bulk_reply(id, false, Bytes::from(body));
+            } else {
+                self.mux.queue_reply(id, false, &body);
+            }
+        }
+        self.settle();
+    }
+
+    /// Answers every request with its own body.
+    fn echo_all(&mut self) {
+        for accepted in std::mem::take(&mut self.accepted) {
+            self.reply(accepted.id, accepted.body.as_slice());
+        }
+    }
+
+    /// Ends the handlers that were stopped.
+    fn end_stopped(&mut self) {
+        for (id, why) in std::mem::take(&mut self.stopped) {
+            self.accepted.retain(|accepted| accepted.id != id);
+            self.mux.note_stop(id, why);
+            self.mux.end_stopped(id);
+        }
+        self.settle();
+    }
+
+    /// Why this side closed the connection, as the peer will read it.
+    fn close_reason(&mut self) -> Option<CloseReason> {
+        let frames = self.draw();
+        frames.iter().find_map(|frame| match decode(frame) {
+            Frame::Close { reason, .. } => Some(reason),
+            _ => None,
+        })
+    }
+}
+
+fn decode(frame: &OutFrame) -> Frame<'_> {
+    Frame::decode(frame.lane, &frame.payload).unwrap()
+}
+
+/// What kinds of frames these are, in a word each.
+fn kinds(frames: &[OutFrame]) -> String {
+    let words = frames.iter().map(|frame| match decode(frame) {
+        Frame::Request { more: false, .. } => "request",
+        Frame::Request { more: true, .. } => "request…",
+        Frame::Reply { more: false, .. } => "reply",
+        Frame::Reply { more: true, .. } => "reply…",
+        Frame::Error { .. } => "error",
+        Frame::Data { abort: true, .. } => "abort",
+        Frame::Data { more: false, .. } => "data",
+        Frame::Data { more: true, .. } => "data…",
+        Frame::Credit { .. } => "credit",
+        Frame::Hello(_) => "hello",
+        Frame::Cancel(_) => "cancel",
+        Frame::Ping(_) => "ping",
+        Frame::Pong(_) => "pong",
+        Frame::GoAway { answer: false, .. } => "go-away",
+        Frame::GoAway { answer: true, .. } => "go-away-answer",
+        Frame::Close { .. } => "close",
+        Frame::Skipped => "void",
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// A frame as a peer might make it by hand.
+fn made(encode: impl FnOnce(&mut Vec<u8>)) -> OutFrame {
+    let mut bytes = Vec::new();
+    encode(&mut bytes);
+    let (_, end, lane) = frame::decode_prefix(&bytes).unwrap();
+    OutFrame { lane, end, payload: Bytes::from(bytes.split_off(PREFIX_BYTES)) }
+}
+
+/// A frame of which only the common bytes are given a meaning.
+fn raw(lane: Lane, kind: u8, flags: u8, rest: &[u8]) -> OutFrame {
+    let payload = Bytes::from([&[kind, flags, 0, 0], rest].concat());
+    OutFrame { lane, end: false, payload }
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}

@@ -1,0 +1,440 @@
+//! Everything at once: two sides that call each other over a link whose lanes overtake, with callers
+//! that leave, deadlines, large messages, go-aways and deaths, and a ledger of what ran.
+//!
+//! `RPC_SEEDS=n` tries so many seeds, `RPC_SEED=x` that one.
+
+use std::{collections::BTreeMap, env, thread};
+
+use super::{
+    link::{Lanes, SplitMix64},
+    *,
+};
+
+#[test]
+fn whatever_happens_the_ledger_agrees() {
+    if let Some(seed) = number("RPC_SEED") {
+        Simulation::new(seed).run();
+        return;
+    }
+    let mut seen = BTreeMap::new();
+    let seeds = number("RPC_SEEDS").unwrap_or(SEEDS);
+    for seed in 0..seeds {
+        for end in Simulation::new(seed).run() {
+            *seen.entry(end).or_insert(0) += 1;
+        }
+    }
+    // What never happened proves nothing.
+    for end in EVERY_END {
+        assert!(seeds < SEEDS || seen.contains_key(*end), "no call ended with {end}: {seen:#?}");
+    }
+}
+
+/// Takes some seconds in a debug build, and is enough for every way to end.
+const SEEDS: u64 = 300;
+
+/// Every way in which a call can end here.
+const EVERY_END: &[&str] = &[
+    "Reply",
+    "Dropped",
+    "Failed(DeadlineExceeded, NotSent)",
+    "Failed(DeadlineExceeded, Rejected)",
+    "Failed(DeadlineExceeded, Unknown)",
+    "Failed(Overloaded, NotSent)",
+    "Failed(Overloaded, Rejected)",
+    "Failed(Overloaded, Replied)",
+    "Failed(TooLarge, NotSent)",
+    "Failed(TooLarge, Rejected)",
+    "Failed(TooLarge, Replied)",
+    "Failed(UnknownMethod, Rejected)",
+    "Lost(NotSent)",
+    "Lost(Unknown)",
+];
+
+fn number(variable: &str) -> Option<u64> {
+    env::var(variable).ok()?.parse().ok()
+}
+
+/// What the ledger knows of one call.
+struct Entry {
+    by: usize,
+    want: Want,
+    stage: Stage,
+    /// How often its handler was started.
+    ran: u32,
+    /// What the handler answered with.
+    reply: Option<Vec<u8>>,
+    end: Option<End>,
+}
+
+enum Stage {
+    Waiting(Ticket),
+    Open(CallId),
+    /// It ended, or its caller has gone.
+    Over,
+}
+
+struct Simulation {
+    seed: u64,
+    random: SplitMix64,
+    now: Instant,
+    sides: [Side; 2],
+    /// `links[n]` carries what side `n` sends.
+    links: [Lanes; 2],
+    /// Handlers that run on each side.
+    running: [Vec<(CallId, usize)>; 2],
+    /// Whether each side has told its callers that the connection is closed.
+    closing: [bool; 2],
+    ledger: Vec<Entry>,
+    /// Nothing but a drain has ended the connection, if anything has.
+    peaceful: bool,
+    dead: bool,
+}
+
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let seed = self.seed;
+            eprintln!("to see it again: RPC_SEED={seed} cargo test -p rpc-core --lib simulation");
+        }
+    }
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Self {
+        let mut random = SplitMix64(seed);
+        let now = Instant::now();
+        let mut side = |role| {
+            let limits = Limits {
+                calls: 1 + random.below32(90),
+                waiting_calls: random.size(10),
+                message_bytes: 60_000 + random.below32(200_000),
+                reassembly_bytes: 100_000 + random.size(400_000),
+                outbox_bytes: 10_000 + random.size(300_000),
+                frame_bytes: (16 * 1024) << random.below32(3),
+                ..Limits::default()
+            };
+            let mut side = Side::of(Mux::new(role, limits, seed.into(), random.one_in(3)), now);
+            side.frame_bytes = 2000 << random.below32(6);
+            side
+        };
+        let sides = [side(Role::Connector), side(Role::Acceptor)];
+        Self {
+            seed,
+            random,
+            now,
+            sides,
+            links: Default::default(),
+            running: Default::default(),
+            closing: [false; 2],
+            ledger: Vec::new(),
+            peaceful: true,
+            dead: false,
+        }
+    }
+
+    /// Returns how each call ended.
+    fn run(mut self) -> Vec<String> {
+        for _ in 0..100 + self.random.below(500) {
+            self.event();
+            self.drive();
+            if self.closing == [true; 2] {
+                break;
+            }
+        }
+        self.wind_down();
+        self.check();
+        let ends = self.ledger.iter().map(|entry| match &entry.end {
+            Some(End::Reply(_)) => "Reply".to_owned(),
+            Some(end) => format!("{end:?}"),
+            None => "Dropped".to_owned(),
+        });
+        ends.collect()
+    }
+
+    /// Something happens.
+    fn event(&mut self) {
+        let side = self.random.size(2);
+        match self.random.below(1000) {
+            0..250 => self.open(side),
+            250..350 => self.send(side),
+            350..650 => self.receive(side),
+            650..750 => self.end_handler(side),
+            750..800 => self.stop_handler(side),
+            800..890 => self.poll_any(),
+            890..950 => self.drop_any(),
+            950..990 => self.pass_time(),
+            990 => self.sides[side].mux.go_away(),
+            991 if self.random.one_in(3) => self.die(),
+            992 if self.random.one_in(3) => {
+                self.peaceful = false;
+                self.sides[side].mux.close(CloseReason::ShuttingDown, "");
+            }
+            _ => {}
+        }
+    }
+
+    // ---- callers
+
+    fn open(&mut self, by: usize) {
+        let number = self.ledger.len();
+        let want = Want {
+            body: self.message(number),
+            timeout: self.random.one_in(3).then(|| ms(self.random.below(300))),
+            idempotent: self.random.one_in(2),
+            metadata: Metadata::new(),
+        };
+        let opened = self.sides[by].open(&want, None);
+        let entry = Entry { by, want, stage: Stage::Over, ran: 0, reply: None, end: None };
+        self.ledger.push(entry);
+        self.opened(number, opened);
+    }
+
+    /// A body that names its call.
+    fn message(&mut self, number: usize) -> Vec<u8> {
+        let bytes = if self.random.one_in(6) { 200_000 } else { 100 };
+        let mut body = number.to_le_bytes().to_vec();
+        body.resize(8 + self.random.size(bytes), number.to_le_bytes()[0]);
+        body
+    }
+
+    fn opened(&mut self, number: usize, opened: Opened) {
+        let entry = &mut self.ledger[number];
+        entry.stage = match opened {
+            Opened::Call(id) => Stage::Open(id),
+            Opened::Wait(ticket) => Stage::Waiting(ticket),
+            Opened::Gone => {
+                entry.end = Some(End::Lost(Delivery::NotSent));
+                Stage::Over
+            }
+            Opened::Refused { kind, .. } => {
+                entry.end = Some(End::Failed(kind, Delivery::NotSent));
+                Stage::Over
+            }
+        };
+    }
+
+    fn poll(&mut self, number: usize) {
+        let entry = &mut self.ledger[number];
+        let side = &mut self.sides[entry.by];
+        match entry.stage {
+            Stage::Waiting(ticket) => {
+                let opened = side.open(&entry.want, Some(ticket));
+                self.opened(number, opened);
+            }
+            Stage::Open(id) => {
+                entry.end = side.end_of(id);
+                if entry.end.is_some() {
+                    entry.stage = Stage::Over;
+                }
+            }
+            Stage::Over => {}
+        }
+    }
+
+    fn live(&self) -> Vec<usize> {
+        let over = |entry: &Entry| matches!(entry.stage, Stage::Over);
+        (0..self.ledger.len()).filter(|n| !over(&self.ledger[*n])).collect()
+    }
+
+    fn poll_any(&mut self) {
+        let live = self.live();
+        if let Some(number) = self.random.pick(&live) {
+            self.poll(*number);
+        }
+    }
+
+    fn drop_any(&mut self) {
+        let live = self.live();
+        let Some(number) = self.random.pick(&live) else { return };
+        let entry = &mut self.ledger[*number];
+        match entry.stage {
+            Stage::Waiting(ticket) => self.sides[entry.by].mux.leave_queue(ticket),
+            Stage::Open(id) => self.sides[entry.by].drop_call(id),
+            Stage::Over => {}
+        }
+        entry.stage = Stage::Over;
+    }
+
+    // ---- handlers
+
+    /// Starts handlers, and notes that they ran. Some requests are refused unseen, as those for an
+    /// unknown method are.
+    fn start_handlers(&mut self, side: usize) {
+        for accepted in std::mem::take(&mut self.sides[side].accepted) {
+            let body = accepted.body.as_slice();
+            let number = usize::from_le_bytes(body[..8].try_into().unwrap());
+            let entry = &mut self.ledger[number];
+            assert_eq!(entry.want.body, body, "the request of call {number}");
+            assert_ne!(entry.by, side);
+            if self.random.one_in(10) {
+                let mux = &mut self.sides[side].mux;
+                if mux.finish(accepted.id) {
+                    mux.queue_error(accepted.id, ErrorKind::UnknownMethod, Ran::Never, "");
+                }
+            } else {
+                entry.ran += 1;
+                assert_eq!(entry.ran, 1, "call {number} runs twice");
+                self.running[side].push((accepted.id, number));
+            }
+        }
+    }
+
+    fn end_handler(&mut self, side: usize) {
+        if self.running[side].is_empty() {
+            return;
+        }
+        let at = self.random.size(self.running[side].len());
+        let (id, number) = self.running[side].swap_remove(at);
+        let mut body = self.message(number);
+        body[..8].copy_from_slice(&(!number).to_le_bytes());
+        let mux = &mut self.sides[side].mux;
+        if body.len() > mux.reply_bytes_max() {
+            if mux.finish(id) {
+                mux.queue_error(id, ErrorKind::TooLarge, Ran::Ended, "");
+            }
+            return;
+        }
+        self.ledger[number].reply = Some(body.clone());
+        self.sides[side].reply(id, body);
+    }
+
+    fn stop_handler(&mut self, side: usize) {
+        if let Some((id, why)) = self.sides[side].stopped.pop() {
+            self.end_early(side, id, why);
+        }
+    }
+
+    fn end_early(&mut self, side: usize, id: CallId, why: ErrorKind) {
+        let mux = &mut self.sides[side].mux;
+        mux.note_stop(id, why);
+        mux.end_stopped(id);
+        self.running[side].retain(|(other, _)| *other != id);
+    }
+
+    // ---- the link
+
+    /// The transport takes some frames of the side's batch, or all.
+    fn send(&mut self, from: usize) {
+        let side = &mut self.sides[from];
+        if side.batch.is_empty() && side.mux.has_frames() {
+            side.mux.draw(&mut side.batch, side.frame_bytes);
+        }
+        for _ in 0..1 + self.random.below(20) {
+            let Some(frame) = side.batch.next_frame() else { break };
+            if !self.dead {
+                self.links[from].push(frame);
+            }
+        }
+        let flushed = side.batch.is_empty() && !side.mux.has_frames();
+        self.links[from].finished = self.closing[from] && flushed;
+    }
+
+    fn receive(&mut self, to: usize) {
+        let link = &mut self.links[1 - to];
+        for _ in 0..1 + self.random.below(10) {
+            let Some(frame) = link.pop(&mut self.random) else { break };
+            self.sides[to].take(&frame);
+        }
+        if link.finished && link.lanes.is_empty() {
+            self.sides[to].lose();
+        }
+    }
+
+    fn pass_time(&mut self) {
+        self.now += ms(self.random.below(100));
+        self.sides.iter_mut().for_each(|side| side.set_time(self.now));
+    }
+
+    fn die(&mut self) {
+        (self.peaceful, self.dead) = (false, true);
+        self.sides.iter_mut().for_each(Side::lose);
+        self.links = Default::default();
+    }
+
+    /// What the drivers do after everything that happens.
+    fn drive(&mut self) {
+        for n in 0..2 {
+            self.start_handlers(n);
+            if self.sides[n].mux.is_drained() {
+                self.sides[n].mux.close(CloseReason::Done, "");
+            }
+            let closed = matches!(self.sides[n].mux.phase(), Phase::Closed(_));
+            if closed && !std::mem::replace(&mut self.closing[n], true) {
+                self.sides[n].mux.handle_closing();
+                for (id, _) in self.running[n].clone() {
+                    self.end_early(n, id, ErrorKind::ShuttingDown);
+                }
+            }
+            self.sides[n].settle();
+        }
+    }
+
+    // ---- the end
+
+    /// Lets everything that has begun come to its end.
+    fn wind_down(&mut self) {
+        for _ in 0..20_000 {
+            for side in 0..2 {
+                self.send(side);
+                self.receive(side);
+                self.stop_handler(side);
+                self.end_handler(side);
+                self.drive();
+            }
+            self.live().into_iter().for_each(|number| self.poll(number));
+            self.drive();
+            let idle = |n: usize| {
+                let side = &self.sides[n];
+                let sent = side.batch.is_empty() && !side.mux.has_frames();
+                let received = self.links[1 - n].lanes.is_empty();
+                sent && received && self.running[n].is_empty() && side.stopped.is_empty()
+            };
+            // A drain that has begun comes to its end, on both sides.
+            let open = self.sides.each_ref().map(|side| *side.mux.phase() == Phase::Open);
+            let closed =
+                self.sides.each_ref().map(|side| matches!(side.mux.phase(), Phase::Closed(_)));
+            let settled = open == [true; 2] || closed == [true; 2];
+            if idle(0) && idle(1) && settled && self.live().is_empty() {
+                return;
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    fn check(&self) {
+        for (number, entry) in self.ledger.iter().enumerate() {
+            let what = || format!("call {number} ran {} times: {:?}", entry.ran, entry.end);
+            assert!(entry.ran <= 1, "{}", what());
+            match &entry.end {
+                Some(End::Reply(body)) => {
+                    assert_eq!((entry.ran, Some(body)), (1, entry.reply.as_ref()), "{}", what());
+                }
+                Some(End::AppError(_)) => panic!("{}", what()),
+                Some(End::Failed(_, delivery) | End::Lost(delivery)) => match delivery {
+                    Delivery::NotSent | Delivery::Rejected => {
+                        assert_eq!(entry.ran, 0, "{}", what());
+                    }
+                    Delivery::Replied => assert_eq!(entry.ran, 1, "{}", what()),
+                    Delivery::Unknown => {}
+                },
+                None => {}
+            }
+            let lost = matches!(entry.end, Some(End::Lost(Delivery::Unknown)));
+            assert!(!(lost && self.peaceful), "a drain loses no call: {}", what());
+        }
+        for side in &self.sides {
+            let mux = &side.mux;
+            assert!(!mux.is_busy(), "a call is open");
+            assert_eq!(mux.waiters.held(), 0, "somebody waits");
+            assert_eq!(mux.strays, 0, "honest peers send no strays");
+            assert!(mux.outbox.is_empty(), "something isn't sent");
+            if !self.dead
+                && self.peaceful
+                && self.sides.iter().all(|s| *s.mux.phase() == Phase::Open)
+            {
+                assert!(mux.requests.at_rest(), "a slot is in use");
+                assert_eq!(mux.requests.partial_bytes + mux.calls.partial_bytes, 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The outbox seen from both sides: as the bytes a stream writes and as the frames a datagram
+//! transport packs, with positions that tell what has left.
+
+use super::*;
+use crate::frame::{Role, VOID};
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ z >> 31) % limit as u64).unwrap()
+    }
+}
+
+fn id(sequence: u64) -> CallId {
+    CallId::new(sequence, 0, Role::Connector)
+}
+
+/// Appends a small frame of `kind` with `bytes` bytes, and returns where it ends.
+fn small(outbox: &mut Outbox, sequence: u64, kind: u8, bytes: usize) -> u64 {
+    outbox.append(|out| {
+        frame::framed(out, id(sequence).lane(), true, |out| {
+            out.extend_from_slice(&[kind, 0, 0, 0]);
+            out.resize(out.len() + bytes, kind);
+        });
+    })
+}
+
+/// Queues a large message of `bytes` bytes.
+fn bulk(outbox: &mut Outbox, sequence: u64, bytes: usize, terminal: bool) {
+    let body: Vec<_> = (0..bytes).map(|n| (n as u64 ^ sequence).to_le_bytes()[0]).collect();
+    let mut header = Vec::new();
+    frame::encode_reply_header(&mut header, false, false);
+    outbox.push_bulk(id(sequence), header, body.into(), terminal);
+}
+
+fn draw(outbox: &mut Outbox, frame_bytes: usize) -> Batch {
+    let mut batch = Batch::default();
+    outbox.draw(&mut batch, frame_bytes, |_, _| {});
+    batch
+}
+
+fn frames(batch: &mut Batch) -> Vec<OutFrame> {
+    std::iter::from_fn(|| batch.next_frame()).collect()
+}
+
+/// Random contents, the same for the same seed.
+fn filled(seed: u64) -> Outbox {
+    let mut random = Random(seed);
+    let mut outbox = Outbox::default();
+    for sequence in 1..2 + random.below(20) as u64 {
+        if random.below(3) == 0 {
+            bulk(&mut outbox, sequence, random.below(200_000), true);
+        } else {
+            let bytes = random.below(1000);
+            small(&mut outbox, sequence, 3, bytes);
+        }
+    }
+    outbox
+}
+
+/// Reads a batch as a stream would write it, a random piece at a time.
+fn bytes_of(batch: &mut Batch, random: &mut Random) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while batch.has_remaining() {
+        let step = if random.below(2) == 0 {
+            let chunk = batch.chunk();
+            assert!(!chunk.is_empty());
+            let step = 1 + random.below(chunk.len());
+            bytes.extend_from_slice(&chunk[..step]);
+            step
+        } else {
+            let mut slices = [IoSlice::new(&[]); 32];
+            let most = 1 + random.below(slices.len());
+            let used = batch.chunks_vectored(&mut slices[..most]);
+            assert!(used > 0 && slices[..used].iter().all(|slice| !slice.is_empty()));
+            let all: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+            let step = 1 + random.below(all.len());
+            bytes.extend_from_slice(&all[..step]);
+            step
+        };
+        batch.advance(step);
+    }
+    assert!(batch.chunk().is_empty() && batch.chunks_vectored(&mut [IoSlice::new(&[])]) == 0);
+    bytes
+}
+
+#[test]
+fn bytes_and_frames_are_two_views_of_the_same() {
+    for seed in 0..100 {
+        let mut random = Random(!seed);
+        let frame_bytes = 1000 << random.below(7);
+        let (mut one, mut other) = (filled(seed), filled(seed));
+        while !one.is_empty() {
+            let mut expected = Vec::new();
+            for out in frames(&mut draw(&mut one, frame_bytes)) {
+                let length = out.payload.len();
+                frame::encode_prefix(&mut expected, out.lane, length, out.end);
+                expected.extend_from_slice(&out.payload);
+            }
+            let bytes = bytes_of(&mut draw(&mut other, frame_bytes), &mut random);
+            assert!(bytes == expected, "seed {seed}");
+        }
+        assert!(other.is_empty());
+        assert_eq!((one.drawn(), one.terminals()), (other.drawn(), 0));
+    }
+}
+
+#[test]
+fn the_position_follows_what_was_consumed() {
+    let mut outbox = filled(3);
+    let mut random = Random(4);
+    let mut at = 0;
+    while !outbox.is_empty() {
+        let mut batch = draw(&mut outbox, 16_384);
+        assert_eq!(batch.position(), at, "nothing of this batch has left");
+        while batch.has_remaining() {
+            let step = 1 + random.below(batch.remaining().min(5000));
+            batch.advance(step);
+            at += step as u64;
+            assert_eq!(batch.position(), at);
+        }
+        assert_eq!(outbox.drawn(), at);
+    }
+}
+
+#[test]
+fn the_end_of_a_frame_is_where_its_last_byte_has_left() {
+    let mut outbox = Outbox::default();
+    let ends: Vec<_> = (1..4).map(|n| small(&mut outbox, n, 2, 10)).collect();
+    let mut batch = draw(&mut outbox, 16_384);
+    for end in ends {
+        assert!(batch.position() < end);
+        batch.next_frame().unwrap();
+        assert_eq!(batch.position(), end);
+    }
+    let next = small(&mut outbox, 4, 2, 10);
+    assert!(next > batch.position());
+}
+
+#[test]
+fn a_large_message_is_finished_at_the_end_of_its_last_frame() {
+    let mut outbox = Outbox::default();
+    for n in 1..4 {
+        bulk(&mut outbox, n, 300_000, false);
+    }
+    let mut finished = Vec::new();
+    let mut ends = Vec::new();
+    let mut batch = Batch::default();
+    while !outbox.is_empty() {
+        outbox.draw(&mut batch, 16_384, |id, position| finished.push((id.lane(), position)));
+        while let Some(frame) = batch.next_frame() {
+            if frame.end {
+                ends.push((frame.lane, batch.position()));
+            }
+        }
+    }
+    assert_eq!(finished, ends);
+    assert_eq!(finished.len(), 3);
+}
+
+#[test]
+fn a_voided_frame_is_skipped_and_nothing_moves() {
+    let mut outbox = Outbox::default();
+    let ends: Vec<_> = (1..4).map(|n| small(&mut outbox, n, 2, 10)).collect();
+    let bytes = PREFIX_BYTES + 4 + 10;
+    assert!(outbox.void(ends[1], bytes));
+    let mut batch = draw(&mut outbox, 16_384);
+    let kinds: Vec<_> = frames(&mut batch).iter().map(|frame| frame.payload[0]).collect();
+    assert_eq!(kinds, [2, VOID, 2]);
+    assert_eq!(batch.position(), ends[2]);
+}
+
+#[test]
+fn what_was_drawn_cannot_be_voided() {
+    let mut outbox = Outbox::default();
+    let bytes = PREFIX_BYTES + 4;
+    let first = small(&mut outbox, 1, 2, 0);
+    draw(&mut outbox, 16_384);
+    assert!(!outbox.void(first, bytes), "nothing lies here");
+    let second = small(&mut outbox, 2, 2, 0);
+    assert!(!outbox.void(first, bytes), "another frame lies here");
+    assert!(!outbox.void(second, 0) && !outbox.void(u64::MAX, bytes));
+    assert!(outbox.void(second, bytes));
+}
+
+#[test]
+fn closing_takes_requests_back_and_leaves_replies() {
+    let mut outbox = Outbox::default();
+    small(&mut outbox, 1, 2, 10);
+    small(&mut outbox, 2, 3, 10);
+    bulk(&mut outbox, 3, 20_000, false);
+    bulk(&mut outbox, 4, 20_000, true);
+    assert_eq!(outbox.void_requests(), 0);
+    let lanes: Vec<_> = frames(&mut draw(&mut outbox, 65_536))
+        .iter()
+        .map(|frame| (frame.lane, frame.payload[0]))
+        .collect();
+    let expected = [(1, VOID), (2, 3), (4, 3)].map(|(n, kind)| (id(n).lane(), kind));
+    assert_eq!(lanes, expected);
+}
+
+#[test]
+fn what_is_left_of_a_message_can_be_dropped() {
+    let mut outbox = Outbox::default();
+    for n in 1..4 {
+        bulk(&mut outbox, n, 300_000, n == 2);
+    }
+    assert!(outbox.drop_bulk_of(id(1)).is_some_and(|header| !header.is_empty()));
+    draw(&mut outbox, 16_384);
+    assert_eq!(outbox.terminals(), 1);
+    assert!(outbox.drop_bulk_of(id(2)).is_some_and(|header| header.is_empty()), "it was begun");
+    assert_eq!(outbox.drop_bulk_of(id(2)), None);
+    assert_eq!(outbox.terminals(), 0);
+    outbox.check_invariants(|_| false);
+    let rest = frames(&mut draw(&mut outbox, 16_384));
+    assert!(rest.iter().all(|frame| frame.lane == id(3).lane()));
+}
+
+#[test]
+fn a_batch_holds_every_small_frame_and_a_fair_share_of_the_large() {
+    let mut outbox = Outbox::default();
+    for n in 1..9 {
+        bulk(&mut outbox, n, 1_000_000, true);
+    }
+    for n in 9..100 {
+        small(&mut outbox, n, 2, 100);
+    }
+    let mut drawn = [0; 9];
+    let mut batches = 0;
+    while !outbox.is_empty() {
+        let frames = frames(&mut draw(&mut outbox, 16_384));
+        let is_small = |frame: &&OutFrame| frame.payload.len() == 104;
+        if batches == 0 {
+            assert!(frames.iter().take_while(is_small).count() == 91, "small frames go first");
+        }
+        let large = frames.iter().filter(|frame| frame.payload.len() != 104);
+        let total: usize = large.clone().map(|frame| frame.payload.len()).sum();
+        assert!(total <= BATCH_BULK_BYTES + 16 * 4, "{total}");
+        for frame in large {
+            let sequence = (frame.lane.number() >> 24) as usize;
+            drawn[sequence] += frame.payload.len();
+        }
+        let (least, most) = (drawn[1..].iter().min(), drawn[1..].iter().max());
+        assert!(most.unwrap() - least.unwrap() <= TURN_BYTES, "{drawn:?}");
+        batches += 1;
+    }
+}
+
+#[test]
+fn a_large_message_may_be_empty() {
+    let mut outbox = Outbox::default();
+    bulk(&mut outbox, 1, 0, true);
+    assert!(!outbox.is_empty());
+    let frames = frames(&mut draw(&mut outbox, 16_384));
+    assert_eq!(frames.len(), 1);
+    assert!(frames[0].end && frames[0].payload.len() == frame::DATA_HEADER_BYTES);
+    assert_eq!(outbox.terminals(), 0);
+}
+
+#[test]
+fn an_idle_outbox_holds_no_memory() {
+    let mut outbox = filled(1);
+    let mut batch = Batch::default();
+    while !outbox.is_empty() {
+        outbox.draw(&mut batch, 65_536, |_, _| {});
+        batch.advance(batch.remaining());
+    }
+    outbox.shrink();
+    batch.shrink();
+    assert_eq!(outbox.small.capacity() + outbox.bulk.capacity(), 0);
+    assert_eq!(batch.bytes.capacity() + batch.bodies.capacity(), 0);
+    assert_eq!(batch.position(), outbox.drawn());
+}
