@@ -60,8 +60,7 @@ async fn greet(greeter: GreeterClient) -> Result<(), Box<dyn Error>> {
 }
 
 async fn run(listener: impl Listener, connector: impl Connector) -> Result<(), Box<dyn Error>> {
-    let server =
-        Server::builder().service(GreeterServer::new(English)).listen(listener).start()?;
+    let server = Server::builder().service(GreeterServer::new(English)).listen(listener).start()?;
     let channel = Channel::connect(connector).await?;
     greet(GreeterClient::new(channel)).await?;
     server.shutdown(Duration::from_secs(1)).await;

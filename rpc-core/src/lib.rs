@@ -64,6 +64,10 @@
 // Lets generated code name this crate from within it (tests, doctests).
 extern crate self as rpc_core;
 
+#[cfg(feature = "runtime")]
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
 mod body;
 #[cfg(feature = "runtime")]
 mod client;
@@ -80,10 +84,6 @@ mod limits;
 mod mux;
 mod outbox;
 #[cfg(feature = "runtime")]
-#[doc(hidden)]
-#[path = "private.rs"]
-pub mod __private;
-#[cfg(feature = "runtime")]
 mod server;
 pub mod service;
 #[cfg(feature = "testing")]
@@ -92,9 +92,9 @@ pub mod transport;
 
 #[cfg(feature = "runtime")]
 pub use client::{Call, Channel, ChannelBuilder};
+pub use codec::{DecodeError, EncodeError};
 #[cfg(feature = "runtime")]
 pub use context::Context;
-pub use codec::{DecodeError, EncodeError};
 pub use error::{CallError, Delivery, ErrorKind, RpcError};
 pub use frame::{Metadata, MetadataError};
 pub use limits::Limits;

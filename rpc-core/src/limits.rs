@@ -24,7 +24,7 @@ pub struct Limits {
     pub reassembly_bytes: usize,
     /// The most bytes of metadata to accept with a call; at most 8 KiB.
     pub metadata_bytes: u32,
-    /// How many calls to accept at a time on one connection; 1 to 8,388,608.
+    /// How many calls to accept at a time on one connection; 1 to 65,536.
     pub calls: u32,
     /// How many calls may wait for a free place on one connection, on the caller's side.
     pub waiting_calls: usize,

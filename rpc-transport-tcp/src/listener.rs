@@ -46,11 +46,7 @@ impl TcpListener {
     /// The system can't tell the socket's address.
     pub fn from_tokio(listener: tokio::net::TcpListener) -> io::Result<Self> {
         let local_addr = listener.local_addr()?;
-        Ok(Self {
-            inner: listener,
-            local_addr,
-            options: None,
-        })
+        Ok(Self { inner: listener, local_addr, options: None })
     }
 
     /// Where it listens, with the port that the system chose if that was 0.
@@ -61,18 +57,13 @@ impl TcpListener {
 
     /// Binds the first address of `target` that it can.
     pub(crate) async fn bind(target: &Target, options: TcpOptions) -> io::Result<Self> {
-        let addresses = target
-            .resolve()
-            .await
-            .map_err(|e| io::Error::new(e.kind(), cannot_listen(&e)))?;
+        let addresses =
+            target.resolve().await.map_err(|e| io::Error::new(e.kind(), cannot_listen(&e)))?;
         let mut attempted = Attempted::default();
         for address in addresses {
             match Self::bind_to(address, &options) {
                 Ok(listener) => {
-                    return Ok(Self {
-                        options: Some(options),
-                        ..listener
-                    });
+                    return Ok(Self { options: Some(options), ..listener });
                 }
                 Err(cause) => attempted.failed(address, cause),
             }

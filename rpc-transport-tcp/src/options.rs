@@ -178,10 +178,7 @@ impl TcpOptions {
         let socket = new_socket(address)?;
         named("SO_REUSEADDR", socket.set_reuseaddr(self.reuse_address))?;
         if address.is_ipv6() && address.ip().is_unspecified() {
-            named(
-                "IPV6_V6ONLY",
-                SockRef::from(&socket).set_only_v6(self.only_v6),
-            )?;
+            named("IPV6_V6ONLY", SockRef::from(&socket).set_only_v6(self.only_v6))?;
         }
         // Accepted sockets inherit them (on some systems only the buffers), and bad values are
         // refused at once.
@@ -205,26 +202,17 @@ impl TcpOptions {
         // The option is a C int.
         let bytes_max = i32::MAX.unsigned_abs() as usize;
         if let Some(bytes) = self.send_buffer {
-            named(
-                "SO_SNDBUF",
-                socket.set_send_buffer_size(bytes.min(bytes_max)),
-            )?;
+            named("SO_SNDBUF", socket.set_send_buffer_size(bytes.min(bytes_max)))?;
         }
         if let Some(bytes) = self.recv_buffer {
-            named(
-                "SO_RCVBUF",
-                socket.set_recv_buffer_size(bytes.min(bytes_max)),
-            )?;
+            named("SO_RCVBUF", socket.set_recv_buffer_size(bytes.min(bytes_max)))?;
         }
         Ok(())
     }
 
     fn apply_to(&self, socket: SockRef<'_>) -> io::Result<()> {
         if self.keepalive {
-            named(
-                "the keepalive options",
-                socket.set_tcp_keepalive(&self.probes()),
-            )?;
+            named("the keepalive options", socket.set_tcp_keepalive(&self.probes()))?;
         }
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if let Some(limit) = self.user_timeout {
@@ -256,11 +244,7 @@ impl TcpOptions {
 }
 
 fn new_socket(address: SocketAddr) -> io::Result<TcpSocket> {
-    if address.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }
+    if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
 }
 
 /// Adds the option's name to a refusal, which otherwise says "invalid argument" only.

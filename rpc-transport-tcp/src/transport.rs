@@ -26,9 +26,7 @@ impl TcpTransport {
     pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        Ok(Self {
-            stream: StreamTransport::new(stream, Peer::new(Address::Socket(peer))),
-        })
+        Ok(Self { stream: StreamTransport::new(stream, Peer::new(Address::Socket(peer))) })
     }
 }
 

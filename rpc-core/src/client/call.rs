@@ -130,8 +130,7 @@ impl<T, F> Call<T, F> {
         let metadata = self.metadata.get_or_insert_default();
         if let Err(error) = metadata.insert(key, value.as_ref()) {
             let text = error.to_string();
-            self.state =
-                State::Failed(RpcError::new(ErrorKind::TooLarge, Delivery::NotSent, text));
+            self.state = State::Failed(RpcError::new(ErrorKind::TooLarge, Delivery::NotSent, text));
         }
         self
     }
@@ -297,10 +296,12 @@ impl<T, F: From<RpcError>> Future for Call<T, F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let error = match ready!(this.poll_ending(cx)) {
-            Ok(Ending::Reply { body, app_error }) => match this.decode(body.as_slice(), app_error) {
-                Ok(result) => return Poll::Ready(result),
-                Err(error) => error,
-            },
+            Ok(Ending::Reply { body, app_error }) => {
+                match this.decode(body.as_slice(), app_error) {
+                    Ok(result) => return Poll::Ready(result),
+                    Err(error) => error,
+                }
+            }
             Ok(Ending::Failed { kind, delivery, detail }) => {
                 RpcError::new(kind, delivery, this.explain(kind, detail))
             }

@@ -87,7 +87,8 @@ impl Link {
             let (connector, limits) = (Arc::clone(&connector), limits.clone());
             Box::pin(async move {
                 let transport = connector.connect().await?;
-                let connection = Connection::new(Role::Connector, limits, instance, cautious);
+                let connection =
+                    Connection::new(Role::Connector, limits, &transport, instance, cautious);
                 let config = DriverConfig { hello_timeout };
                 let router = Arc::new(Router::default());
                 let driver = Driver::new(Arc::clone(&connection), transport, router, config);
@@ -247,9 +248,9 @@ impl Link {
         state.failed_in_a_row += 1;
         state.failures += 1;
         state.last_error = Some(Arc::new(error));
-        let again =
-            !state.waiters.is_empty() && !self.settings.fail_fast && !state.is_hopeless();
-        let old = mem::replace(&mut state.phase, if again { Phase::Connecting } else { Phase::Down });
+        let again = !state.waiters.is_empty() && !self.settings.fail_fast && !state.is_hopeless();
+        let old =
+            mem::replace(&mut state.phase, if again { Phase::Connecting } else { Phase::Down });
         State::wake(state);
         drop(old);
         again
@@ -351,10 +352,7 @@ impl fmt::Debug for Link {
 }
 
 /// The deadline of a call that has to wait for a connection first.
-pub(super) fn deadline_of(
-    timeout: Option<Duration>,
-    deadline: Option<Instant>,
-) -> Option<Instant> {
+pub(super) fn deadline_of(timeout: Option<Duration>, deadline: Option<Instant>) -> Option<Instant> {
     let own = timeout.and_then(|timeout| clock::now().checked_add(timeout));
     match (own, deadline) {
         (Some(own), Some(inherited)) => Some(own.min(inherited)),

@@ -192,7 +192,7 @@ impl<T: Transport> Driver<T> {
                     return Step::Wait;
                 }
                 self.used = true;
-                state.mux.draw(&mut self.batch, self.transport.frame_bytes());
+                state.mux.draw(&mut self.batch);
                 state.release();
             }
             match self.transport.poll_send(cx, &mut self.batch) {

@@ -6,9 +6,11 @@
 
 mod dispatch;
 mod driver;
+mod handler;
+mod router;
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
     time::{Duration, Instant},
@@ -16,8 +18,8 @@ use std::{
 
 use tokio::task::AbortHandle;
 
-pub(crate) use dispatch::Router;
 pub(crate) use driver::{Driver, DriverConfig};
+pub(crate) use router::Router;
 
 use crate::{
     clock,
@@ -25,6 +27,7 @@ use crate::{
     frame::{CallId, Role},
     limits::Limits,
     mux::{Ending, Mux, NewCall, Opened, Phase, Ticket},
+    transport::Transport,
 };
 
 /// One connection.
@@ -59,9 +62,16 @@ pub(crate) struct CallOptions<'a> {
 }
 
 impl Connection {
-    pub(crate) fn new(role: Role, limits: Limits, instance: u128, cautious: bool) -> Arc<Self> {
+    /// A connection over `transport`, which is the driver's business from then on.
+    pub(crate) fn new(
+        role: Role,
+        limits: Limits,
+        transport: &impl Transport,
+        instance: u128,
+        cautious: bool,
+    ) -> Arc<Self> {
         let state = State {
-            mux: Mux::new(role, limits, instance, cautious),
+            mux: Mux::new(role, limits, transport.frame_bytes(), instance, cautious),
             driver: None,
             stalled: false,
             armed: None,
@@ -81,6 +91,7 @@ impl Connection {
         buffer: &mut Vec<u8>,
         waker: &Waker,
     ) -> Opened {
+        let waker = waker.clone();
         let mut state = self.lock();
         // One clock reading a batch: frames that wait were queued a moment ago.
         if !state.mux.has_frames() || state.stalled {
@@ -96,11 +107,21 @@ impl Connection {
     #[inline]
     pub(crate) fn poll_call(&self, id: CallId, waker: &Waker) -> Option<Ending> {
         let mut state = self.lock();
-        let ending = state.mux.poll_call(id, waker);
-        if let Some(ending) = &ending {
+        if let Some(ending) = state.mux.take_ending(id) {
             state.useful |= ending.is_answer();
             state.release();
+            return Some(ending);
         }
+        if state.mux.will_wake(id, waker) {
+            return None;
+        }
+        drop(state);
+        // The call may end while the lock isn't held; the waker is looked at once more then.
+        let waker = waker.clone();
+        let mut state = self.lock();
+        let ending = state.mux.take_ending(id);
+        state.mux.set_waker(id, waker);
+        state.release();
         ending
     }
 
@@ -198,11 +219,14 @@ impl StateGuard<'_> {
     #[inline]
     fn release(mut self) {
         let driver = if self.needs_driver() { self.driver.take() } else { None };
-        if self.mux.output().wakers.is_empty() {
+        let output = self.mux.output();
+        if output.wakers.is_empty() && output.discarded.is_empty() {
             drop(self);
         } else {
-            let wakers = std::mem::take(&mut self.mux.output().wakers);
+            let wakers = mem::take(&mut output.wakers);
+            let discarded = mem::take(&mut output.discarded);
             drop(self);
+            drop(discarded);
             wakers.into_iter().for_each(Waker::wake);
         }
         if let Some(driver) = driver {

@@ -2,7 +2,7 @@
 
 use super::{CallId, Extensions, Hello, Kind, Lane, flag};
 use crate::{
-    error::{Ran, CloseReason},
+    error::{CloseReason, Ran},
     service::MethodId,
 };
 
@@ -79,7 +79,11 @@ impl<'a> Frame<'a> {
         let extension_bytes = usize::from(u16::from_le_bytes([low, high]));
         let Some(kind) = Kind::from_byte(kind) else {
             // r[impl frame.unknown]
-            return if kind >= 128 { Ok(Self::Skipped) } else { Err(FrameError::UnknownKind(kind)) };
+            return if kind >= 128 {
+                Ok(Self::Skipped)
+            } else {
+                Err(FrameError::UnknownKind(kind))
+            };
         };
         // r[impl frame.lane]
         if kind.is_control() != (lane == Lane::CONTROL) {

@@ -1,10 +1,8 @@
 //! Writes frames; the decoder in `decode` checks what these functions promise.
 
-use super::{
-    COMMON_BYTES, CallId, END_BIT, Hello, Kind, Lane, PREFIX_BYTES, flag,
-};
+use super::{COMMON_BYTES, CallId, END_BIT, Hello, Kind, Lane, PREFIX_BYTES, flag};
 use crate::{
-    error::{ErrorKind, Ran, CloseReason, code},
+    error::{CloseReason, ErrorKind, Ran, code},
     service::MethodId,
 };
 

@@ -10,6 +10,9 @@ pub(crate) const METADATA_ENTRIES_MAX: usize = 64;
 /// Keys are limited to what their length byte can say. Spec: `r[metadata.layout]`.
 const KEY_BYTES_MAX: usize = 255;
 
+/// Bytes of an extension before its value. Spec: `r[extension.layout]`.
+pub(crate) const EXTENSION_HEADER_BYTES: usize = 4;
+
 /// Numbers of the extensions of a REQUEST. Spec: `r[extension.types]`.
 mod number {
     pub(super) const METADATA: u16 = 1;

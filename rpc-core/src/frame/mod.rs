@@ -18,11 +18,11 @@ use std::fmt;
 
 pub(crate) use decode::{Frame, FrameError};
 pub(crate) use encode::{
-    encode_abort, encode_cancel, encode_close, encode_data_header, encode_error, encode_go_away, encode_hello,
-    encode_pong, encode_prefix, encode_reply_header, encode_request_header, framed,
-    set_more, RequestHeader,
+    RequestHeader, TEXT_BYTES_MAX, encode_abort, encode_cancel, encode_close, encode_data_header,
+    encode_error, encode_go_away, encode_hello, encode_pong, encode_prefix, encode_reply_header,
+    encode_request_header, framed, set_more,
 };
-pub(crate) use extension::Extensions;
+pub(crate) use extension::{EXTENSION_HEADER_BYTES, Extensions};
 pub use extension::{Metadata, MetadataError};
 pub(crate) use hello::{Features, Hello};
 
@@ -164,7 +164,11 @@ impl CallId {
     pub(crate) fn new(sequence: u64, slot: u32, opener: Role) -> Self {
         // r[impl call.id]
         debug_assert!(sequence <= Self::SEQUENCE_MAX && slot < Self::SLOTS_MAX);
-        Self(sequence << Self::SLOT_BITS | u64::from(slot) << 1 | u64::from(opener == Role::Acceptor))
+        Self(
+            sequence << Self::SLOT_BITS
+                | u64::from(slot) << 1
+                | u64::from(opener == Role::Acceptor),
+        )
     }
 
     /// The id with this number, unless it is one that no call can have.
@@ -192,10 +196,16 @@ impl CallId {
 
 impl fmt::Debug for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CallId({}@{}{})", self.sequence(), self.slot(), match self.opener() {
-            Role::Connector => "c",
-            Role::Acceptor => "a",
-        })
+        write!(
+            f,
+            "CallId({}@{}{})",
+            self.sequence(),
+            self.slot(),
+            match self.opener() {
+                Role::Connector => "c",
+                Role::Acceptor => "a",
+            }
+        )
     }
 }
 

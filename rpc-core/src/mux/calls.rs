@@ -123,7 +123,7 @@ impl Calls {
 
     /// Takes a slot for a new call.
     #[inline]
-    pub(crate) fn insert(&mut self, waker: &Waker, deadline: Option<Instant>) -> CallId {
+    pub(crate) fn insert(&mut self, waker: Waker, deadline: Option<Instant>) -> CallId {
         let slot = self.free.pop().unwrap_or_else(|| {
             #[expect(clippy::cast_possible_truncation, reason = "the peer's limit is 2^23 calls")]
             let slot = self.slots.len() as u32;
@@ -137,7 +137,7 @@ impl Calls {
         self.sent += 1;
         if let Some(entry) = self.slots.get_mut(slot as usize) {
             let reply = Partial { buffer: Vec::new(), begun: false, app_error: false };
-            let state = State::Pending { waker: waker.clone(), reply };
+            let state = State::Pending { waker, reply };
             *entry = Slot { id: Some(id), state, deadline, ..Slot::VACANT };
         }
         id
@@ -178,48 +178,55 @@ impl Calls {
         self.sent -= 1;
     }
 
-    /// Takes the ending of a call, if it has one, and frees its slot; otherwise keeps the waker.
+    /// Takes the ending of a call, if it has one, and frees its slot.
     #[inline]
-    pub(crate) fn poll(&mut self, id: CallId, waker: &Waker) -> Option<Ending> {
+    pub(crate) fn take_ending(&mut self, id: CallId) -> Option<Ending> {
         let slot = self.get(id)?;
-        match &mut slot.state {
-            State::Pending { waker: old, .. } => {
-                old.clone_from(waker);
-                None
-            }
-            State::Done { .. } => {
-                let state = mem::replace(&mut slot.state, State::Abandoned);
-                let State::Done { ending, terminal } = state else { return None };
-                if terminal {
-                    slot.state = State::Vacant;
-                    self.release(id);
-                }
-                Some(ending)
-            }
-            State::Abandoned | State::Vacant => None,
+        if !matches!(slot.state, State::Done { .. }) {
+            return None;
+        }
+        let state = mem::replace(&mut slot.state, State::Abandoned);
+        let State::Done { ending, terminal } = state else { return None };
+        if terminal {
+            slot.state = State::Vacant;
+            self.release(id);
+        }
+        Some(ending)
+    }
+
+    /// Whether waking this waker is waking the caller of a pending call.
+    pub(crate) fn will_wake(&self, id: CallId, waker: &Waker) -> bool {
+        let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id));
+        match slot.map(|slot| &slot.state) {
+            Some(State::Pending { waker: old, .. }) => old.will_wake(waker),
+            _ => true,
         }
     }
 
-    /// The caller has gone. Returns whether the peer has to be told.
-    pub(crate) fn abandon(&mut self, id: CallId) -> bool {
-        let Some(slot) = self.get(id) else { return false };
-        match mem::replace(&mut slot.state, State::Abandoned) {
-            State::Pending { reply, .. } => {
-                self.partial_bytes -= reply.buffer.len();
-                true
-            }
-            State::Done { terminal, .. } => {
-                if terminal {
-                    slot.state = State::Vacant;
-                    self.release(id);
-                }
-                false
-            }
-            old @ (State::Abandoned | State::Vacant) => {
-                slot.state = old;
-                false
-            }
+    /// Keeps another waker. Returns the one that nobody needs any more.
+    pub(crate) fn set_waker(&mut self, id: CallId, waker: Waker) -> Waker {
+        match self.get(id).map(|slot| &mut slot.state) {
+            Some(State::Pending { waker: old, .. }) => mem::replace(old, waker),
+            _ => waker,
         }
+    }
+
+    /// The caller has gone. Returns its waker, which nobody needs any more.
+    pub(crate) fn abandon(&mut self, id: CallId) -> Option<Waker> {
+        let slot = self.get(id)?;
+        match mem::replace(&mut slot.state, State::Abandoned) {
+            State::Pending { reply, waker } => {
+                self.partial_bytes -= reply.buffer.len();
+                return Some(waker);
+            }
+            State::Done { terminal: false, .. } => {}
+            State::Done { terminal: true, .. } => {
+                slot.state = State::Vacant;
+                self.release(id);
+            }
+            old @ (State::Abandoned | State::Vacant) => slot.state = old,
+        }
+        None
     }
 
     /// Frees the slot of a call of which the peer will never hear.

@@ -23,6 +23,21 @@ pub(super) struct NewRequest<'a> {
     pub(super) extensions: Extensions<'a>,
 }
 
+/// What replies on a connection may be like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReplyLimits {
+    /// The largest reply that both sides accept.
+    pub(crate) message_bytes: usize,
+    frame_bytes: usize,
+}
+
+impl ReplyLimits {
+    /// From this size on, a reply isn't copied into a frame.
+    pub(crate) fn bulk_bytes(self) -> usize {
+        BULK_BYTES.min(self.frame_bytes - frame::DATA_HEADER_BYTES + 1)
+    }
+}
+
 impl Mux {
     // ---- mutators
 
@@ -61,9 +76,10 @@ impl Mux {
         self.outbox.count_terminal();
     }
 
-    /// The largest reply that both sides accept, in bytes.
-    pub(crate) fn reply_bytes_max(&self) -> usize {
-        self.peer_limits.message_bytes.min(self.limits.message_bytes as usize)
+    /// What replies may be like.
+    pub(crate) fn reply_limits(&self) -> ReplyLimits {
+        let message_bytes = self.peer_limits.message_bytes.min(self.limits.message_bytes as usize);
+        ReplyLimits { message_bytes, frame_bytes: self.frame_bytes() }
     }
 
     /// Whether the handler of one of the peer's calls is still wanted.
@@ -121,7 +137,7 @@ impl Mux {
             self.requests.begin_partial(accepted, body);
             return Ok(());
         }
-        accepted.body = keep(body, payload);
+        accepted.body = self.keep(body, payload);
         self.accept(accepted);
         Ok(())
     }
@@ -193,6 +209,22 @@ impl Mux {
         Ok(())
     }
 
+    /// Keeps a body: small ones are copied, so that a short request never pins a large read buffer.
+    #[inline]
+    fn keep(&mut self, body: &[u8], payload: &Payload<'_>) -> Body {
+        match payload {
+            Payload::Owned(bytes) if body.len() >= BULK_BYTES => {
+                Body::Shared(bytes.slice_ref(body))
+            }
+            _ => {
+                let mut buffer = self.spare.pop().unwrap_or_default();
+                buffer.clear();
+                buffer.extend_from_slice(body);
+                Body::Buffer(buffer)
+            }
+        }
+    }
+
     fn refuse(&mut self, id: CallId, kind: ErrorKind, detail: &str) {
         self.requests.refuse(id);
         self.queue_error(id, kind, Ran::Never, detail);
@@ -257,16 +289,6 @@ impl Mux {
         } else {
             self.refuse(id, ErrorKind::DeadlineExceeded, INCOMPLETE);
         }
-    }
-}
-
-/// Keeps a body: small ones are copied to their exact size, so that a short request never pins a
-/// large read buffer.
-#[inline]
-fn keep(body: &[u8], payload: &Payload<'_>) -> Body {
-    match payload {
-        Payload::Owned(bytes) if body.len() >= BULK_BYTES => Body::Shared(bytes.slice_ref(body)),
-        _ => Body::Buffer(body.to_vec()),
     }
 }
 

@@ -29,13 +29,14 @@ use std::{
 };
 
 pub(crate) use calls::Ending;
+pub(crate) use incoming::ReplyLimits;
 pub(crate) use requests::Accepted;
 pub(crate) use waiters::Ticket;
 
 use crate::{
     codec::{Bincode, Codec},
     error::{CloseReason, ErrorKind},
-    frame::{self, CallId, Features, Hello, Metadata, Role, WIRE_VERSION},
+    frame::{self, CallId, Features, Hello, Metadata, Role, TEXT_BYTES_MAX, WIRE_VERSION},
     limits::{Limits, PeerLimits},
     mux::{calls::Calls, requests::Requests, waiters::Waiters},
     outbox::{Batch, Outbox},
@@ -48,6 +49,18 @@ pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Frames without any use that a peer may send before the connection is closed.
 const STRAYS_MAX: u32 = 1000;
+
+/// The most calls that a side accepts at a time. A peer that uses its last slot first makes us
+/// allocate the whole table, which has 40 bytes a slot.
+const CALLS_MAX: u32 = 65_536;
+
+/// Buffers that are kept for the bodies of small requests, and the largest of them: what a batch of
+/// a busy connection needs.
+const SPARE_MAX: usize = 256;
+const SPARE_BYTES: usize = 256;
+
+/// Frames of a transport are at least this large: an error with its text has to fit.
+const FRAME_BYTES_MIN: usize = 8 + TEXT_BYTES_MAX;
 
 /// How long a look at all deadlines rests before the next, for each entry it looks at. It takes
 /// about a nanosecond an entry, so looking takes some percent of the time at most, and deadlines
@@ -63,6 +76,10 @@ pub(crate) struct Mux {
     hello_sent: bool,
     peer_limits: PeerLimits,
     peer_hello: Option<Hello>,
+    /// The largest frame that suits the transport.
+    transport_bytes: usize,
+    /// Buffers of bodies that nobody needs any more, for those to come.
+    spare: Vec<Vec<u8>>,
     /// Whether calls that may not run twice wait for the peer's hello.
     cautious: bool,
     outbox: Outbox,
@@ -118,6 +135,8 @@ pub(crate) struct Output {
     pub(crate) accepted: Vec<Accepted>,
     /// Handlers to stop; each then finishes with this error.
     pub(crate) stopped: Vec<(CallId, ErrorKind)>,
+    /// Wakers to drop. Dropping one can drop a task, and with it anything.
+    pub(crate) discarded: Vec<Waker>,
 }
 
 /// What a caller wants of the peer.
@@ -146,9 +165,15 @@ pub(crate) enum Opened {
 }
 
 impl Mux {
-    /// `instance` is a random number for this process; `cautious` is set on connections that
-    /// replace one that broke.
-    pub(crate) fn new(role: Role, limits: Limits, instance: u128, cautious: bool) -> Self {
+    /// `frame_bytes` is the frame size that suits the transport, `instance` a random number for this
+    /// process; `cautious` is set on connections that replace one that broke.
+    pub(crate) fn new(
+        role: Role,
+        limits: Limits,
+        frame_bytes: usize,
+        instance: u128,
+        cautious: bool,
+    ) -> Self {
         let limits = in_range(limits);
         let hello = Hello {
             version: WIRE_VERSION,
@@ -170,6 +195,8 @@ impl Mux {
             hello_sent: false,
             peer_limits: PeerLimits::BASE,
             peer_hello: None,
+            transport_bytes: frame_bytes.max(FRAME_BYTES_MIN),
+            spare: Vec::new(),
             cautious,
             outbox: Outbox::default(),
             calls: Calls::new(role),
@@ -243,6 +270,12 @@ impl Mux {
         Some(self.scan_after.map_or(hint, |after| hint.max(after)))
     }
 
+    /// The largest frame that suits both the transport and the peer.
+    #[inline]
+    pub(crate) fn frame_bytes(&self) -> usize {
+        self.transport_bytes.min(self.peer_limits.frame_bytes)
+    }
+
     #[inline]
     fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed(_))
@@ -279,11 +312,10 @@ impl Mux {
 
     // ---- outputs
 
-    /// Moves the frames to be sent next into an empty batch. `frame_bytes` is what the transport
-    /// wants.
-    pub(crate) fn draw(&mut self, batch: &mut Batch, frame_bytes: usize) {
+    /// Moves the frames to be sent next into an empty batch.
+    pub(crate) fn draw(&mut self, batch: &mut Batch) {
         self.append_due();
-        let frame_bytes = frame_bytes.min(self.peer_limits.frame_bytes);
+        let frame_bytes = self.frame_bytes();
         let Self { role, calls, requests, outbox, .. } = self;
         outbox.draw(batch, frame_bytes, |id, position| {
             if id.opener() == *role {
@@ -303,6 +335,13 @@ impl Mux {
     /// Gives back the memory that an idle connection doesn't need.
     pub(crate) fn shrink(&mut self) {
         self.outbox.shrink();
+        self.spare = Vec::new();
+    }
+
+    /// Takes buffers back, to use them again.
+    pub(crate) fn recycle(&mut self, buffers: &mut Vec<Vec<u8>>) {
+        let room = SPARE_MAX - self.spare.len().min(SPARE_MAX);
+        self.spare.extend(buffers.drain(..).take(room).filter(|b| b.capacity() <= SPARE_BYTES));
     }
 
     // ---- the connection's own frames
@@ -361,7 +400,7 @@ fn in_range(mut limits: Limits) -> Limits {
         (PeerLimits::BASE.frame_bytes as u32, Metadata::BYTES_MAX as u32);
     limits.frame_bytes = limits.frame_bytes.clamp(frame_min, i32::MAX.unsigned_abs());
     limits.metadata_bytes = limits.metadata_bytes.min(metadata_max);
-    limits.calls = limits.calls.clamp(1, CallId::SLOTS_MAX);
+    limits.calls = limits.calls.clamp(1, CALLS_MAX);
     limits
 }
 

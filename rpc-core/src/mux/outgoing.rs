@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::{CloseReason, Delivery, ErrorKind, Ran, code},
-    frame::{self, Extensions, PREFIX_BYTES, RequestHeader},
+    frame::{self, EXTENSION_HEADER_BYTES, Extensions, PREFIX_BYTES, RequestHeader},
     limits::PeerLimits,
     outbox::BULK_BYTES,
     transport::Payload,
@@ -41,22 +41,22 @@ impl Mux {
         call: &NewCall<'_>,
         ticket: Option<Ticket>,
         buffer: &mut Vec<u8>,
-        waker: &Waker,
+        mut waker: Waker,
     ) -> Opened {
         let placed = if self.accepts_calls() {
-            self.place(call, ticket, buffer.len(), waker)
+            self.place(call, ticket, buffer.len(), &mut waker)
         } else {
             Err(Opened::Gone)
         };
-        match (placed, ticket) {
-            (Ok(()), _) => Opened::Call(self.queue_request(call, mem::take(buffer), waker)),
-            (Err(instead @ (Opened::Gone | Opened::Refused { .. })), Some(ticket)) => {
-                // The ticket is used up, and with it the place that it may stand for.
-                self.leave_queue(ticket);
-                instead
-            }
-            (Err(instead), _) => instead,
+        let Err(instead) = placed else {
+            return Opened::Call(self.queue_request(call, mem::take(buffer), waker));
+        };
+        self.output.discarded.push(waker);
+        if let (Opened::Gone | Opened::Refused { .. }, Some(ticket)) = (&instead, ticket) {
+            // The ticket is used up, and with it the place that it may stand for.
+            self.leave_queue(ticket);
         }
+        instead
     }
 
     /// Takes a place on the connection, or says what to do instead.
@@ -66,11 +66,11 @@ impl Mux {
         call: &NewCall<'_>,
         ticket: Option<Ticket>,
         bytes: usize,
-        waker: &Waker,
+        waker: &mut Waker,
     ) -> Result<(), Opened> {
         self.check_size(call, bytes)?;
         if let Some(ticket) = ticket {
-            return match self.waiters.poll(ticket, waker) {
+            return match self.waiters.poll(ticket, waker, &mut self.output.discarded) {
                 Turn::Granted => Ok(()),
                 Turn::Waiting => Err(Opened::Wait(ticket)),
                 Turn::Expired => Err(Opened::Refused {
@@ -93,7 +93,8 @@ impl Mux {
             });
         }
         self.note_deadline(call.deadline);
-        Err(Opened::Wait(self.waiters.push(waker.clone(), needs_hello, call.deadline)))
+        let waker = mem::replace(waker, Waker::noop().clone());
+        Err(Opened::Wait(self.waiters.push(waker, needs_hello, call.deadline)))
     }
 
     fn needs_hello(&self, call: &NewCall<'_>, bytes: usize) -> bool {
@@ -124,6 +125,11 @@ impl Mux {
         if metadata > self.peer_limits.metadata_bytes {
             return too_large("metadata", metadata, self.peer_limits.metadata_bytes, "the peer");
         }
+        // Metadata goes with the first frame, which has to hold a byte of the message too.
+        let room = self.frame_bytes() - (RequestHeader::BYTES + EXTENSION_HEADER_BYTES + 1);
+        if metadata > room {
+            return too_large("metadata", metadata, room, "a frame of this transport");
+        }
         if self.peer_hello.is_some() && bytes > self.peer_limits.message_bytes {
             return too_large("arguments", bytes, self.peer_limits.message_bytes, "the peer");
         }
@@ -131,7 +137,7 @@ impl Mux {
     }
 
     #[inline]
-    fn queue_request(&mut self, call: &NewCall<'_>, body: Vec<u8>, waker: &Waker) -> CallId {
+    fn queue_request(&mut self, call: &NewCall<'_>, body: Vec<u8>, waker: Waker) -> CallId {
         self.note_deadline(call.deadline);
         let mut extensions = Vec::new();
         Extensions::encode_metadata(&mut extensions, call.metadata);
@@ -143,7 +149,7 @@ impl Mux {
         };
         let size = RequestHeader::BYTES + extensions.len() + body.len();
         let id = self.calls.insert(waker, call.deadline);
-        if body.len() >= BULK_BYTES || size > self.peer_limits.frame_bytes {
+        if body.len() >= BULK_BYTES || size > self.frame_bytes() {
             let mut head = Vec::with_capacity(size - body.len());
             frame::encode_request_header(&mut head, &header, false);
             self.outbox.push_bulk(id, head, Bytes::from(body), false);
@@ -161,16 +167,28 @@ impl Mux {
 
     /// Takes a call's ending, which frees its slot.
     #[inline]
-    pub(crate) fn poll_call(&mut self, id: CallId, waker: &Waker) -> Option<Ending> {
-        let ending = self.calls.poll(id, waker)?;
+    pub(crate) fn take_ending(&mut self, id: CallId) -> Option<Ending> {
+        let ending = self.calls.take_ending(id)?;
         self.admit();
         Some(ending)
+    }
+
+    /// Whether waking this waker is waking the caller of a pending call.
+    pub(crate) fn will_wake(&self, id: CallId, waker: &Waker) -> bool {
+        self.calls.will_wake(id, waker)
+    }
+
+    /// The caller of a pending call is to be woken through another waker from now on.
+    pub(crate) fn set_waker(&mut self, id: CallId, waker: Waker) {
+        let old = self.calls.set_waker(id, waker);
+        self.output.discarded.push(old);
     }
 
     /// The caller has gone before its call ended: the peer is told to stop.
     pub(crate) fn drop_call(&mut self, id: CallId) {
         let withdrawn = self.withdraw(id);
-        self.calls.abandon(id);
+        let waker = self.calls.abandon(id);
+        self.output.discarded.extend(waker);
         match withdrawn {
             Some(Withdrawn::Unheard) => self.calls.forget(id),
             Some(Withdrawn::Sent) => self.send_cancel(id),
@@ -181,7 +199,7 @@ impl Mux {
 
     /// A caller has gone while it waited for a place.
     pub(crate) fn leave_queue(&mut self, ticket: Ticket) {
-        if self.waiters.leave(ticket) {
+        if self.waiters.leave(ticket, &mut self.output.discarded) {
             self.admit();
         }
     }

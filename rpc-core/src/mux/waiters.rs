@@ -77,23 +77,30 @@ impl Waiters {
         self.granted
     }
 
-    /// Looks after a waiter, and keeps its newest waker.
-    pub(crate) fn poll(&mut self, ticket: Ticket, waker: &Waker) -> Turn {
+    /// Looks after a waiter. If it waits on, its waker and the one kept change places. A waker that
+    /// nobody needs goes to `discarded`, here and below: dropping it is not the lock's business.
+    pub(crate) fn poll(
+        &mut self,
+        ticket: Ticket,
+        waker: &mut Waker,
+        discarded: &mut Vec<Waker>,
+    ) -> Turn {
         if let Some(Waiter { state: State::Waiting(old), .. }) = self.queue.get_mut(&ticket) {
-            old.clone_from(waker);
+            mem::swap(old, waker);
             return Turn::Waiting;
         }
-        if self.leave(ticket) { Turn::Granted } else { Turn::Expired }
+        if self.leave(ticket, discarded) { Turn::Granted } else { Turn::Expired }
     }
 
     /// Forgets a waiter. Returns whether a place was kept for it.
-    pub(crate) fn leave(&mut self, ticket: Ticket) -> bool {
+    pub(crate) fn leave(&mut self, ticket: Ticket, discarded: &mut Vec<Waker>) -> bool {
         match self.queue.remove(&ticket).map(|waiter| waiter.state) {
             Some(State::Granted) => {
                 self.granted -= 1;
                 true
             }
-            Some(State::Waiting(_)) => {
+            Some(State::Waiting(waker)) => {
+                discarded.push(waker);
                 self.waiting -= 1;
                 false
             }

@@ -64,7 +64,7 @@ impl Acceptor {
     /// Serves a connection in a task of its own.
     fn serve<T: Transport>(&self, transport: T) {
         let limits = self.limits.clone();
-        let connection = Connection::new(Role::Acceptor, limits, self.instance, false);
+        let connection = Connection::new(Role::Acceptor, limits, &transport, self.instance, false);
         let place = self.registry.enter(&connection, self.connections);
         if place.is_none() {
             connection.close(CloseReason::TooManyConnections);

@@ -95,8 +95,8 @@ impl ServerBuilder {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start(self) -> Result<Server, StartError> {
-        let router = Router::new(self.services)
-            .map_err(|error| StartError { text: error.to_string() })?;
+        let router =
+            Router::new(self.services).map_err(|error| StartError { text: error.to_string() })?;
         let registry = Arc::new(Registry::default());
         let acceptor = Acceptor {
             router: Arc::new(router),

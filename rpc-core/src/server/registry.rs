@@ -33,7 +33,11 @@ pub(super) struct Place {
 impl Registry {
     /// Enters a connection, unless there are `limit` already. It is told to go away at once if the
     /// server is shutting down.
-    pub(super) fn enter(self: &Arc<Self>, connection: &Arc<Connection>, limit: usize) -> Option<Place> {
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        limit: usize,
+    ) -> Option<Place> {
         let mut state = self.lock();
         if state.connections.len() >= limit {
             return None;

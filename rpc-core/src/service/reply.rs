@@ -31,7 +31,8 @@ pub trait Reply {
     ///
     /// # Errors
     /// The body isn't what the caller expects.
-    fn decode(body: &[u8], app_error: bool) -> Result<Result<Self::Ok, Self::Failure>, DecodeError>;
+    fn decode(body: &[u8], app_error: bool)
+    -> Result<Result<Self::Ok, Self::Failure>, DecodeError>;
 }
 
 /// Any serde type; the caller gets `Result<T, RpcError>`.
@@ -172,5 +173,9 @@ impl<T, E> ResultType for Result<T, E> {
 
 fn refuse_app_error(app_error: bool) -> Result<(), DecodeError> {
     // r[impl reply.app-error]
-    if app_error { Err(DecodeError::Custom("an error from a method that returns none".into())) } else { Ok(()) }
+    if app_error {
+        Err(DecodeError::Custom("an error from a method that returns none".into()))
+    } else {
+        Ok(())
+    }
 }

@@ -166,7 +166,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
         if read == 0 {
             // r[impl stream.truncated]
             let whole = self.partial.is_empty();
-            return Poll::Ready(if whole { Ok(Received::End) } else { Err(TransportError::Truncated) });
+            return Poll::Ready(if whole {
+                Ok(Received::End)
+            } else {
+                Err(TransportError::Truncated)
+            });
         }
         if self.deaf {
             return Poll::Ready(Ok(Received::Some));

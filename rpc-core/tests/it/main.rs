@@ -2,11 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-#[cfg(feature = "testing")]
 mod adversary;
-#[cfg(all(feature = "runtime", feature = "macros"))]
 mod calls;
-#[cfg(feature = "testing")]
 mod conformance;
-#[cfg(feature = "testing")]
 mod planted;

@@ -42,16 +42,14 @@ impl Target {
             return Ok(Self::Socket(address));
         }
         if is_v6(text) {
-            return Err(format!(
-                "is an IPv6 address without a port: write `[{text}]:7000`"
-            ));
+            return Err(format!("is an IPv6 address without a port: write `[{text}]:7000`"));
         }
         if text.parse::<u16>().is_ok() {
             return Err(format!("names no host: write `localhost:{text}`"));
         }
         if text.contains('/') {
             return Err(
-                "is a URL or a path: write a host and a port, as in `localhost:7000`".into(),
+                "is a URL or a path: write a host and a port, as in `localhost:7000`".into()
             );
         }
         let (host, port) = match text.rsplit_once(':') {
@@ -75,26 +73,16 @@ impl Target {
                 "names the port `{port}`: write a number up to 65535, as in `{host}:7000`"
             ));
         };
-        let bracketed = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         match bracketed {
-            Some(host) if is_v6(host) => Ok(Self::Name {
-                host: host.into(),
-                port,
-            }),
-            None if !host.contains([':', '[', ']']) => Ok(Self::Name {
-                host: host.into(),
-                port,
-            }),
-            None if is_v6(host) => Err(format!(
-                "has an IPv6 address without brackets: write `[{host}]:{port}`"
-            )),
-            _ => Err(
-                "is no address: write a host and a port, as in `localhost:7000`, or an IPv6 \
+            Some(host) if is_v6(host) => Ok(Self::Name { host: host.into(), port }),
+            None if !host.contains([':', '[', ']']) => Ok(Self::Name { host: host.into(), port }),
+            None if is_v6(host) => {
+                Err(format!("has an IPv6 address without brackets: write `[{host}]:{port}`"))
+            }
+            _ => Err("is no address: write a host and a port, as in `localhost:7000`, or an IPv6 \
                       address in brackets, as in `[::1]:7000`"
-                    .into(),
-            ),
+                .into()),
         }
     }
 
@@ -193,9 +181,8 @@ fn in_turn(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
         }
     }
     let first_is_v6 = unique.first().is_some_and(SocketAddr::is_ipv6);
-    let (first, second): (Vec<_>, Vec<_>) = unique
-        .into_iter()
-        .partition(|address| address.is_ipv6() == first_is_v6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        unique.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
     let mut in_turn = Vec::new();
     loop {

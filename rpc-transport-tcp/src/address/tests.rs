@@ -3,10 +3,7 @@
 use super::*;
 
 fn name(host: &str, port: u16) -> Target {
-    Target::Name {
-        host: host.into(),
-        port,
-    }
+    Target::Name { host: host.into(), port }
 }
 
 #[track_caller]
@@ -19,14 +16,8 @@ fn check_refused(text: &str, reason: &str) {
 #[test]
 fn ip_addresses_and_names_are_read_and_shown_as_written() {
     for (text, target) in [
-        (
-            "127.0.0.1:7000",
-            Target::Socket(([127, 0, 0, 1], 7000).into()),
-        ),
-        (
-            "[::1]:7000",
-            Target::Socket((Ipv6Addr::LOCALHOST, 7000).into()),
-        ),
+        ("127.0.0.1:7000", Target::Socket(([127, 0, 0, 1], 7000).into())),
+        ("[::1]:7000", Target::Socket((Ipv6Addr::LOCALHOST, 7000).into())),
         ("localhost:7000", name("localhost", 7000)),
         ("db-1.example:0", name("db-1.example", 0)),
         ("[fe80::1%eth0]:7000", name("fe80::1%eth0", 7000)),
@@ -45,10 +36,7 @@ fn a_missing_port_is_asked_for() {
     check_refused("[::1]", "names no port: write `[::1]:7000`");
     check_refused("", "names no port: write `localhost:7000`");
     check_refused(":", "names no port: write `localhost:7000`");
-    check_refused(
-        "::1",
-        "is an IPv6 address without a port: write `[::1]:7000`",
-    );
+    check_refused("::1", "is an IPv6 address without a port: write `[::1]:7000`");
     check_refused("::", "is an IPv6 address without a port: write `[::]:7000`");
 }
 
@@ -82,13 +70,7 @@ fn an_ipv6_address_needs_brackets() {
     );
     let neither = "is no address: write a host and a port, as in `localhost:7000`, or an IPv6 \
                    address in brackets, as in `[::1]:7000`";
-    for text in [
-        "[localhost]:7000",
-        "a:b:7000",
-        "[::1:7000",
-        "::1]:7000",
-        "[]:7000",
-    ] {
+    for text in ["[localhost]:7000", "a:b:7000", "[::1:7000", "::1]:7000", "[]:7000"] {
         check_refused(text, neither);
     }
 }
@@ -96,10 +78,7 @@ fn an_ipv6_address_needs_brackets() {
 #[test]
 fn urls_and_paths_are_no_addresses() {
     for text in ["http://localhost:7000", "/run/rpc.sock", "10.0.0.0/8"] {
-        check_refused(
-            text,
-            "is a URL or a path: write a host and a port, as in `localhost:7000`",
-        );
+        check_refused(text, "is a URL or a path: write a host and a port, as in `localhost:7000`");
     }
 }
 

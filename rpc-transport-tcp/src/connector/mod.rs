@@ -118,9 +118,7 @@ impl Attempts {
     }
 
     fn running(&self) -> bool {
-        self.0
-            .iter()
-            .any(|(_, progress)| matches!(progress, Progress::Running(_)))
+        self.0.iter().any(|(_, progress)| matches!(progress, Progress::Running(_)))
     }
 
     /// Waits until an attempt connects, or until one fails, which gives `None`.

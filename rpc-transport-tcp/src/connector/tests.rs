@@ -10,19 +10,13 @@ use super::*;
 const LOOPBACK: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
 fn address_of(socket: &Socket) -> SocketAddr {
-    socket
-        .local_addr()
-        .ok()
-        .and_then(|address| address.as_socket())
-        .expect("an IP address")
+    socket.local_addr().ok().and_then(|address| address.as_socket()).expect("an IP address")
 }
 
 /// An address that refuses connections for as long as the socket lives.
 fn refusing() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket
-        .bind(&SocketAddr::from(LOOPBACK).into())
-        .expect("a port");
+    socket.bind(&SocketAddr::from(LOOPBACK).into()).expect("a port");
     let address = address_of(&socket);
     (socket, address)
 }
@@ -35,10 +29,7 @@ fn silent() -> (Vec<Socket>, SocketAddr) {
     let mut sockets = vec![listener];
     loop {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        if socket
-            .connect_timeout(&address.into(), Duration::from_millis(100))
-            .is_err()
-        {
+        if socket.connect_timeout(&address.into(), Duration::from_millis(100)).is_err() {
             return (sockets, address);
         }
         sockets.push(socket);
@@ -52,9 +43,7 @@ async fn addresses_that_refuse_are_followed_by_the_next_at_once() -> io::Result<
     let mut addresses: Vec<_> = held.iter().map(|(_, address)| *address).collect();
     addresses.push(listener.local_addr());
     let begun = Instant::now();
-    let (address, _) = Attempts::default()
-        .race(addresses, &TcpOptions::new())
-        .await?;
+    let (address, _) = Attempts::default().race(addresses, &TcpOptions::new()).await?;
     assert_eq!(address, listener.local_addr());
     assert!(begun.elapsed() < 8 * ATTEMPT_DELAY);
     Ok(())
@@ -66,9 +55,7 @@ async fn an_address_that_does_not_answer_holds_up_the_next_only_briefly() -> io:
     let listener = crate::listen("127.0.0.1:0").await?;
     let begun = Instant::now();
     let addresses = vec![silent, listener.local_addr()];
-    let (address, _) = Attempts::default()
-        .race(addresses, &TcpOptions::new())
-        .await?;
+    let (address, _) = Attempts::default().race(addresses, &TcpOptions::new()).await?;
     assert_eq!(address, listener.local_addr());
     assert!((ATTEMPT_DELAY..12 * ATTEMPT_DELAY).contains(&begun.elapsed()));
     Ok(())
@@ -78,17 +65,12 @@ async fn an_address_that_does_not_answer_holds_up_the_next_only_briefly() -> io:
 async fn every_address_is_named_when_all_fail() {
     let (_first, first) = refusing();
     let (_second, second) = refusing();
-    let raced = Attempts::default()
-        .race(vec![first, second], &TcpOptions::new())
-        .await;
+    let raced = Attempts::default().race(vec![first, second], &TcpOptions::new()).await;
     let error = raced.expect_err("both refuse");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     let cause = "Connection refused (os error 111)";
     if cfg!(target_os = "linux") {
-        assert_eq!(
-            error.to_string(),
-            format!("{first}: {cause}; {second}: {cause}")
-        );
+        assert_eq!(error.to_string(), format!("{first}: {cause}; {second}: {cause}"));
     }
 }
 
@@ -104,19 +86,13 @@ async fn a_timeout_tells_which_addresses_failed_and_which_did_not_answer() {
     let error = attempts.timed_out(&Target::Socket(silent), limit);
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     let text = error.to_string();
-    assert!(
-        text.starts_with(&format!("no connection within 300ms: {refusing}: ")),
-        "{text}"
-    );
+    assert!(text.starts_with(&format!("no connection within 300ms: {refusing}: ")), "{text}");
     assert!(text.ends_with(&format!("; {silent}: no answer")), "{text}");
 }
 
 #[test]
 fn a_timeout_while_resolving_says_so() {
-    let target = Target::Name {
-        host: "slow.example".into(),
-        port: 7000,
-    };
+    let target = Target::Name { host: "slow.example".into(), port: 7000 };
     let error = Attempts::default().timed_out(&target, Duration::from_secs(5));
     let text = "no connection within 5s: `slow.example:7000` is still being resolved";
     assert_eq!(error.to_string(), text);

@@ -13,10 +13,7 @@ use socket2::{Domain, Socket, Type};
 use crate::{has_v6, pair};
 
 async fn connect_error(addr: impl ToString) -> io::Error {
-    connector(addr)
-        .connect()
-        .await
-        .expect_err("nothing to connect to")
+    connector(addr).connect().await.expect_err("nothing to connect to")
 }
 
 #[tokio::test]
@@ -25,10 +22,7 @@ async fn each_side_knows_the_other_by_its_address() -> io::Result<()> {
     let connector = connector(listener.local_addr());
     assert_eq!(connector.target(), Address::Socket(listener.local_addr()));
     let (client, server) = pair(&connector, &mut listener).await?;
-    assert_eq!(
-        client.peer().address(),
-        &Address::Socket(listener.local_addr())
-    );
+    assert_eq!(client.peer().address(), &Address::Socket(listener.local_addr()));
     let seen = server.peer().address().as_socket();
     let local = socket2::SockRef::from(&client).local_addr()?.as_socket();
     assert_eq!(seen, local);
@@ -43,17 +37,8 @@ async fn ipv6_addresses_work() -> io::Result<()> {
     let mut listener = listen("[::1]:0").await?;
     assert!(listener.local_addr().is_ipv6());
     let (client, server) = pair(&connector(listener.local_addr()), &mut listener).await?;
-    assert_eq!(
-        client.peer().address(),
-        &Address::Socket(listener.local_addr())
-    );
-    assert!(
-        server
-            .peer()
-            .address()
-            .as_socket()
-            .is_some_and(|peer| peer.is_ipv6())
-    );
+    assert_eq!(client.peer().address(), &Address::Socket(listener.local_addr()));
+    assert!(server.peer().address().as_socket().is_some_and(|peer| peer.is_ipv6()));
     Ok(())
 }
 
@@ -64,10 +49,7 @@ async fn host_names_are_resolved() -> io::Result<()> {
     let connector = connector(&name);
     assert_eq!(connector.target(), Address::Name(name));
     let (client, _server) = pair(&connector, &mut listener).await?;
-    assert_eq!(
-        client.peer().address(),
-        &Address::Socket(listener.local_addr())
-    );
+    assert_eq!(client.peer().address(), &Address::Socket(listener.local_addr()));
     Ok(())
 }
 
@@ -82,10 +64,7 @@ async fn a_refused_connection_names_address_and_cause() -> io::Result<()> {
     let text = error.to_string();
     assert!(text.starts_with(&format!("{address}: ")), "{text}");
     if cfg!(target_os = "linux") {
-        assert!(
-            text.ends_with("Connection refused (os error 111)"),
-            "{text}"
-        );
+        assert!(text.ends_with("Connection refused (os error 111)"), "{text}");
     }
     Ok(())
 }
@@ -101,17 +80,13 @@ async fn a_timeout_names_addresses_and_limit() -> io::Result<()> {
     {
         held.push(stream);
     }
-    let connector = TcpOptions::new()
-        .connect_timeout(Duration::from_millis(200))
-        .connector(address);
+    let connector =
+        TcpOptions::new().connect_timeout(Duration::from_millis(200)).connector(address);
     let begun = Instant::now();
     let error = connector.connect().await.expect_err("nobody accepts");
     assert!(begun.elapsed() >= Duration::from_millis(200));
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    assert_eq!(
-        error.to_string(),
-        format!("no connection within 200ms: {address}: no answer")
-    );
+    assert_eq!(error.to_string(), format!("no connection within 200ms: {address}: no answer"));
     Ok(())
 }
 
@@ -126,18 +101,9 @@ async fn an_unknown_name_is_named() {
 #[tokio::test]
 async fn a_malformed_address_says_what_to_write() {
     for (address, text) in [
-        (
-            "localhost",
-            "`localhost` names no port: write `localhost:7000`",
-        ),
-        (
-            "::1",
-            "`::1` is an IPv6 address without a port: write `[::1]:7000`",
-        ),
-        (
-            "127.0.0.1:0",
-            "`127.0.0.1:0` names port 0: write the port that the server tells",
-        ),
+        ("localhost", "`localhost` names no port: write `localhost:7000`"),
+        ("::1", "`::1` is an IPv6 address without a port: write `[::1]:7000`"),
+        ("127.0.0.1:0", "`127.0.0.1:0` names port 0: write the port that the server tells"),
     ] {
         let error = connect_error(address).await;
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);

@@ -12,10 +12,7 @@ use crate::{accept, has_v6, pair};
 async fn port_0_lets_the_system_choose() -> io::Result<()> {
     let listener = listen("127.0.0.1:0").await?;
     assert_ne!(listener.local_addr().port(), 0);
-    assert_eq!(
-        Listener::local_addr(&listener),
-        Address::Socket(listener.local_addr())
-    );
+    assert_eq!(Listener::local_addr(&listener), Address::Socket(listener.local_addr()));
     Ok(())
 }
 
@@ -26,15 +23,9 @@ async fn a_port_in_use_is_named() -> io::Result<()> {
     let error = listen(address).await.expect_err("taken");
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     let text = error.to_string();
-    assert!(
-        text.starts_with(&format!("cannot listen on {address}: ")),
-        "{text}"
-    );
+    assert!(text.starts_with(&format!("cannot listen on {address}: ")), "{text}");
     if cfg!(target_os = "linux") {
-        assert!(
-            text.ends_with("Address already in use (os error 98)"),
-            "{text}"
-        );
+        assert!(text.ends_with("Address already in use (os error 98)"), "{text}");
     }
     Ok(())
 }
@@ -43,10 +34,7 @@ async fn a_port_in_use_is_named() -> io::Result<()> {
 async fn a_malformed_address_says_what_to_write() {
     let error = listen("7000").await.expect_err("no host");
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-    assert_eq!(
-        error.to_string(),
-        "`7000` names no host: write `localhost:7000`"
-    );
+    assert_eq!(error.to_string(), "`7000` names no host: write `localhost:7000`");
 }
 
 #[tokio::test]
@@ -55,10 +43,7 @@ async fn an_address_of_another_machine_is_refused_by_name() {
     let error = listen("192.0.2.1:7000").await.expect_err("not ours");
     assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
     let text = error.to_string();
-    assert!(
-        text.starts_with("cannot listen on 192.0.2.1:7000: "),
-        "{text}"
-    );
+    assert!(text.starts_with("cannot listen on 192.0.2.1:7000: "), "{text}");
 }
 
 /// On an address of its own, so that no other test takes the port in between.
@@ -73,10 +58,7 @@ async fn a_server_restarts_on_its_port_at_once() -> io::Result<()> {
     drop(client);
     drop(listener);
     let strict = TcpOptions::new().reuse_address(false).listen(address).await;
-    assert_eq!(
-        strict.expect_err("the port rests").kind(),
-        io::ErrorKind::AddrInUse
-    );
+    assert_eq!(strict.expect_err("the port rests").kind(), io::ErrorKind::AddrInUse);
     let mut listener = listen(address).await?;
     pair(&connector(address), &mut listener).await?;
     Ok(())

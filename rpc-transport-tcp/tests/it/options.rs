@@ -15,26 +15,15 @@ const fn secs(seconds: u64) -> Duration {
 fn check_probes(transport: &TcpTransport, time: u64, interval: u64, count: u32) {
     let socket = SockRef::from(transport);
     assert!(socket.keepalive().expect("SO_KEEPALIVE"));
-    assert_eq!(
-        socket.tcp_keepalive_time().expect("TCP_KEEPIDLE"),
-        secs(time)
-    );
-    assert_eq!(
-        socket.tcp_keepalive_interval().expect("TCP_KEEPINTVL"),
-        secs(interval)
-    );
+    assert_eq!(socket.tcp_keepalive_time().expect("TCP_KEEPIDLE"), secs(time));
+    assert_eq!(socket.tcp_keepalive_interval().expect("TCP_KEEPINTVL"), secs(interval));
     assert_eq!(socket.tcp_keepalive_retries().expect("TCP_KEEPCNT"), count);
 }
 
 #[track_caller]
 fn check_user_timeout(transport: &TcpTransport, limit: Option<Duration>) {
     #[cfg(target_os = "linux")]
-    assert_eq!(
-        SockRef::from(transport)
-            .tcp_user_timeout()
-            .expect("TCP_USER_TIMEOUT"),
-        limit
-    );
+    assert_eq!(SockRef::from(transport).tcp_user_timeout().expect("TCP_USER_TIMEOUT"), limit);
     #[cfg(not(target_os = "linux"))]
     let _ = (transport, limit);
 }
@@ -84,23 +73,15 @@ async fn options_that_are_off_are_left_alone() -> io::Result<()> {
 
 #[tokio::test]
 async fn buffers_are_set_on_both_sides() -> io::Result<()> {
-    let options = TcpOptions::new()
-        .send_buffer(16 * 1024)
-        .recv_buffer(24 * 1024);
+    let options = TcpOptions::new().send_buffer(16 * 1024).recv_buffer(24 * 1024);
     let mut listener = options.clone().listen("127.0.0.1:0").await?;
     let connector = options.connector(listener.local_addr());
     let (client, server) = pair(&connector, &mut listener).await?;
     // Linux doubles what was asked for, to have room for its bookkeeping.
     let factor = if cfg!(target_os = "linux") { 2 } else { 1 };
     for transport in [&client, &server] {
-        assert_eq!(
-            SockRef::from(transport).send_buffer_size()?,
-            factor * 16 * 1024
-        );
-        assert_eq!(
-            SockRef::from(transport).recv_buffer_size()?,
-            factor * 24 * 1024
-        );
+        assert_eq!(SockRef::from(transport).send_buffer_size()?, factor * 16 * 1024);
+        assert_eq!(SockRef::from(transport).recv_buffer_size()?, factor * 24 * 1024);
     }
     Ok(())
 }
@@ -133,15 +114,9 @@ async fn extreme_values_are_rounded_or_clamped() -> io::Result<()> {
 #[tokio::test]
 async fn a_value_that_the_system_refuses_is_reported_by_listen() {
     let options = TcpOptions::new().keepalive_time(secs(40_000));
-    let error = options
-        .listen("127.0.0.1:0")
-        .await
-        .expect_err("above the kernel's limit");
+    let error = options.listen("127.0.0.1:0").await.expect_err("above the kernel's limit");
     let text = error.to_string();
-    assert!(
-        text.contains("cannot set the keepalive options: Invalid argument"),
-        "{text}"
-    );
+    assert!(text.contains("cannot set the keepalive options: Invalid argument"), "{text}");
 }
 
 #[tokio::test]

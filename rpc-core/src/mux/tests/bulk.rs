@@ -123,7 +123,7 @@ fn a_message_above_the_limit_fails_alone() {
         let mut pair = Pair::with(limits, Limits::default());
         let id = pair.a.call("");
         pair.drive();
-        assert_eq!(pair.b.mux.reply_bytes_max(), 10_000);
+        assert_eq!(pair.b.mux.reply_limits().message_bytes, 10_000);
         pair.b.reply(id, large(0, bytes));
         pair.drive();
         assert_eq!(pair.a.end_of(id), Some(End::Failed(ErrorKind::TooLarge, Delivery::Replied)));

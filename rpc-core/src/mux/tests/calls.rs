@@ -87,8 +87,7 @@ fn the_text_of_an_error_is_kept_short_and_printable() {
         payload: [&[4, 0, 0, 0, 3, 0, 0, 0], text.as_bytes()].concat().into(),
     };
     pair.a.take(&frame);
-    let waker = pair.a.waker();
-    let Some(Ending::Failed { detail, .. }) = pair.a.mux.poll_call(id, &waker) else {
+    let Some(Ending::Failed { detail, .. }) = pair.a.mux.take_ending(id) else {
         panic!("the call has failed")
     };
     assert_eq!(detail, "\\u{1b}".repeat(1024));
@@ -327,7 +326,7 @@ fn when_the_connection_breaks_position_tells_what_may_have_run() {
     let mut pair = Pair::new();
     let sent = pair.a.call("sent");
     let held = pair.a.call("held");
-    pair.a.mux.draw(&mut pair.a.batch, FRAME_BYTES);
+    pair.a.mux.draw(&mut pair.a.batch);
     pair.a.batch.next_frame().unwrap();
     let queued = pair.a.call("queued");
     let large = pair.a.call(vec![0; BULK_BYTES]);
@@ -346,7 +345,7 @@ fn a_request_that_left_but_for_its_last_byte_was_not_sent() {
     for missing in [0, 1] {
         let mut pair = Pair::new();
         let id = pair.a.call("all of it, or nothing");
-        pair.a.mux.draw(&mut pair.a.batch, FRAME_BYTES);
+        pair.a.mux.draw(&mut pair.a.batch);
         pair.a.batch.advance(pair.a.batch.remaining() - missing);
         pair.a.lose();
         let delivery = [Delivery::Unknown, Delivery::NotSent][missing];

@@ -96,8 +96,6 @@ impl Pair {
 struct Side {
     mux: Mux,
     batch: Batch,
-    /// The frame size that the transport wants.
-    frame_bytes: usize,
     now: Instant,
     /// Requests that came and weren't answered.
     accepted: Vec<Accepted>,
@@ -142,13 +140,12 @@ impl Wake for Wakes {
 
 impl Side {
     fn new(role: Role, limits: Limits, now: Instant) -> Self {
-        Self::of(Mux::new(role, limits, 1, false), now)
+        Self::of(Mux::new(role, limits, FRAME_BYTES, 1, false), now)
     }
 
     fn of(mux: Mux, now: Instant) -> Self {
         let (batch, wakes) = (Batch::default(), Arc::default());
-        let frame_bytes = FRAME_BYTES;
-        Self { mux, batch, frame_bytes, now, accepted: Vec::new(), stopped: Vec::new(), wakes }
+        Self { mux, batch, now, accepted: Vec::new(), stopped: Vec::new(), wakes }
     }
 
     // ---- as a driver
@@ -164,9 +161,12 @@ impl Side {
 
     /// One batch of it.
     fn draw_batch(&mut self) -> Vec<OutFrame> {
-        self.mux.draw(&mut self.batch, self.frame_bytes);
+        self.mux.draw(&mut self.batch);
         self.settle();
-        std::iter::from_fn(|| self.batch.next_frame()).collect()
+        let frames: Vec<_> = std::iter::from_fn(|| self.batch.next_frame()).collect();
+        let limit = self.mux.frame_bytes();
+        assert!(frames.iter().all(|frame| frame.payload.len() <= limit), "a frame over {limit}");
+        frames
     }
 
     /// Receives a frame, the way the stream transport would hand it over.
@@ -224,7 +224,7 @@ impl Side {
             metadata: &want.metadata,
         };
         let waker = self.waker();
-        let opened = self.mux.open_call(&call, ticket, &mut want.body.clone(), &waker);
+        let opened = self.mux.open_call(&call, ticket, &mut want.body.clone(), waker);
         self.settle();
         opened
     }
@@ -252,8 +252,7 @@ impl Side {
 
     /// How a call ended, if it has.
     fn end_of(&mut self, id: CallId) -> Option<End> {
-        let waker = self.waker();
-        let ending = self.mux.poll_call(id, &waker);
+        let ending = self.mux.take_ending(id);
         self.settle();
         Some(match ending? {
             Ending::Reply { body, app_error: false } => End::Reply(body.as_slice().to_vec()),

@@ -113,9 +113,8 @@ impl Simulation {
                 frame_bytes: (16 * 1024) << random.below32(3),
                 ..Limits::default()
             };
-            let mut side = Side::of(Mux::new(role, limits, seed.into(), random.one_in(3)), now);
-            side.frame_bytes = 2000 << random.below32(6);
-            side
+            let frame_bytes = 2000 << random.below32(6);
+            Side::of(Mux::new(role, limits, frame_bytes, seed.into(), random.one_in(3)), now)
         };
         let sides = [side(Role::Connector), side(Role::Acceptor)];
         Self {
@@ -288,7 +287,7 @@ impl Simulation {
         let mut body = self.message(number);
         body[..8].copy_from_slice(&(!number).to_le_bytes());
         let mux = &mut self.sides[side].mux;
-        if body.len() > mux.reply_bytes_max() {
+        if body.len() > mux.reply_limits().message_bytes {
             if mux.finish(id) {
                 mux.queue_error(id, ErrorKind::TooLarge, Ran::Ended, "");
             }
@@ -317,7 +316,7 @@ impl Simulation {
     fn send(&mut self, from: usize) {
         let side = &mut self.sides[from];
         if side.batch.is_empty() && side.mux.has_frames() {
-            side.mux.draw(&mut side.batch, side.frame_bytes);
+            side.mux.draw(&mut side.batch);
         }
         for _ in 0..1 + self.random.below(20) {
             let Some(frame) = side.batch.next_frame() else { break };

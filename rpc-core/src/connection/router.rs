@@ -1,0 +1,108 @@
+//! Finds the service of a method, and remembers which methods are quick; runs nothing.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    error::ErrorKind,
+    service::{MethodId, Service},
+};
+
+/// First polls that have to be fast before a method runs inline.
+const PROMOTE_AFTER: u32 = 16;
+
+/// A first poll that takes longer than this sends its method back to tasks. A connection's other
+/// calls wait for at most this much per inline call.
+const SLOW_POLL: Duration = Duration::from_micros(20);
+
+/// All services of a server, by method.
+#[derive(Default)]
+pub(crate) struct Router {
+    /// Sorted by id.
+    routes: Vec<Route>,
+    /// The half of the ids that names the service, sorted.
+    services: Vec<u32>,
+}
+
+/// One method of a service.
+pub(super) struct Route {
+    id: MethodId,
+    pub(super) service: Arc<dyn Service>,
+    /// Fast first polls in a row.
+    streak: AtomicU32,
+}
+
+/// Why services can't be on one server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum RouterError {
+    #[error("two services are named `{0}`: give one another name with #[service(name = \"..\")]")]
+    DuplicateService(&'static str),
+    #[error("`{0}` has the method id of another method on this server: rename one of them")]
+    DuplicateMethod(String),
+}
+
+impl Router {
+    pub(crate) fn new(services: Vec<Arc<dyn Service>>) -> Result<Self, RouterError> {
+        let mut router = Self::default();
+        let mut names = HashSet::new();
+        let mut ids = HashSet::new();
+        for service in services {
+            if !names.insert(service.name()) {
+                return Err(RouterError::DuplicateService(service.name()));
+            }
+            for method in service.methods() {
+                if !ids.insert(method.id()) {
+                    // r[impl method.unique]
+                    return Err(RouterError::DuplicateMethod(method.to_string()));
+                }
+                let (id, service) = (method.id(), Arc::clone(&service));
+                router.services.push(id.service_half());
+                router.routes.push(Route { id, service, streak: AtomicU32::new(0) });
+            }
+        }
+        router.routes.sort_by_key(|route| route.id);
+        router.services.sort_unstable();
+        router.services.dedup();
+        Ok(router)
+    }
+
+    /// The route that [`find`](Self::find) found.
+    pub(super) fn route(&self, at: usize) -> Option<&Route> {
+        self.routes.get(at)
+    }
+
+    #[inline]
+    pub(super) fn find(&self, id: MethodId) -> Result<(usize, &Route), ErrorKind> {
+        match self.routes.binary_search_by_key(&id, |route| route.id) {
+            Ok(at) => self.routes.get(at).map(|route| (at, route)).ok_or(ErrorKind::UnknownMethod),
+            // r[impl method.unknown]
+            Err(_) if self.services.binary_search(&id.service_half()).is_ok() => {
+                Err(ErrorKind::UnknownMethod)
+            }
+            Err(_) => Err(ErrorKind::UnknownService),
+        }
+    }
+}
+
+impl Route {
+    /// Whether to try a request of this method where it was decoded.
+    pub(super) fn is_inline(&self) -> bool {
+        self.streak.load(Ordering::Relaxed) >= PROMOTE_AFTER
+    }
+
+    /// Notes how long a first poll took.
+    pub(super) fn note(&self, took: Duration) {
+        if took > SLOW_POLL {
+            self.streak.store(0, Ordering::Relaxed);
+        } else if !self.is_inline() {
+            self.streak.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
