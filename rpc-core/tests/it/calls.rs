@@ -28,8 +28,8 @@ enum Refusal {
 
 /// A `Result` by its own name, and one by another, which the macro can't tell from a plain type.
 mod alias {
-    pub type Result<T> = std::result::Result<T, super::Refusal>;
-    pub type Outcome = Result<u64>;
+    pub(super) type Result<T> = std::result::Result<T, super::Refusal>;
+    pub(super) type Outcome = Result<u64>;
 }
 
 #[rpc_core::service]
@@ -82,7 +82,7 @@ impl Lab for Bench {
         bytes.iter().rev().copied().collect()
     }
     async fn even(&self, n: u64) -> Result<u64, Refusal> {
-        if n % 2 == 0 { Ok(n) } else { Err(Refusal::Odd(n)) }
+        if n.is_multiple_of(2) { Ok(n) } else { Err(Refusal::Odd(n)) }
     }
     async fn aliased(&self, n: u64) -> alias::Result<u64> {
         self.even(n).await

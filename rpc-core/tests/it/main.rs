@@ -6,3 +6,4 @@ mod adversary;
 mod calls;
 mod conformance;
 mod planted;
+mod wire;

@@ -119,7 +119,7 @@ fn dependencies_point_one_way() {
             let dev = section.ends_with("dev-dependencies");
             let allowed = match member.as_str() {
                 "rpc-macros" => dev,
-                "rpc-core" => name == "rpc-macros",
+                "rpc-core" => name == "rpc-macros" || dev && name == "rpc-core",
                 transport if transport.starts_with("rpc-transport-") => name == "rpc-core",
                 _ => false,
             };

@@ -237,6 +237,7 @@ fn check_line(name: &str, ty: &str, hex: &[u8], meaning: &str) {
     }
 }
 
+// r[verify codec.layout]
 #[test]
 fn golden_vectors() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/spec/vectors/codec.txt");

@@ -74,6 +74,7 @@ fn too_deep<T: for<'de> Deserialize<'de> + fmt::Debug>(message: Vec<u8>) {
     assert_eq!(error, DecodeError::TooDeep { limit: DEPTH_MAX });
 }
 
+// r[verify codec.limits]
 #[test]
 fn bottomless_messages_end_at_the_limit() {
     for levels in [100_000, 1_000_000] {
@@ -194,6 +195,7 @@ fn claims_beyond_the_message_are_refused() {
 }
 
 /// The visitor, which would allocate, isn't even called.
+// r[verify codec.limits]
 #[test]
 fn claims_are_refused_before_anyone_allocates() {
     #[derive(Debug)]
@@ -402,6 +404,7 @@ fn a_swallowed_refusal_is_still_one() {
     too_many::<(OrNone, Vec<u8>)>(&[claim(5_000, &[]), claim(1, &[1])].concat(), 5_000);
 }
 
+// r[verify codec.whole]
 #[test]
 fn messages_hold_exactly_one_value() {
     for cut in 0..16 {
