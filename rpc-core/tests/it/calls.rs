@@ -96,7 +96,7 @@ impl Lab for Bench {
     async fn forever(&self) {
         let _count = CountDrop(Arc::clone(&self.dropped));
         self.started.notify_one();
-        std::future::pending().await;
+        std::future::pending::<()>().await;
     }
     async fn tenant(&self, cx: &Context) -> Option<String> {
         cx.metadata().get_str("tenant").map(str::to_owned)

@@ -47,7 +47,7 @@ impl Greeter for English {
         vec![7; bytes as usize]
     }
     async fn forever(&self) {
-        std::future::pending().await;
+        std::future::pending::<()>().await;
     }
 }
 
