@@ -5,7 +5,7 @@
 //!
 //! 1. getters;
 //! 2. *mutators* that callers and handlers use: [`open_call`](Mux::open_call),
-//!    [`poll_call`](Mux::poll_call), [`drop_call`](Mux::drop_call), [`finish`](Mux::finish), …;
+//!    [`take_ending`](Mux::take_ending), [`drop_call`](Mux::drop_call), [`finish`](Mux::finish), …;
 //! 3. *inputs*, named `handle_*`: a frame came, a deadline passed, the connection ended;
 //! 4. *outputs*: [`draw`](Mux::draw) for frames, [`Output`] for everything else.
 //!
