@@ -94,7 +94,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // One bad call fails alone: the connection is the same as before.
     println!("still there: {} bytes", account.upload(b"small").await?);
 
-    drop(server);
+    server.shutdown(Duration::from_secs(1)).await;
     let patient = Duration::from_millis(200);
     expect(account.upload(b"late").timeout(patient).await, ErrorKind::DeadlineExceeded)?;
     Ok(())
