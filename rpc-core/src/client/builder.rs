@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Channel;
-use crate::{error::RpcError, limits::Limits, transport::Connector};
+use crate::{error::RpcError, limits::Limits, mux::Keepalive, transport::Connector};
 
 /// How long a call may take unless its caller says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,6 +19,7 @@ pub struct ChannelBuilder {
     pub(super) hello_timeout: Duration,
     pub(super) backoff: (Duration, Duration),
     pub(super) fail_fast: bool,
+    pub(super) keepalive: Option<Keepalive>,
     pub(super) limits: Limits,
 }
 
@@ -29,6 +30,7 @@ impl Default for ChannelBuilder {
             hello_timeout: HELLO_TIMEOUT,
             backoff: (Duration::from_millis(50), Duration::from_secs(5)),
             fail_fast: false,
+            keepalive: Some(Keepalive::default()),
             limits: Limits::default(),
         }
     }
@@ -65,6 +67,21 @@ impl ChannelBuilder {
     #[must_use]
     pub fn fail_fast(self, fail_fast: bool) -> Self {
         Self { fail_fast, ..self }
+    }
+
+    /// How a dead server is found while calls wait for it: after `silence` without a byte from it
+    /// it is pinged, and if nothing comes for `answer` the connection is closed and the calls fail
+    /// with *connection lost*, unknown. Default: 4 s each. A call whose deadline passes during a
+    /// silence has the server pinged at once.
+    #[must_use]
+    pub fn keepalive(self, silence: Duration, answer: Duration) -> Self {
+        Self { keepalive: Some(Keepalive { silence, answer }), ..self }
+    }
+
+    /// The server is never pinged.
+    #[must_use]
+    pub fn no_keepalive(self) -> Self {
+        Self { keepalive: None, ..self }
     }
 
     /// The limits of each connection.

@@ -23,7 +23,7 @@ use crate::{
     context,
     error::{Delivery, ErrorKind, RpcError},
     frame::{CallId, Metadata},
-    mux::{Closed, Ending, NewCall, Opened, Ticket},
+    mux::{Closed, Ending, Opened, Ticket},
     service::Method,
 };
 
@@ -235,20 +235,16 @@ impl<T, F> Call<T, F> {
     ) -> Result<(), RpcError> {
         const NONE: &Metadata = &Metadata::new();
         let mut options = CallOptions {
-            call: NewCall {
-                method: self.method.id(),
-                idempotent: self.method.is_idempotent(),
-                timeout: None,
-                deadline: None,
-                metadata: self.metadata.as_deref().unwrap_or(NONE),
-            },
+            method: self.method.id(),
+            idempotent: self.method.is_idempotent(),
+            metadata: self.metadata.as_deref().unwrap_or(NONE),
             timeout: self.timeout,
             deadline: self.deadline,
         };
         match connection.open_call(&mut options, ticket, &mut body, cx.waker()) {
             Opened::Call(id) => self.state = State::Open(connection, id),
             Opened::Wait(ticket) => {
-                self.deadline = options.call.deadline;
+                self.deadline = options.deadline;
                 self.timeout = None;
                 self.state = State::Queued(body, connection, ticket);
             }

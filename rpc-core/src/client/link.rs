@@ -17,7 +17,8 @@ use crate::{
     connection::{Connection, Driver, DriverConfig, Router},
     error::{CloseReason, Delivery, ErrorKind, RpcError},
     frame::Role,
-    transport::{Address, Connector},
+    mux::Settings,
+    transport::{Address, Connector, Transport},
 };
 
 /// What a channel and its calls share.
@@ -82,13 +83,22 @@ impl Link {
         let target = connector.target();
         let connector = Arc::new(connector);
         let instance = crate::random_u128();
-        let (limits, hello_timeout) = (settings.limits.clone(), settings.hello_timeout);
+        let (limits, keepalive) = (settings.limits.clone(), settings.keepalive);
+        let hello_timeout = settings.hello_timeout;
         let connect = move |cautious: bool| -> Connecting {
             let (connector, limits) = (Arc::clone(&connector), limits.clone());
             Box::pin(async move {
                 let transport = connector.connect().await?;
-                let connection =
-                    Connection::new(Role::Connector, limits, &transport, instance, cautious);
+                let connection = Connection::new(
+                    Role::Connector,
+                    Settings {
+                        limits,
+                        keepalive,
+                        frame_bytes: transport.frame_bytes(),
+                        instance,
+                        cautious,
+                    },
+                );
                 let config = DriverConfig { hello_timeout };
                 let router = Arc::new(Router::default());
                 let driver = Driver::new(Arc::clone(&connection), transport, router, config);

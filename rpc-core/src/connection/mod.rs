@@ -24,10 +24,9 @@ pub(crate) use router::Router;
 use crate::{
     clock,
     error::{CloseReason, Delivery},
-    frame::{CallId, Role},
-    limits::Limits,
-    mux::{Ending, Mux, NewCall, Opened, Phase, Ticket},
-    transport::Transport,
+    frame::{CallId, Metadata, Role},
+    mux::{Ending, Mux, NewCall, Opened, Phase, Settings, Ticket},
+    service::MethodId,
 };
 
 /// One connection.
@@ -54,7 +53,9 @@ struct State {
 /// What a caller asks for: everything about a call but its arguments.
 #[derive(Debug)]
 pub(crate) struct CallOptions<'a> {
-    pub(crate) call: NewCall<'a>,
+    pub(crate) method: MethodId,
+    pub(crate) idempotent: bool,
+    pub(crate) metadata: &'a Metadata,
     /// How long the call may take from now on.
     pub(crate) timeout: Option<Duration>,
     /// A deadline that it must keep besides.
@@ -62,16 +63,9 @@ pub(crate) struct CallOptions<'a> {
 }
 
 impl Connection {
-    /// A connection over `transport`, which is the driver's business from then on.
-    pub(crate) fn new(
-        role: Role,
-        limits: Limits,
-        transport: &impl Transport,
-        instance: u128,
-        cautious: bool,
-    ) -> Arc<Self> {
+    pub(crate) fn new(role: Role, settings: Settings) -> Arc<Self> {
         let state = State {
-            mux: Mux::new(role, limits, transport.frame_bytes(), instance, cautious),
+            mux: Mux::new(role, settings),
             driver: None,
             stalled: false,
             armed: None,
@@ -97,8 +91,8 @@ impl Connection {
         if !state.mux.has_frames() || state.stalled {
             state.clock = clock::now();
         }
-        options.resolve(state.clock);
-        let opened = state.mux.open_call(&options.call, ticket, buffer, waker);
+        let call = options.resolve(state.clock);
+        let opened = state.mux.open_call(&call, ticket, buffer, waker);
         state.release();
         opened
     }
@@ -172,18 +166,24 @@ impl Connection {
     }
 }
 
-impl CallOptions<'_> {
-    /// Turns the relative timeout and the inherited deadline into one deadline.
+impl<'a> CallOptions<'a> {
+    /// Turns the relative timeout and the inherited deadline into one deadline, which is kept.
     #[inline]
-    fn resolve(&mut self, now: Instant) {
+    fn resolve(&mut self, now: Instant) -> NewCall<'a> {
         // A timeout that no clock can express is none.
         let own = self.timeout.and_then(|timeout| now.checked_add(timeout));
-        let deadline = match (own, self.deadline) {
+        self.deadline = match (own, self.deadline) {
             (Some(own), Some(inherited)) => Some(own.min(inherited)),
             (own, inherited) => own.or(inherited),
         };
-        self.call.deadline = deadline;
-        self.call.timeout = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        NewCall {
+            now,
+            method: self.method,
+            idempotent: self.idempotent,
+            timeout: self.deadline.map(|deadline| deadline.saturating_duration_since(now)),
+            deadline: self.deadline,
+            metadata: self.metadata,
+        }
     }
 }
 

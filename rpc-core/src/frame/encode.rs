@@ -129,8 +129,7 @@ pub(crate) fn encode_cancel(out: &mut Vec<u8>, call: CallId) {
     control(out, Kind::Cancel, &call.lane().number().to_le_bytes());
 }
 
-/// Spec: `r[ping.layout]`. This version answers pings and sends none yet.
-#[cfg(test)]
+/// Spec: `r[ping.layout]`.
 pub(crate) fn encode_ping(out: &mut Vec<u8>, token: u64) {
     // r[impl ping.layout]
     control(out, Kind::Ping, &token.to_le_bytes());

@@ -19,8 +19,8 @@ use std::fmt;
 pub(crate) use decode::{Frame, FrameError};
 pub(crate) use encode::{
     RequestHeader, TEXT_BYTES_MAX, encode_abort, encode_cancel, encode_close, encode_data_header,
-    encode_error, encode_go_away, encode_hello, encode_pong, encode_prefix, encode_reply_header,
-    encode_request_header, framed, set_more,
+    encode_error, encode_go_away, encode_hello, encode_ping, encode_pong, encode_prefix,
+    encode_reply_header, encode_request_header, framed, set_more,
 };
 pub(crate) use extension::{EXTENSION_HEADER_BYTES, Extensions};
 pub use extension::{Metadata, MetadataError};

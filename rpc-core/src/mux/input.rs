@@ -3,11 +3,11 @@
 
 use std::{mem, time::Instant};
 
-use super::{Closed, Mux, Phase, SCAN_REST, incoming::NewRequest};
+use super::{Closed, Mux, Phase, SCAN_REST, alive::Due, incoming::NewRequest};
 use crate::{
     codec::{Bincode, Codec},
     error::CloseReason,
-    frame::{CallId, Frame, Hello, WIRE_VERSION},
+    frame::{self, CallId, Frame, Hello, WIRE_VERSION},
     limits::PeerLimits,
     transport::InFrame,
 };
@@ -21,6 +21,7 @@ impl Mux {
         if self.is_closed() {
             return;
         }
+        self.alive.hear(now);
         let handled = match Frame::decode(frame.lane, frame.payload.as_slice()) {
             Ok(decoded) => self.handle_decoded(now, frame, decoded),
             Err(error) => {
@@ -150,9 +151,11 @@ impl Mux {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let mut expired = Vec::new();
         let calls = self.calls.expired(now, &mut expired);
+        let urgent = !expired.is_empty();
         for id in expired.drain(..) {
             self.expire_call(id);
         }
+        self.look_after_peer(now, urgent);
         let requests = self.requests.expired(now, &mut expired);
         for id in expired {
             self.expire_request(id);
@@ -162,6 +165,21 @@ impl Mux {
         self.deadline_hint = super::earlier(super::earlier(calls, requests), waiters);
         self.scan_after = Some(now + SCAN_REST * u32::try_from(entries).unwrap_or(u32::MAX));
         self.admit();
+    }
+
+    /// Pings a peer that owes an answer and says nothing, and gives up one that doesn't react.
+    fn look_after_peer(&mut self, now: Instant, urgent: bool) {
+        // r[impl ping.silence]
+        if !self.awaits_peer() {
+            return;
+        }
+        match self.alive.check(now, urgent) {
+            Due::Nothing => {}
+            Due::Ping(token) => {
+                self.outbox.append(|out| frame::encode_ping(out, token));
+            }
+            Due::GiveUp => self.close(CloseReason::Unresponsive, ""),
+        }
     }
 
     /// One side has closed the connection. Callers learn it at once, although what is queued is

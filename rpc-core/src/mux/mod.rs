@@ -9,10 +9,11 @@
 //! 3. *inputs*, named `handle_*`: a frame came, a deadline passed, the connection ended;
 //! 4. *outputs*: [`draw`](Mux::draw) for frames, [`Output`] for everything else.
 //!
-//! `calls` is the table of calls this side opened, `requests` that of the peer's calls, `waiters`
+//! `alive` watches the peer, `calls` is the table of calls this side opened, `requests` that of the peer's calls, `waiters`
 //! the queue in front of the first. `outgoing` is everything that happens to the former, `incoming`
 //! to the latter, `input` what comes in and concerns the connection.
 
+mod alive;
 mod calls;
 mod incoming;
 mod input;
@@ -28,6 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use alive::Keepalive;
 pub(crate) use calls::Ending;
 pub(crate) use incoming::ReplyLimits;
 pub(crate) use requests::Accepted;
@@ -38,7 +40,7 @@ use crate::{
     error::{CloseReason, ErrorKind},
     frame::{self, CallId, Features, Hello, Metadata, Role, TEXT_BYTES_MAX, WIRE_VERSION},
     limits::{Limits, PeerLimits},
-    mux::{calls::Calls, requests::Requests, waiters::Waiters},
+    mux::{alive::Alive, calls::Calls, requests::Requests, waiters::Waiters},
     outbox::{Batch, Outbox},
     service::MethodId,
 };
@@ -86,6 +88,7 @@ pub(crate) struct Mux {
     calls: Calls,
     waiters: Waiters,
     requests: Requests,
+    alive: Alive,
     phase: Phase,
     /// How the peer took its leave, while answers of its that it has sent may still come.
     farewell: Option<Closed>,
@@ -139,9 +142,25 @@ pub(crate) struct Output {
     pub(crate) discarded: Vec<Waker>,
 }
 
+/// What a state machine is made with, beside its role.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) limits: Limits,
+    /// How a peer that has gone silent is found, if at all.
+    pub(crate) keepalive: Option<Keepalive>,
+    /// The frame size that suits the transport.
+    pub(crate) frame_bytes: usize,
+    /// A random number for this process.
+    pub(crate) instance: u128,
+    /// Whether the connection replaces one that broke.
+    pub(crate) cautious: bool,
+}
+
 /// What a caller wants of the peer.
 #[derive(Debug)]
 pub(crate) struct NewCall<'a> {
+    /// When it wants that.
+    pub(crate) now: Instant,
     pub(crate) method: MethodId,
     pub(crate) idempotent: bool,
     /// What is left of the time that the caller gives the call: what the peer is told.
@@ -165,15 +184,8 @@ pub(crate) enum Opened {
 }
 
 impl Mux {
-    /// `frame_bytes` is the frame size that suits the transport, `instance` a random number for this
-    /// process; `cautious` is set on connections that replace one that broke.
-    pub(crate) fn new(
-        role: Role,
-        limits: Limits,
-        frame_bytes: usize,
-        instance: u128,
-        cautious: bool,
-    ) -> Self {
+    pub(crate) fn new(role: Role, settings: Settings) -> Self {
+        let Settings { limits, keepalive, frame_bytes, instance, cautious } = settings;
         let limits = in_range(limits);
         let hello = Hello {
             version: WIRE_VERSION,
@@ -202,6 +214,7 @@ impl Mux {
             calls: Calls::new(role),
             waiters: Waiters::new(),
             requests: Requests::new(role, calls),
+            alive: Alive::new(keepalive),
             limits,
             phase: Phase::Open,
             farewell: None,
@@ -263,17 +276,24 @@ impl Mux {
         }
     }
 
-    /// The earliest time at which a deadline may pass.
+    /// The earliest time at which a deadline may pass, or the peer is to be looked after.
     #[inline]
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        let hint = self.deadline_hint?;
-        Some(self.scan_after.map_or(hint, |after| hint.max(after)))
+        let hint = self.deadline_hint.map(|hint| self.scan_after.map_or(hint, |a| hint.max(a)));
+        let alive = if self.awaits_peer() { self.alive.next() } else { None };
+        earlier(hint, alive)
     }
 
     /// The largest frame that suits both the transport and the peer.
     #[inline]
     pub(crate) fn frame_bytes(&self) -> usize {
         self.transport_bytes.min(self.peer_limits.frame_bytes)
+    }
+
+    /// Whether the peer owes this side an answer.
+    #[inline]
+    fn awaits_peer(&self) -> bool {
+        self.calls.open() > 0 && !self.is_closed()
     }
 
     #[inline]

@@ -148,6 +148,9 @@ impl Mux {
             extensions: &extensions,
         };
         let size = RequestHeader::BYTES + extensions.len() + body.len();
+        if self.calls.open() == 0 {
+            self.alive.wait(call.now);
+        }
         let id = self.calls.insert(waker, call.deadline);
         if body.len() >= BULK_BYTES || size > self.frame_bytes() {
             let mut head = Vec::with_capacity(size - body.len());

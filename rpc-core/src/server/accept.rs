@@ -8,6 +8,7 @@ use crate::{
     error::CloseReason,
     frame::Role,
     limits::Limits,
+    mux::{Keepalive, Settings},
     transport::{Listener, Transport},
 };
 
@@ -63,8 +64,16 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 impl Acceptor {
     /// Serves a connection in a task of its own.
     fn serve<T: Transport>(&self, transport: T) {
-        let limits = self.limits.clone();
-        let connection = Connection::new(Role::Acceptor, limits, &transport, self.instance, false);
+        let connection = Connection::new(
+            Role::Acceptor,
+            Settings {
+                limits: self.limits.clone(),
+                keepalive: Some(Keepalive::default()),
+                frame_bytes: transport.frame_bytes(),
+                instance: self.instance,
+                cautious: false,
+            },
+        );
         let place = self.registry.enter(&connection, self.connections);
         if place.is_none() {
             connection.close(CloseReason::TooManyConnections);

@@ -272,13 +272,8 @@ async fn a_side_that_closes_goes_on_reading_until_the_peer_ends_too() {
 // r[verify stream.end]
 #[tokio::test]
 async fn the_end_of_a_stream_without_a_close_is_a_lost_connection() {
-    let (pipes, made) = mpsc::unbounded_channel();
-    let connector = PipeConnector(Mutex::new(made));
-    let (ours, theirs) = duplex(1024 * 1024);
-    pipes.send(theirs).unwrap();
-    let channel = Channel::builder().fail_fast(true).connect(connector).await.unwrap();
+    let (channel, mut raw) = channel().await;
     let call = tokio::spawn(GreeterClient::new(channel).hello("Ada"));
-    let mut raw = Raw { io: ours, server: None };
     raw.send(HELLO).await;
     raw.expect(&HELLO[..20]).await;
     let (_, hello) = raw.frame().await;
@@ -330,4 +325,27 @@ async fn a_call_waits_behind_no_other() {
     raw.send(&REQUEST.replace("0000000100000000", "0200000200000000")).await;
     raw.expect(&REPLY.replace("0000000100000000", "0200000200000000")).await;
     let _kept = Arc::new(raw);
+}
+
+/// A channel over pipes, and the other end of its first connection.
+async fn channel() -> (Channel, Raw) {
+    let (pipes, made) = mpsc::unbounded_channel();
+    let (ours, theirs) = duplex(1024 * 1024);
+    pipes.send(theirs).unwrap();
+    let connector = PipeConnector(Mutex::new(made));
+    let channel = Channel::builder().fail_fast(true).connect(connector).await.unwrap();
+    (channel, Raw { io: ours, server: None })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_falls_silent_is_found_within_eight_seconds() {
+    let (channel, mut raw) = channel().await;
+    let call = tokio::spawn(GreeterClient::new(channel).forever().no_deadline());
+    raw.send(HELLO).await;
+    let began = tokio::time::Instant::now();
+    let error = call.await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::ConnectionLost, Delivery::Unknown));
+    assert!(error.to_string().contains("the peer did not answer in time"), "{error}");
+    let took = began.elapsed();
+    assert!(took <= Duration::from_millis(8100), "{took:?}");
 }

@@ -146,7 +146,7 @@ proptest! {
     #[test]
     fn control_frames_come_back(id in call(), number: u64, answer: bool) {
         control(|out| encode_cancel(out, id), &Frame::Cancel(id));
-        control(|out| encode::encode_ping(out, number), &Frame::Ping(number));
+        control(|out| encode_ping(out, number), &Frame::Ping(number));
         control(|out| encode_pong(out, number), &Frame::Pong(number));
         let go_away = Frame::GoAway { sequence: number, answer };
         control(|out| encode_go_away(out, number, answer), &go_away);

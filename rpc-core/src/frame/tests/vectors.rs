@@ -1,6 +1,6 @@
 //! Every frame vector both ways, every truncation of it, and every vector that is no frame.
 
-use super::{encode::encode_ping, *};
+use super::*;
 use crate::{
     error::{CloseReason, ErrorKind, Ran, code},
     service::MethodId,

@@ -1,9 +1,10 @@
 //! Two state machines, the frames between them, and a clock that only the test moves.
 //!
-//! `calls` follows single calls, `places` the queue in front of them, `deadlines` what time does,
+//! `alive` is about silent peers, `calls` follows single calls, `places` the queue in front of them, `deadlines` what time does,
 //! `bulk` large messages, `drain` go-away and the end, `hostile` what a peer must not do, and
 //! `simulation` everything at once, from seeds, over a `link` that does what links may do.
 
+mod alive;
 mod bulk;
 mod calls;
 mod deadlines;
@@ -24,7 +25,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Accepted, Ending, Mux, NewCall, Opened, Phase, Ticket};
+use super::{Accepted, Ending, Keepalive, Mux, NewCall, Opened, Phase, Settings, Ticket};
 use crate::{
     error::{CloseReason, Delivery, ErrorKind, Ran},
     frame::{self, CallId, Frame, Lane, Metadata, PREFIX_BYTES, Role},
@@ -138,9 +139,14 @@ impl Wake for Wakes {
     }
 }
 
+/// Settings with these limits, and without keepalive: time passes in leaps here.
+fn settings(limits: Limits) -> Settings {
+    Settings { limits, keepalive: None, frame_bytes: FRAME_BYTES, instance: 1, cautious: false }
+}
+
 impl Side {
     fn new(role: Role, limits: Limits, now: Instant) -> Self {
-        Self::of(Mux::new(role, limits, FRAME_BYTES, 1, false), now)
+        Self::of(Mux::new(role, settings(limits)), now)
     }
 
     fn of(mux: Mux, now: Instant) -> Self {
@@ -196,6 +202,7 @@ impl Side {
     fn settle(&mut self) {
         let output = self.mux.output();
         output.wakers.drain(..).for_each(Waker::wake);
+        output.discarded.clear();
         self.accepted.append(&mut output.accepted);
         self.stopped.append(&mut output.stopped);
         self.mux.check_invariants();
@@ -217,6 +224,7 @@ impl Side {
 
     fn open(&mut self, want: &Want, ticket: Option<Ticket>) -> Opened {
         let call = NewCall {
+            now: self.now,
             method: METHOD,
             idempotent: want.idempotent,
             timeout: want.timeout,

@@ -99,7 +99,10 @@ fn a_message_that_the_hello_forbids_passes_its_turn_on() {
 #[test]
 fn after_a_reconnect_only_idempotent_calls_go_before_the_hello() {
     let mut pair = Pair::strangers(Limits::default(), Limits::default());
-    pair.a = Side::of(Mux::new(Role::Connector, Limits::default(), FRAME_BYTES, 1, true), pair.now);
+    pair.a = Side::of(
+        Mux::new(Role::Connector, Settings { cautious: true, ..settings(Limits::default()) }),
+        pair.now,
+    );
     let idempotent = Want { idempotent: true, ..Want::default() };
     pair.a.call_with(&idempotent);
     let ticket = pair.a.wait(&Want::default());

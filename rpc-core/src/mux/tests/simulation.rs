@@ -114,7 +114,14 @@ impl Simulation {
                 ..Limits::default()
             };
             let frame_bytes = 2000 << random.below32(6);
-            Side::of(Mux::new(role, limits, frame_bytes, seed.into(), random.one_in(3)), now)
+            let settings = Settings {
+                limits,
+                keepalive: random.one_in(2).then(Keepalive::default),
+                frame_bytes,
+                instance: seed.into(),
+                cautious: random.one_in(3),
+            };
+            Side::of(Mux::new(role, settings), now)
         };
         let sides = [side(Role::Connector), side(Role::Acceptor)];
         Self {

@@ -1,0 +1,86 @@
+//! Finds out whether the peer is still there: when to ping it, and when to give it up. It only
+//! counts; frames are sent by the mux.
+
+use std::time::{Duration, Instant};
+
+/// How a peer that has gone silent is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Keepalive {
+    /// A peer that owes an answer and was silent for this long is pinged.
+    pub(crate) silence: Duration,
+    /// A peer from which nothing came for this long after a ping is gone.
+    pub(crate) answer: Duration,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self { silence: Duration::from_secs(4), answer: Duration::from_secs(4) }
+    }
+}
+
+/// What is known about the peer.
+#[derive(Debug)]
+pub(super) struct Alive {
+    keepalive: Option<Keepalive>,
+    /// When something last came from it.
+    heard: Option<Instant>,
+    /// When it began to owe us an answer.
+    waiting: Option<Instant>,
+    /// When it was pinged, if nothing has come since.
+    pinged: Option<Instant>,
+    token: u64,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    Ping(u64),
+    /// It is gone.
+    GiveUp,
+}
+
+impl Alive {
+    pub(super) fn new(keepalive: Option<Keepalive>) -> Self {
+        Self { keepalive, heard: None, waiting: None, pinged: None, token: 0 }
+    }
+
+    /// Something came.
+    #[inline]
+    pub(super) fn hear(&mut self, now: Instant) {
+        self.heard = Some(now);
+        self.pinged = None;
+    }
+
+    /// The first of the calls under way was opened: silence counts from now on.
+    #[inline]
+    pub(super) fn wait(&mut self, now: Instant) {
+        self.waiting = Some(now);
+        self.pinged = None;
+    }
+
+    /// When to look again, while the peer owes an answer.
+    #[inline]
+    pub(super) fn next(&self) -> Option<Instant> {
+        let Keepalive { silence, answer } = self.keepalive?;
+        match self.pinged {
+            Some(pinged) => pinged.checked_add(answer),
+            None => self.heard.max(self.waiting)?.checked_add(silence),
+        }
+    }
+
+    /// Looks whether it is time for something. `urgent` says that a deadline passed meanwhile, so
+    /// that any silence will do for a ping.
+    pub(super) fn check(&mut self, now: Instant, urgent: bool) -> Due {
+        let due = self.next().is_some_and(|next| next <= now);
+        match self.pinged {
+            Some(_) if due => Due::GiveUp,
+            None if due || urgent && self.keepalive.is_some() => {
+                self.pinged = Some(now);
+                self.token += 1;
+                Due::Ping(self.token)
+            }
+            _ => Due::Nothing,
+        }
+    }
+}
