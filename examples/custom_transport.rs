@@ -56,7 +56,7 @@ impl Transport for Counting {
     }
 }
 
-/// Accepts.
+/// Accepts connections whose transports count.
 struct CountingListener {
     inner: MemoryListener,
     sent: Arc<AtomicUsize>,
@@ -75,7 +75,7 @@ impl Listener for CountingListener {
     }
 }
 
-/// Connects.
+/// Makes connections whose transports count.
 struct CountingConnector {
     inner: MemoryConnector,
     sent: Arc<AtomicUsize>,

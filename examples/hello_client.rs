@@ -6,7 +6,7 @@ mod hello_service;
 
 use std::{error::Error, process::ExitCode};
 
-use hello_service::{GreeterClient, parse_args};
+use hello_service::{GreeterClient, exit_code, parse_args};
 use rpc_core::Channel;
 use rpc_transport_tcp as transport;
 
@@ -22,12 +22,5 @@ async fn greet() -> Result<(), Box<dyn Error>> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Err(error) = greet().await else { return ExitCode::SUCCESS };
-    eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("because: {error}");
-        cause = error.source();
-    }
-    ExitCode::FAILURE
+    exit_code(greet().await)
 }

@@ -4,9 +4,9 @@
 
 mod hello_service;
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, process::ExitCode, time::Duration};
 
-use hello_service::{Greeter, GreeterServer, parse_args};
+use hello_service::{Greeter, GreeterServer, exit_code, parse_args};
 use rpc_core::Server;
 use rpc_transport_tcp as transport;
 
@@ -18,17 +18,24 @@ impl Greeter for English {
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn serve() -> Result<(), Box<dyn Error>> {
     let (addr, _) = parse_args("hello_server [--addr HOST:PORT]")?;
-    let server = Server::builder()
+    let mut server = Server::builder()
         .service(GreeterServer::new(English))
         .listen(transport::listen(addr).await?)
         .start()?;
     println!("listening on {}", server.local_addr()?);
 
-    tokio::signal::ctrl_c().await?;
+    tokio::select! {
+        () = server.wait() => {}
+        signal = tokio::signal::ctrl_c() => signal?,
+    }
     let finished = server.shutdown(Duration::from_secs(5)).await;
     println!("{}", if finished { "finished" } else { "closed with calls under way" });
     Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    exit_code(serve().await)
 }

@@ -25,12 +25,12 @@ impl Adder for Wrapping {
 pub(crate) async fn serve(addr: SocketAddr) -> io::Result<SocketAddr> {
     let listener = transport::listen(addr).await?;
     let addr = listener.local_addr();
-    let server = Server::builder()
+    let mut server = Server::builder()
         .service(AdderServer::new(Wrapping))
         .listen(listener)
         .start()
         .map_err(io::Error::other)?;
-    tokio::spawn(server.wait());
+    tokio::spawn(async move { server.wait().await });
     Ok(addr)
 }
 

@@ -1,5 +1,7 @@
 //! The contract that `hello_server` and `hello_client` share. Usually a crate of its own.
 
+use std::{error::Error, process::ExitCode};
+
 /// Greets people.
 #[rpc_core::service]
 pub trait Greeter {
@@ -20,4 +22,16 @@ pub fn parse_args(usage: &str) -> Result<(String, Vec<String>), String> {
         }
     }
     Ok((addr, rest))
+}
+
+/// Prints an error and what caused it, a line each.
+pub fn exit_code(result: Result<(), Box<dyn Error>>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("because: {error}");
+        cause = error.source();
+    }
+    ExitCode::FAILURE
 }

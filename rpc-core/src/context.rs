@@ -29,6 +29,13 @@ impl Context {
         Self { peer, deadline, metadata }
     }
 
+    /// A context without a deadline, for tests of handlers that take one.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn for_test(peer: Peer, metadata: Metadata) -> Self {
+        Self::new(Arc::new(peer), None, metadata)
+    }
+
     /// The context of the handler that is running on this task; `None` outside of handlers, and in
     /// tasks that a handler has spawned (move a clone into those).
     #[must_use]

@@ -13,6 +13,15 @@ use crate::frame::{Hello, Metadata};
 /// | [`calls`](Limits::calls) | 1,024 | the caller waits; a peer that ignores it is closed |
 /// | [`waiting_calls`](Limits::waiting_calls) | 65,536 | that call fails with *overloaded*, not sent |
 /// | [`outbox_bytes`](Limits::outbox_bytes) | 1 MiB | calls wait until the peer takes what is queued |
+///
+/// Values out of range are brought into it. Bodies above 1 GiB are refused whatever
+/// `message_bytes` says.
+///
+/// ```
+/// # use rpc_core::Limits;
+/// let mut limits = Limits::default();
+/// limits.calls = 64;
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

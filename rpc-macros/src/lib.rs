@@ -63,7 +63,7 @@ mod types;
 ///   |---|---|
 ///   | `T` | `Call<T>`, a future of `Result<T, RpcError>` |
 ///   | `Result<T, E>`, or an alias called `Result` | `Call<T, CallError<E>>` |
-///   | an alias called otherwise | `Call<Alias>` |
+///   | an alias called otherwise | `Call<Alias>`: a `Result` within a `Result`, so call it `Result` |
 ///
 /// * **`GreeterServer<S>`**, a `Service` for any `S: Greeter`, `Clone` and `Debug`, with `new(S)`
 ///   and `from_arc(Arc<S>)`.

@@ -84,17 +84,21 @@ impl ChannelBuilder {
         Self { keepalive: None, ..self }
     }
 
-    /// The limits of each connection.
+    /// The limits of each connection. Default: [`Limits::default`].
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// Makes the first connection now.
+    /// Makes the first connection now, and fails at the first failure. It doesn't wait for the
+    /// server's hello: a peer that speaks another protocol shows at the first call.
     ///
     /// # Errors
     /// [`ConnectionLost`](crate::ErrorKind::ConnectionLost), not sent: it can't be made. The source
     /// is the transport's error.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait, and with it the channel.
     pub async fn connect(self, connector: impl Connector) -> Result<Channel, RpcError> {
         let channel = self.lazy(connector);
         channel.first_connection().await?;

@@ -22,7 +22,7 @@ use crate::{
     connection::{CallOptions, Connection},
     context,
     error::{Delivery, ErrorKind, RpcError},
-    frame::{CallId, Metadata},
+    frame::{CallId, Metadata, MetadataError},
     mux::{Closed, Ending, Opened, Ticket},
     service::Method,
 };
@@ -117,20 +117,24 @@ impl<T, F> Call<T, F> {
         self
     }
 
-    /// The call may take as long as it likes, whatever the default and the handler's deadline.
+    /// The call may take as long as it likes, whatever the default and the handler's deadline. It
+    /// still fails when the server dies: see [`ChannelBuilder::keepalive`](super::ChannelBuilder::keepalive).
     pub fn no_deadline(mut self) -> Self {
         self.timeout = None;
         self.deadline = None;
         self
     }
 
-    /// Adds metadata. The call fails with *too large*, not sent, when a limit of [`Metadata`] is
-    /// hit.
+    /// Adds metadata. The call fails, not sent, with *malformed request* for a key of 0 or of more
+    /// than 255 bytes, and with *too large* when another limit of [`Metadata`] is hit.
     pub fn metadata(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
         let metadata = self.metadata.get_or_insert_default();
         if let Err(error) = metadata.insert(key, value.as_ref()) {
-            let text = error.to_string();
-            self.state = State::Failed(RpcError::new(ErrorKind::TooLarge, Delivery::NotSent, text));
+            let kind = match error {
+                MetadataError::Key { .. } => ErrorKind::MalformedRequest,
+                _ => ErrorKind::TooLarge,
+            };
+            self.state = State::Failed(RpcError::new(kind, Delivery::NotSent, error.to_string()));
         }
         self
     }
@@ -260,6 +264,19 @@ impl<T, F> Call<T, F> {
         Ok(())
     }
 
+    /// The error of a call whose connection ended.
+    fn lost(&self, delivery: Delivery, closed: Option<Closed>) -> RpcError {
+        let target = self.channel.target();
+        let Some(Closed { kind, text, cause }) = closed else {
+            return RpcError::new(ErrorKind::ConnectionLost, delivery, target.to_string());
+        };
+        let error = RpcError::new(kind, delivery, format!("{target}: {text}"));
+        match cause.0 {
+            Some(cause) => error.with_shared_source(cause),
+            None => error,
+        }
+    }
+
     /// Adds what only the caller's side knows.
     fn explain(&self, kind: ErrorKind, detail: String) -> String {
         match (kind, self.timeout) {
@@ -301,12 +318,8 @@ impl<T, F: From<RpcError>> Future for Call<T, F> {
             Ok(Ending::Failed { kind, delivery, detail }) => {
                 RpcError::new(kind, delivery, this.explain(kind, detail))
             }
-            Ok(Ending::Lost(delivery)) | Err(Gone::Lost(delivery, None)) => {
-                RpcError::new(ErrorKind::ConnectionLost, delivery, "")
-            }
-            Err(Gone::Lost(delivery, Some(Closed { kind, text }))) => {
-                RpcError::new(kind, delivery, text)
-            }
+            Ok(Ending::Lost(delivery)) => RpcError::new(ErrorKind::ConnectionLost, delivery, ""),
+            Err(Gone::Lost(delivery, closed)) => this.lost(delivery, closed),
             Err(Gone::Error(error)) => {
                 this.state = State::Ended;
                 error

@@ -27,11 +27,15 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Makes a connection now, with default settings.
+    /// Makes a connection now, with default settings, and fails at the first failure. It doesn't
+    /// wait for the server's hello: a peer that speaks another protocol shows at the first call.
     ///
     /// # Errors
     /// [`ConnectionLost`](crate::ErrorKind::ConnectionLost), not sent: it can't be made. The source
     /// is the transport's error.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait, and with it the channel.
     pub async fn connect(connector: impl Connector) -> Result<Self, RpcError> {
         Self::builder().connect(connector).await
     }

@@ -17,7 +17,7 @@ use crate::{
     connection::{Connection, Driver, DriverConfig, Router},
     error::{CloseReason, Delivery, ErrorKind, RpcError},
     frame::Role,
-    mux::Settings,
+    mux::{Cause, Closed, Settings},
     transport::{Address, Connector, Transport},
 };
 
@@ -212,7 +212,7 @@ impl Link {
     /// The error of a call that never got a connection.
     fn unreachable(&self, state: &State) -> RpcError {
         let detail = format!("could not connect to {}", self.target);
-        let error = RpcError::new(ErrorKind::ConnectionLost, Delivery::NotSent, detail);
+        let error = RpcError::new(state.failure_kind(), Delivery::NotSent, detail);
         match &state.last_error {
             Some(cause) => error.with_shared_source(Arc::clone(cause) as _),
             None => error,
@@ -308,6 +308,12 @@ async fn make_connection(link: Weak<Link>) {
                 let Some(link) = link.upgrade() else { return };
                 match connection.useless() {
                     None => return link.ended(&connection),
+                    Some(closed) if closed.kind == ErrorKind::IncompatiblePeer => {
+                        io::Error::new(io::ErrorKind::InvalidData, closed.text)
+                    }
+                    Some(Closed { cause: Cause(Some(cause)), .. }) => {
+                        io::Error::new(cause.kind(), cause)
+                    }
                     Some(closed) => io::Error::new(io::ErrorKind::ConnectionAborted, closed.text),
                 }
             }
@@ -332,9 +338,20 @@ impl Link {
 }
 
 impl State {
-    /// Whether the last failure says that there is no point in trying again.
+    /// Whether the last failure says that there is no point in trying again: the address is no
+    /// address, or what answers there is no peer.
     fn is_hopeless(&self) -> bool {
-        self.last_error.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::InvalidInput)
+        use io::ErrorKind::{InvalidData, InvalidInput};
+        let kind = self.last_error.as_ref().map(|error| error.kind());
+        matches!(kind, Some(InvalidInput | InvalidData))
+    }
+
+    /// What calls that the last failure ends fail with.
+    fn failure_kind(&self) -> ErrorKind {
+        match self.last_error.as_ref().map(|error| error.kind()) {
+            Some(io::ErrorKind::InvalidData) => ErrorKind::IncompatiblePeer,
+            _ => ErrorKind::ConnectionLost,
+        }
     }
 
     /// Unlocks, and wakes whoever waits for a connection: who still wants one comes back.

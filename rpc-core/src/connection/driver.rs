@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock,
     error::{CloseReason, ErrorKind},
-    mux::{Closed, Phase},
+    mux::{Cause, Closed, Phase},
     outbox::Batch,
     transport::{InFrame, Inbox, Received, Transport, TransportError},
 };
@@ -123,7 +123,7 @@ impl<T: Transport> Driver<T> {
             match received {
                 Ok(Received::Some) => {}
                 Ok(Received::End) => return (self.peer_finished(), woke),
-                Err(TransportError::Io(error)) => return (Step::Over(broken(&error)), woke),
+                Err(TransportError::Io(error)) => return (Step::Over(broken(error)), woke),
                 Err(error) => return (self.refuse_peer(&error), woke),
             }
         }
@@ -150,7 +150,7 @@ impl<T: Transport> Driver<T> {
     fn peer_finished(&self) -> Step {
         // r[impl stream.end]
         let text = "the peer ended the connection".to_owned();
-        Step::Over(Closed { kind: ErrorKind::ConnectionLost, text })
+        Step::Over(Closed::new(ErrorKind::ConnectionLost, text))
     }
 
     /// The peer broke the rules below the frames.
@@ -161,10 +161,10 @@ impl<T: Transport> Driver<T> {
             TransportError::Version { .. } => CloseReason::Version,
             // r[impl stream.not-ours]
             TransportError::NotOurs { .. } => {
-                return Step::Over(Closed { kind: ErrorKind::IncompatiblePeer, text });
+                return Step::Over(Closed::new(ErrorKind::IncompatiblePeer, text));
             }
             TransportError::Io(_) | TransportError::Truncated => {
-                return Step::Over(Closed { kind: ErrorKind::ConnectionLost, text });
+                return Step::Over(Closed::new(ErrorKind::ConnectionLost, text));
             }
         };
         self.connection.with(|mux| mux.close(reason, &text));
@@ -197,7 +197,7 @@ impl<T: Transport> Driver<T> {
             }
             match self.transport.poll_send(cx, &mut self.batch) {
                 Poll::Ready(Ok(())) => self.flushing = false,
-                Poll::Ready(Err(error)) => return Step::Over(broken(&error)),
+                Poll::Ready(Err(error)) => return Step::Over(broken(error)),
                 Poll::Pending => {
                     self.flushing = true;
                     self.connection.lock().stalled = true;
@@ -329,7 +329,7 @@ impl<T: Transport> Driver<T> {
     /// Sends what is left, half-closes, and waits for the peer to do the same: a socket that is
     /// dropped with unread input is reset, and takes replies with it that the peer hasn't read.
     fn finish(&mut self, cx: &mut Context<'_>) -> Step {
-        let over = || Step::Over(Closed { kind: ErrorKind::ConnectionLost, text: String::new() });
+        let over = || Step::Over(Closed::new(ErrorKind::ConnectionLost, ""));
         if self.ending == Ending::Flush {
             if self.timer.is_none() || self.armed.is_none() {
                 self.arm(clock::now() + LINGER);
@@ -398,10 +398,8 @@ impl<T: Transport> Future for Driver<T> {
 impl<T> Drop for Driver<T> {
     /// The runtime is going away, or the connection is over already.
     fn drop(&mut self) {
-        let closed = Closed {
-            kind: ErrorKind::ConnectionLost,
-            text: "the task that drives the connection was stopped".into(),
-        };
+        let text = "the task that drives the connection was stopped";
+        let closed = Closed::new(ErrorKind::ConnectionLost, text);
         let wakers = {
             let mut state = self.connection.lock();
             state.driver = None;
@@ -419,9 +417,9 @@ impl<T> fmt::Debug for Driver<T> {
     }
 }
 
-fn broken(error: &io::Error) -> Closed {
-    let text = format!("the connection broke: {error}");
-    Closed { kind: ErrorKind::ConnectionLost, text }
+fn broken(error: io::Error) -> Closed {
+    let cause = Cause(Some(Arc::new(error)));
+    Closed { cause, ..Closed::new(ErrorKind::ConnectionLost, "the connection broke") }
 }
 
 /// Hands received frames to the state machine. Locks at the first frame, once for all of them.

@@ -28,7 +28,8 @@ pub enum ErrorKind {
     UnknownService,
     /// The service has no method of that name.
     UnknownMethod,
-    /// The server could not decode the arguments. The two sides disagree about their types.
+    /// The server could not decode the arguments, because the two sides disagree about their types;
+    /// or this side could not encode them.
     MalformedRequest,
     /// The reply could not be encoded by the server, or not be decoded here.
     MalformedReply,
@@ -36,9 +37,9 @@ pub enum ErrorKind {
     TooLarge,
     /// The handler panicked.
     HandlerPanicked,
-    /// The server wants to know who is calling.
+    /// The server wants to know who is calling. Nothing in this version refuses so by itself.
     Unauthenticated,
-    /// The server knows who is calling and refuses.
+    /// The server knows who is calling and refuses. Nothing in this version refuses so by itself.
     PermissionDenied,
     /// There is no connection, or it broke.
     ConnectionLost,
@@ -227,6 +228,17 @@ impl<E> CallError<E> {
         match self {
             Self::App(error) => Some(error),
             Self::Rpc(_) => None,
+        }
+    }
+
+    /// The handler's own error, or else the framework's.
+    ///
+    /// # Errors
+    /// The framework could not complete the call.
+    pub fn into_app(self) -> Result<E, RpcError> {
+        match self {
+            Self::App(error) => Ok(error),
+            Self::Rpc(error) => Err(error),
         }
     }
 

@@ -135,7 +135,7 @@ impl Mux {
     fn handle_close(&mut self, reason: CloseReason, text: &str) {
         let text = if text.is_empty() { reason.text() } else { text };
         let text = format!("the peer closed the connection: {}", text.escape_debug());
-        let closed = Closed { kind: reason.kind(), text };
+        let closed = Closed::new(reason.kind(), text);
         // Lanes overtake each other: answers that the peer has sent before may come after this.
         if reason == CloseReason::Done && self.calls.open() > 0 {
             self.farewell = Some(closed);

@@ -24,7 +24,8 @@ mod tests;
 mod waiters;
 
 use std::{
-    mem,
+    io, mem,
+    sync::Arc,
     task::Waker,
     time::{Duration, Instant},
 };
@@ -127,7 +128,26 @@ pub(crate) enum Phase {
 pub(crate) struct Closed {
     pub(crate) kind: ErrorKind,
     pub(crate) text: String,
+    pub(crate) cause: Cause,
 }
+
+impl Closed {
+    pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), cause: Cause(None) }
+    }
+}
+
+/// The error of the layer below, if there was one. Causes aren't compared.
+#[derive(Debug, Clone)]
+pub(crate) struct Cause(pub(crate) Option<Arc<io::Error>>);
+
+impl PartialEq for Cause {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Cause {}
 
 /// What is to be done outside of the state machine, and outside of its lock.
 #[derive(Debug, Default)]
@@ -327,7 +347,7 @@ impl Mux {
         // r[impl close.hello]
         self.outbox.append(|out| frame::encode_close(out, reason, text));
         let text = format!("this side closed the connection: {text}");
-        self.phase = Phase::Closed(Closed { kind: reason.kind(), text });
+        self.phase = Phase::Closed(Closed::new(reason.kind(), text));
     }
 
     // ---- outputs

@@ -68,7 +68,7 @@ impl ServerBuilder {
         self
     }
 
-    /// The limits of each connection.
+    /// The limits of each connection. Default: [`Limits::default`].
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
@@ -87,7 +87,7 @@ impl ServerBuilder {
         Self { hello_timeout: timeout, ..self }
     }
 
-    /// Starts accepting.
+    /// Starts accepting. Without a listener the server has nothing to do.
     ///
     /// # Errors
     /// Two services have the same name, or two methods the same id.

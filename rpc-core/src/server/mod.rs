@@ -15,6 +15,7 @@ use registry::Registry;
 
 /// A running server. Dropping it closes everything at once; [`shutdown`](Server::shutdown) finishes
 /// what is under way first, and [`wait`](Server::wait) lets it run.
+#[must_use = "dropping a server closes it at once: keep it, and call `wait` or `shutdown`"]
 pub struct Server {
     registry: Arc<Registry>,
     acceptors: Vec<JoinHandle<()>>,
@@ -66,12 +67,17 @@ impl Server {
         drained
     }
 
-    /// Runs until every listener has ended, which no transport of this project does by itself:
-    /// put it into a `select!` with the signal that ends the process.
-    pub async fn wait(mut self) {
-        for acceptor in &mut self.acceptors {
+    /// Runs until every listener has ended, which none of this project's does by itself. Put it into
+    /// a `select!` with the signal that ends the process, then call [`shutdown`](Server::shutdown).
+    /// A server without listeners returns at once.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn wait(&mut self) {
+        while let Some(acceptor) = self.acceptors.last_mut() {
             // An error means that the runtime is going away.
             let _ended = acceptor.await;
+            self.acceptors.pop();
         }
     }
 

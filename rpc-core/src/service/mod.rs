@@ -15,6 +15,10 @@ pub use request::{Answer, Handler, Outcome, Refusal, Request};
 /// `#[service]` implements it for the generated server type; `examples/by_hand.rs` shows what that
 /// looks like.
 #[cfg(feature = "runtime")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a service",
+    note = "wrap the implementation into the generated server: `GreeterServer::new(english)`"
+)]
 pub trait Service: Send + Sync + 'static {
     /// The service's name on the wire. A server refuses to start with two services of one name.
     fn name(&self) -> &'static str;

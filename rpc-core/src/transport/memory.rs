@@ -188,6 +188,9 @@ struct QueueState {
 /// Listens under a name of this process. A name that ends in `:0` gets a free number instead of
 /// the zero, as a TCP port does.
 ///
+/// # Cancel safety
+/// It never waits.
+///
 /// # Errors
 /// [`AddrInUse`](io::ErrorKind::AddrInUse) when something listens under this name already.
 #[expect(clippy::unused_async, reason = "every transport's `listen` is async")]

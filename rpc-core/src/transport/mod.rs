@@ -136,6 +136,10 @@ pub enum Received {
 }
 
 /// Accepts connections.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a listener",
+    note = "the `listen` of a transport is async: is `.await?` missing?"
+)]
 pub trait Listener: Send + 'static {
     /// What it accepts.
     type Transport: Transport;
@@ -153,6 +157,10 @@ pub trait Listener: Send + 'static {
 }
 
 /// Makes connections to one target.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a connector",
+    note = "the `connector` of a transport makes one of an address"
+)]
 pub trait Connector: Send + Sync + 'static {
     /// What it makes.
     type Transport: Transport;
@@ -163,9 +171,10 @@ pub trait Connector: Send + Sync + 'static {
     /// Makes one connection, within a time limit of the transport's own.
     ///
     /// # Errors
-    /// What was tried, by address, and why it failed. An error of the kind
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) says that no attempt will ever succeed: calls
-    /// fail at once instead of waiting for the next one.
+    /// What was tried, by address, and why it failed. Errors of two kinds say that there is no point
+    /// in trying again, so that calls fail at once instead of waiting for the next attempt:
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), the address is none, and
+    /// [`InvalidData`](io::ErrorKind::InvalidData), what answers there is no peer.
     fn connect(&self) -> impl Future<Output = io::Result<Self::Transport>> + Send;
 }
 
@@ -174,7 +183,7 @@ pub trait Connector: Send + Sync + 'static {
 #[non_exhaustive]
 pub enum TransportError {
     /// The layer below failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     /// The peer doesn't speak this protocol at all.
     #[error("the peer does not speak this protocol: it began with {}", Quoted(.began_with))]

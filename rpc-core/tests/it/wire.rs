@@ -349,3 +349,28 @@ async fn a_server_that_falls_silent_is_found_within_eight_seconds() {
     let took = began.elapsed();
     assert!(took <= Duration::from_millis(8100), "{took:?}");
 }
+
+#[tokio::test]
+async fn a_peer_of_another_kind_is_an_error_that_says_so_at_once() {
+    let (pipes, made) = mpsc::unbounded_channel();
+    let mut ends = Vec::new();
+    for _ in 0..3 {
+        let (mut ours, theirs) = duplex(1024);
+        ours.write_all(b"HTTP/1.1 400 Bad Request\r\n").await.unwrap();
+        pipes.send(theirs).unwrap();
+        ends.push(ours);
+    }
+    let channel = Channel::lazy(PipeConnector(Mutex::new(made)));
+    let greeter = GreeterClient::new(channel);
+    for _ in 0..2 {
+        let error = greeter.hello("Ada").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IncompatiblePeer, "{error}");
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        let text = format!("{error}: {cause:?}");
+        assert!(
+            text.contains("it began with \\\"HTTP/1.1\\\"")
+                || text.contains("it began with \"HTTP/1.1\""),
+            "{text}"
+        );
+    }
+}
