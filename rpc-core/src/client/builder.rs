@@ -55,8 +55,10 @@ impl ChannelBuilder {
         Self { hello_timeout: timeout, ..self }
     }
 
-    /// The pause after a failed attempt to connect: at least `first`, doubled with each failure up
-    /// to `most`, of which a random part between half and all is waited. Default: 50 ms to 5 s.
+    /// The pause after a failed attempt to connect: `first`, doubled with each further failure up to
+    /// `most`, of which a random part between half and all is waited. A connection that ends sooner
+    /// than `most` after it was made, and has answered no call, counts as a failed attempt.
+    /// Default: 50 ms to 5 s.
     #[must_use]
     pub fn backoff(self, first: Duration, most: Duration) -> Self {
         Self { backoff: (first, most.max(first)), ..self }

@@ -127,7 +127,12 @@ impl<T, F> Call<T, F> {
 
     /// Adds metadata. The call fails, not sent, with *malformed request* for a key of 0 or of more
     /// than 255 bytes, and with *too large* when another limit of [`Metadata`] is hit.
+    ///
+    /// Like the other settings of a call, it has no effect once the call has been polled.
     pub fn metadata(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
+        if !matches!(self.state, State::Encoded(_, None)) {
+            return self;
+        }
         let metadata = self.metadata.get_or_insert_default();
         if let Err(error) = metadata.insert(key, value.as_ref()) {
             let kind = match error {

@@ -1,45 +1,42 @@
-//! The connection behind a channel: made when it is needed, replaced when it is gone.
+//! The connection behind a channel: which one it is, who waits for it, when the next attempt may
+//! begin. Making and driving connections is the business of `connect`.
 
 use std::{
     collections::HashMap,
-    fmt,
-    future::Future,
-    io, mem,
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    fmt, io, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
-use super::ChannelBuilder;
+use super::{
+    ChannelBuilder,
+    connect::{Connect, Connecting, Promise},
+};
 use crate::{
     clock,
-    connection::{Connection, Driver, DriverConfig, Router},
+    connection::Connection,
     error::{CloseReason, Delivery, ErrorKind, RpcError},
-    frame::Role,
-    mux::{Cause, Closed, Settings},
-    transport::{Address, Connector, Transport},
+    mux::{Cause, Closed},
+    transport::{Address, Connector},
 };
 
 /// What a channel and its calls share.
 pub(super) struct Link {
     settings: ChannelBuilder,
     target: Address,
-    /// Makes a connection and returns the future that drives it.
-    connect: Box<dyn Fn(bool) -> Connecting + Send + Sync>,
+    connect: Connect,
     state: Mutex<State>,
 }
 
-type Connecting = Pin<Box<dyn Future<Output = io::Result<(Arc<Connection>, Driving)>> + Send>>;
-type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
-
+/// Nothing here is dropped or woken under the lock: a waker can own a call of this very link.
 struct State {
     phase: Phase,
     /// Calls that wait for a connection.
     waiters: HashMap<u64, Waker>,
     next_waiter: u64,
-    /// Attempts that have failed, ever, and why the last one did. A connection that ended without
-    /// answering any call counts as one.
+    next_task: u64,
+    /// Attempts that have failed, ever, and why the last one did.
     failures: u64,
     last_error: Option<Arc<io::Error>>,
     /// Attempts that have failed since a connection was of use.
@@ -53,8 +50,8 @@ struct State {
 enum Phase {
     /// There is none, and nobody makes one.
     Down,
-    /// A task is making one.
-    Connecting,
+    /// The task with this number makes one.
+    Connecting(u64),
     /// There is one, as far as anybody knows.
     Up(Arc<Connection>),
 }
@@ -81,45 +78,19 @@ impl Attempt {
 impl Link {
     pub(super) fn new<C: Connector>(settings: ChannelBuilder, connector: C) -> Arc<Self> {
         let target = connector.target();
-        let connector = Arc::new(connector);
-        let instance = crate::random_u128();
-        let (limits, keepalive) = (settings.limits.clone(), settings.keepalive);
-        let hello_timeout = settings.hello_timeout;
-        let connect = move |cautious: bool| -> Connecting {
-            let (connector, limits) = (Arc::clone(&connector), limits.clone());
-            Box::pin(async move {
-                let transport = connector.connect().await?;
-                let connection = Connection::new(
-                    Role::Connector,
-                    Settings {
-                        limits,
-                        keepalive,
-                        frame_bytes: transport.frame_bytes(),
-                        instance,
-                        cautious,
-                    },
-                );
-                let config = DriverConfig { hello_timeout };
-                let router = Arc::new(Router::default());
-                let driver = Driver::new(Arc::clone(&connection), transport, router, config);
-                Ok((connection, Box::pin(driver) as Driving))
-            })
+        let connect = Connect::new(&settings, connector);
+        let state = State {
+            phase: Phase::Down,
+            waiters: HashMap::new(),
+            next_waiter: 0,
+            next_task: 0,
+            failures: 0,
+            last_error: None,
+            failed_in_a_row: 0,
+            not_before: None,
+            had_one: false,
         };
-        Arc::new(Self {
-            settings,
-            target,
-            connect: Box::new(connect),
-            state: Mutex::new(State {
-                phase: Phase::Down,
-                waiters: HashMap::new(),
-                next_waiter: 0,
-                failures: 0,
-                last_error: None,
-                failed_in_a_row: 0,
-                not_before: None,
-                had_one: false,
-            }),
-        })
+        Arc::new(Self { settings, target, connect, state: Mutex::new(state) })
     }
 
     pub(super) fn settings(&self) -> &ChannelBuilder {
@@ -130,6 +101,8 @@ impl Link {
         &self.target
     }
 
+    // ---- for calls
+
     /// The current connection. Makes one if there is none.
     #[inline]
     pub(super) fn poll_connection(
@@ -137,72 +110,76 @@ impl Link {
         cx: &mut Context<'_>,
         attempt: &mut Attempt,
     ) -> Poll<Result<Arc<Connection>, RpcError>> {
-        let mut state = self.lock();
-        if let Phase::Up(connection) = &state.phase {
-            let connection = Arc::clone(connection);
-            if let Some(waiter) = attempt.waiter.take() {
-                state.waiters.remove(&waiter);
-            }
-            return Poll::Ready(Ok(connection));
+        if let Phase::Up(connection) = &self.lock().phase
+            && attempt.waiter.is_none()
+        {
+            return Poll::Ready(Ok(Arc::clone(connection)));
         }
-        self.wait(state, cx, attempt)
+        self.wait(cx, attempt)
     }
 
     fn wait(
         self: &Arc<Self>,
-        mut state: MutexGuard<'_, State>,
         cx: &mut Context<'_>,
         attempt: &mut Attempt,
     ) -> Poll<Result<Arc<Connection>, RpcError>> {
+        let waker = cx.waker().clone();
+        let mut state = self.lock();
+        let polled = self.look(&mut state, attempt);
+        // Dropped after the lock is released, as the waker that isn't kept.
+        let (old, task) = match &polled {
+            Poll::Ready(_) => (state.forget(attempt).unwrap_or(waker), None),
+            Poll::Pending => (state.keep(attempt, waker), state.begin_task()),
+        };
+        drop(state);
+        drop(old);
+        if let Some(task) = task {
+            // Made before the task is, so that a task that never runs breaks it too.
+            tokio::spawn(Promise::new(self, task).keep());
+        }
+        polled
+    }
+
+    /// What a call gets at present.
+    fn look(
+        &self,
+        state: &mut State,
+        attempt: &mut Attempt,
+    ) -> Poll<Result<Arc<Connection>, RpcError>> {
+        if let Phase::Up(connection) = &state.phase {
+            return Poll::Ready(Ok(Arc::clone(connection)));
+        }
         let before = *attempt.failures.get_or_insert(state.failures);
         let failed = state.failures > before;
         let fail_fast = attempt.fail_fast || self.settings.fail_fast;
         // While no attempt may begin, failing fast is failing now.
         let pausing = || state.not_before.is_some_and(|at| at > clock::now());
         if failed && state.is_hopeless() || fail_fast && (failed || pausing()) {
-            attempt.waiter.take().map(|waiter| state.waiters.remove(&waiter));
-            return Poll::Ready(Err(self.unreachable(&state)));
+            return Poll::Ready(Err(self.unreachable(state)));
         }
-        match attempt.waiter {
-            Some(waiter) => {
-                state.waiters.insert(waiter, cx.waker().clone());
-            }
-            None if state.waiters.len() >= self.settings.limits.waiting_calls => {
-                let limit = self.settings.limits.waiting_calls;
-                let detail = format!(
-                    "{limit} calls wait for a connection to {} already (Limits::waiting_calls)",
-                    self.target
-                );
-                let error = RpcError::new(ErrorKind::Overloaded, Delivery::NotSent, detail);
-                return Poll::Ready(Err(error));
-            }
-            None => {
-                let waiter = state.next_waiter;
-                state.next_waiter += 1;
-                state.waiters.insert(waiter, cx.waker().clone());
-                attempt.waiter = Some(waiter);
-            }
-        }
-        if let Phase::Down = state.phase {
-            state.phase = Phase::Connecting;
-            drop(state);
-            tokio::spawn(make_connection(Arc::downgrade(self)));
+        let limit = self.settings.limits.waiting_calls;
+        if attempt.waiter.is_none() && state.waiters.len() >= limit {
+            let detail = format!(
+                "{limit} calls wait for a connection to {} already (Limits::waiting_calls)",
+                self.target
+            );
+            let error = RpcError::new(ErrorKind::Overloaded, Delivery::NotSent, detail);
+            return Poll::Ready(Err(error));
         }
         Poll::Pending
     }
 
     /// A call no longer waits.
     pub(super) fn leave(&self, attempt: &mut Attempt) {
-        if let Some(waiter) = attempt.waiter.take() {
-            let waker = self.lock().waiters.remove(&waiter);
-            drop(waker);
-        }
+        let waker = self.lock().forget(attempt);
+        drop(waker);
     }
 
     /// The connection takes no more calls: the next call makes another.
     pub(super) fn replace(&self, gone: &Arc<Connection>) {
         let mut state = self.lock();
-        if matches!(&state.phase, Phase::Up(current) if Arc::ptr_eq(current, gone)) {
+        if state.is_up(gone) {
+            self.judge(&mut state, gone);
             let old = mem::replace(&mut state.phase, Phase::Down);
             drop(state);
             drop(old);
@@ -212,58 +189,120 @@ impl Link {
     /// The error of a call that never got a connection.
     fn unreachable(&self, state: &State) -> RpcError {
         let detail = format!("could not connect to {}", self.target);
-        let error = RpcError::new(state.failure_kind(), Delivery::NotSent, detail);
-        match &state.last_error {
-            Some(cause) => error.with_shared_source(Arc::clone(cause) as _),
-            None => error,
-        }
+        state.caused(RpcError::new(state.failure_kind(), Delivery::NotSent, detail))
     }
 
     /// The error of a call whose deadline passed while it waited for a connection.
     pub(super) fn too_late(&self) -> RpcError {
-        let state = self.lock();
         let detail = format!("it waited for a connection to {}", self.target);
         let error = RpcError::new(ErrorKind::DeadlineExceeded, Delivery::NotSent, detail);
-        match &state.last_error {
-            Some(cause) => error.with_shared_source(Arc::clone(cause) as _),
-            None => error,
-        }
+        self.lock().caused(error)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    // ---- for the task that makes connections
+
+    /// When the next attempt may begin.
+    pub(super) fn not_before(&self) -> Option<Instant> {
+        self.lock().not_before
     }
 
-    /// There is a connection.
-    fn connected(&self, connection: &Arc<Connection>) {
+    /// Begins an attempt, unless nobody waits for it any more, or another task does it.
+    pub(super) fn begin(&self, task: u64) -> Option<Connecting> {
         let mut state = self.lock();
+        if !state.is_connecting(task) {
+            return None;
+        }
+        if state.waiters.is_empty() {
+            state.phase = Phase::Down;
+            return None;
+        }
+        let cautious = state.had_one;
+        drop(state);
+        Some(self.connect.begin(cautious))
+    }
+
+    /// There is a connection. Returns whether it is wanted.
+    pub(super) fn connected(&self, task: u64, connection: &Arc<Connection>) -> bool {
+        let mut state = self.lock();
+        if !state.is_connecting(task) {
+            return false;
+        }
         state.phase = Phase::Up(Arc::clone(connection));
         state.had_one = true;
         State::wake(state);
+        true
     }
 
-    /// A connection has ended that was of use.
-    fn ended(&self, connection: &Arc<Connection>) {
+    /// A connection has ended. Returns whether the task is to make another.
+    pub(super) fn ended(&self, task: u64, connection: &Arc<Connection>) -> bool {
         let mut state = self.lock();
-        state.failed_in_a_row = 0;
-        state.not_before = None;
-        drop(state);
-        self.replace(connection);
+        if !state.is_up(connection) {
+            return false;
+        }
+        self.judge(&mut state, connection);
+        self.go_on(state, task)
     }
 
-    /// There is no connection after all. Returns whether to try again: somebody waits for it.
-    fn failed(&self, error: io::Error) -> bool {
+    /// An attempt has failed. Returns whether the task is to make another.
+    pub(super) fn failed(&self, task: u64, error: io::Error) -> bool {
         let mut state = self.lock();
+        if !state.is_connecting(task) {
+            return false;
+        }
+        self.note_failure(&mut state, error);
+        self.go_on(state, task)
+    }
+
+    /// The task is gone before it has kept its promise.
+    pub(super) fn abandoned(&self, task: u64) {
+        let mut state = self.lock();
+        if state.is_connecting(task) {
+            state.phase = Phase::Down;
+            State::wake(state);
+        }
+    }
+
+    /// Goes on connecting if patient calls wait, and wakes everybody who waits.
+    fn go_on(&self, mut state: MutexGuard<'_, State>, task: u64) -> bool {
+        let again = !state.waiters.is_empty() && !self.settings.fail_fast && !state.is_hopeless();
+        let phase = if again { Phase::Connecting(task) } else { Phase::Down };
+        let old = mem::replace(&mut state.phase, phase);
+        State::wake(state);
+        drop(old);
+        again
+    }
+
+    /// Decides whether a connection that ended was a failed attempt: one that was made moments ago
+    /// and has answered nothing. Without that, a server that turns peers away would be asked
+    /// without a pause.
+    fn judge(&self, state: &mut State, connection: &Connection) {
+        let end = connection.end();
+        if end.answered || end.age > self.settings.backoff.1 {
+            state.failed_in_a_row = 0;
+            state.not_before = None;
+            return;
+        }
+        let text = "the server is going away".to_owned();
+        self.note_failure(
+            state,
+            match end.closed {
+                Some(Closed { cause: Cause(Some(cause)), .. }) => {
+                    io::Error::new(cause.kind(), cause)
+                }
+                Some(Closed { kind: ErrorKind::IncompatiblePeer, text, .. }) => {
+                    io::Error::new(io::ErrorKind::InvalidData, text)
+                }
+                Some(closed) => io::Error::new(io::ErrorKind::ConnectionAborted, closed.text),
+                None => io::Error::new(io::ErrorKind::ConnectionAborted, text),
+            },
+        );
+    }
+
+    fn note_failure(&self, state: &mut State, error: io::Error) {
         state.not_before = clock::now().checked_add(self.pause(state.failed_in_a_row));
         state.failed_in_a_row += 1;
         state.failures += 1;
         state.last_error = Some(Arc::new(error));
-        let again = !state.waiters.is_empty() && !self.settings.fail_fast && !state.is_hopeless();
-        let old =
-            mem::replace(&mut state.phase, if again { Phase::Connecting } else { Phase::Down });
-        State::wake(state);
-        drop(old);
-        again
     }
 
     /// The pause after `failed` failures in a row: exponential, with jitter.
@@ -272,72 +311,45 @@ impl Link {
         let full = first.saturating_mul(1 << failed.min(16)).min(most);
         full / 2 + full.mul_f64(fastrand::f64() / 2.0)
     }
-}
 
-/// Takes back the promise that somebody is making a connection, should its task be dropped.
-struct Promise(Weak<Link>);
-
-impl Drop for Promise {
-    fn drop(&mut self) {
-        let Some(link) = self.0.upgrade() else { return };
-        let mut state = link.lock();
-        if !matches!(state.phase, Phase::Connecting) {
-            return;
-        }
-        state.phase = Phase::Down;
-        State::wake(state);
-    }
-}
-
-/// Makes connections as long as somebody waits for one, and drives them.
-async fn make_connection(link: Weak<Link>) {
-    let _promise = Promise(Weak::clone(&link));
-    loop {
-        let not_before = link.upgrade().and_then(|link| link.lock().not_before);
-        if let Some(at) = not_before {
-            tokio::time::sleep_until(at.into()).await;
-        }
-        // Held only while there is a channel: an attempt doesn't keep one alive.
-        let Some(connecting) = link.upgrade().and_then(|link| link.begin()) else { return };
-        let error = match connecting.await {
-            Ok((connection, driving)) => {
-                let Some(strong) = link.upgrade() else { return };
-                strong.connected(&connection);
-                drop(strong);
-                driving.await;
-                let Some(link) = link.upgrade() else { return };
-                match connection.useless() {
-                    None => return link.ended(&connection),
-                    Some(closed) if closed.kind == ErrorKind::IncompatiblePeer => {
-                        io::Error::new(io::ErrorKind::InvalidData, closed.text)
-                    }
-                    Some(Closed { cause: Cause(Some(cause)), .. }) => {
-                        io::Error::new(cause.kind(), cause)
-                    }
-                    Some(closed) => io::Error::new(io::ErrorKind::ConnectionAborted, closed.text),
-                }
-            }
-            Err(error) => error,
-        };
-        if !link.upgrade().is_some_and(|link| link.failed(error)) {
-            return;
-        }
-    }
-}
-
-impl Link {
-    /// Begins an attempt, unless nobody waits for it any more.
-    fn begin(&self) -> Option<Connecting> {
-        let mut state = self.lock();
-        if state.waiters.is_empty() {
-            state.phase = Phase::Down;
-            return None;
-        }
-        Some((self.connect)(state.had_one))
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
+    fn is_connecting(&self, task: u64) -> bool {
+        matches!(self.phase, Phase::Connecting(current) if current == task)
+    }
+
+    fn is_up(&self, connection: &Arc<Connection>) -> bool {
+        matches!(&self.phase, Phase::Up(current) if Arc::ptr_eq(current, connection))
+    }
+
+    /// Keeps the waker of a call that waits. Returns the one that nobody needs any more.
+    fn keep(&mut self, attempt: &mut Attempt, waker: Waker) -> Waker {
+        let waiter = *attempt.waiter.get_or_insert_with(|| {
+            self.next_waiter += 1;
+            self.next_waiter
+        });
+        self.waiters.insert(waiter, waker).unwrap_or_else(|| Waker::noop().clone())
+    }
+
+    /// Forgets a call that waited. Returns its waker.
+    fn forget(&mut self, attempt: &mut Attempt) -> Option<Waker> {
+        attempt.waiter.take().and_then(|waiter| self.waiters.remove(&waiter))
+    }
+
+    /// The number of the task that has to make a connection, if there is none that does.
+    fn begin_task(&mut self) -> Option<u64> {
+        if !matches!(self.phase, Phase::Down) {
+            return None;
+        }
+        self.next_task += 1;
+        self.phase = Phase::Connecting(self.next_task);
+        Some(self.next_task)
+    }
+
     /// Whether the last failure says that there is no point in trying again: the address is no
     /// address, or what answers there is no peer.
     fn is_hopeless(&self) -> bool {
@@ -354,9 +366,19 @@ impl State {
         }
     }
 
+    /// Adds the last failure to an error, as its cause.
+    fn caused(&self, error: RpcError) -> RpcError {
+        match &self.last_error {
+            Some(cause) => error.with_shared_source(Arc::clone(cause) as _),
+            None => error,
+        }
+    }
+
     /// Unlocks, and wakes whoever waits for a connection: who still wants one comes back.
-    fn wake(state: MutexGuard<'_, Self>) {
-        let wakers: Vec<Waker> = state.waiters.values().cloned().collect();
+    fn wake(mut state: MutexGuard<'_, Self>) {
+        let replaced = state.waiters.values_mut();
+        let wakers: Vec<Waker> =
+            replaced.map(|waker| mem::replace(waker, Waker::noop().clone())).collect();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }

@@ -3,6 +3,7 @@
 mod builder;
 mod call;
 mod channel;
+mod connect;
 mod link;
 
 pub use builder::ChannelBuilder;

@@ -28,6 +28,11 @@ use crate::{
     transport::Peer,
 };
 
+/// How many requests are run between two looks at the clock. When a batch has become slow, the rest
+/// of it goes to tasks. So an inline handler delays the connection's other calls by what it takes
+/// to return, nothing interrupts it, and by that of at most so many others.
+const BATCH_CHECK: usize = 8;
+
 /// A batch that takes longer than this has its handlers timed one by one the next time.
 const SLOW_BATCH: Duration = Duration::from_micros(100);
 
@@ -114,16 +119,27 @@ impl Dispatcher {
     /// Runs a batch of requests, and queues the replies of those that end at once.
     fn run(&mut self, connection: &Arc<Connection>, limits: ReplyLimits, began: Instant) {
         let mut accepted = mem::take(&mut self.accepted);
-        for request in accepted.drain(..) {
-            self.run_one(connection, request, limits);
+        let mut patience = true;
+        for (at, request) in accepted.drain(..).enumerate() {
+            // The first slow batch must not hold up everything else either.
+            if at % BATCH_CHECK == BATCH_CHECK - 1 {
+                patience = clock::now().duration_since(began) <= SLOW_BATCH;
+            }
+            self.run_one(connection, request, limits, patience);
         }
         self.accepted = accepted;
-        self.timing = !self.ended.is_empty() && clock::now().duration_since(began) > SLOW_BATCH;
+        self.timing = clock::now().duration_since(began) > SLOW_BATCH;
         self.queue(connection);
     }
 
     #[inline]
-    fn run_one(&mut self, connection: &Arc<Connection>, accepted: Accepted, limits: ReplyLimits) {
+    fn run_one(
+        &mut self,
+        connection: &Arc<Connection>,
+        accepted: Accepted,
+        limits: ReplyLimits,
+        patience: bool,
+    ) {
         let Accepted { id, method, deadline, metadata, body } = accepted;
         let (at, route) = match self.router.find(method) {
             Ok(found) => found,
@@ -134,7 +150,7 @@ impl Dispatcher {
         };
         let context = Context::new(Arc::clone(&self.peer), deadline, metadata);
         let request = Request::new(method, context.clone(), body);
-        let inline = route.is_inline() && coop::has_budget_remaining();
+        let inline = patience && route.is_inline() && coop::has_budget_remaining();
         let mut running = Running { context: Some(context), handler: None };
         let began = self.timing.then(clock::now);
         let outcome = running.start(&*route.service, request, inline);

@@ -275,7 +275,9 @@ impl<T: Transport> Driver<T> {
     /// Goes to sleep, unless something came up meanwhile.
     fn sleep(&mut self, cx: &mut Context<'_>) -> Step {
         let mut state = self.connection.lock();
-        if state.mux.is_drained() {
+        // A reply that waits to be sent isn't sent yet, however far the books are.
+        let sent = self.batch.is_empty() && !self.flushing && !state.mux.has_frames();
+        if sent && state.mux.is_drained() {
             state.mux.close(CloseReason::Done, "");
             return Step::Again;
         }
@@ -291,6 +293,11 @@ impl<T: Transport> Driver<T> {
         if state.mux.has_frames() && !state.stalled {
             return Step::Again;
         }
+        // A call that waits for a place queues no frame, but has a deadline.
+        let next = state.mux.next_timeout();
+        if next.is_some_and(|next| self.armed.is_none_or(|armed| next < armed)) {
+            return Step::Again;
+        }
         match &mut state.driver {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
@@ -301,6 +308,8 @@ impl<T: Transport> Driver<T> {
     /// One side has closed. Callers learn it now; what is queued for the peer is still sent.
     fn begin_ending(&mut self) {
         self.ending = Ending::Flush;
+        // The timer is the linger's from now on.
+        self.armed = None;
         let mut state = self.connection.lock();
         state.mux.handle_closing();
         self.dispatcher.act(&self.connection, state, clock::now());
@@ -331,7 +340,7 @@ impl<T: Transport> Driver<T> {
     fn finish(&mut self, cx: &mut Context<'_>) -> Step {
         let over = || Step::Over(Closed::new(ErrorKind::ConnectionLost, ""));
         if self.ending == Ending::Flush {
-            if self.timer.is_none() || self.armed.is_none() {
+            if self.armed.is_none() {
                 self.arm(clock::now() + LINGER);
             }
             let now = Woke { callers: false, requests: true };
@@ -349,19 +358,24 @@ impl<T: Transport> Driver<T> {
                 }
             }
         }
+        // Before reading: a peer that goes on sending must not keep the connection for ever.
+        if self.timer.as_mut().is_none_or(|timer| timer.as_mut().poll(cx).is_ready()) {
+            return over();
+        }
         // r[impl close.linger]
-        while self.ending == Ending::Linger {
+        for _ in 0..READS_PER_POLL {
+            if self.ending != Ending::Linger {
+                return Step::Wait;
+            }
             let mut inbox = MuxInbox { connection: &self.connection, locked: None };
             match self.transport.poll_recv(cx, &mut inbox) {
                 Poll::Ready(Ok(Received::Some)) => {}
                 Poll::Ready(_) => return over(),
-                Poll::Pending => break,
+                Poll::Pending => return Step::Wait,
             }
         }
-        match self.timer.as_mut().map(|timer| timer.as_mut().poll(cx)) {
-            Some(Poll::Ready(())) | None => over(),
-            Some(Poll::Pending) => Step::Wait,
-        }
+        cx.waker().wake_by_ref();
+        Step::Wait
     }
 
     /// Tells everybody that the connection is over.

@@ -23,9 +23,9 @@ pub(crate) use router::Router;
 
 use crate::{
     clock,
-    error::{CloseReason, Delivery},
+    error::CloseReason,
     frame::{CallId, Metadata, Role},
-    mux::{Ending, Mux, NewCall, Opened, Phase, Settings, Ticket},
+    mux::{Closed, Ending, Mux, NewCall, Opened, Phase, Settings, Ticket},
     service::MethodId,
 };
 
@@ -42,12 +42,21 @@ struct State {
     stalled: bool,
     /// When the driver will look at deadlines by itself.
     armed: Option<Instant>,
-    /// The last clock reading.
-    clock: Instant,
-    /// Whether the peer has answered a call.
-    useful: bool,
+    /// When the connection was made.
+    made: Instant,
     /// Handlers that run in tasks of their own, by slot.
     tasks: Vec<Option<(CallId, AbortHandle)>>,
+}
+
+/// How much good a connection was, when it takes no more calls.
+#[derive(Debug)]
+pub(crate) struct End {
+    /// Whether the peer has answered any call.
+    pub(crate) answered: bool,
+    /// How long ago it was made.
+    pub(crate) age: Duration,
+    /// How it ended, if it has and isn't draining.
+    pub(crate) closed: Option<Closed>,
 }
 
 /// What a caller asks for: everything about a call but its arguments.
@@ -64,13 +73,13 @@ pub(crate) struct CallOptions<'a> {
 
 impl Connection {
     pub(crate) fn new(role: Role, settings: Settings) -> Arc<Self> {
+        let now = clock::now();
         let state = State {
             mux: Mux::new(role, settings),
             driver: None,
             stalled: false,
             armed: None,
-            clock: clock::now(),
-            useful: false,
+            made: now,
             tasks: Vec::new(),
         };
         Arc::new(Self { state: Mutex::new(state) })
@@ -85,13 +94,12 @@ impl Connection {
         buffer: &mut Vec<u8>,
         waker: &Waker,
     ) -> Opened {
+        // A reading of its own: what was read for another call can be as old as the task's last
+        // `.await`, and a deadline must not be early.
+        let now = clock::now();
         let waker = waker.clone();
         let mut state = self.lock();
-        // One clock reading a batch: frames that wait were queued a moment ago.
-        if !state.mux.has_frames() || state.stalled {
-            state.clock = clock::now();
-        }
-        let call = options.resolve(state.clock);
+        let call = options.resolve(now);
         let opened = state.mux.open_call(&call, ticket, buffer, waker);
         state.release();
         opened
@@ -102,7 +110,6 @@ impl Connection {
     pub(crate) fn poll_call(&self, id: CallId, waker: &Waker) -> Option<Ending> {
         let mut state = self.lock();
         if let Some(ending) = state.mux.take_ending(id) {
-            state.useful |= ending.is_answer();
             state.release();
             return Some(ending);
         }
@@ -130,16 +137,22 @@ impl Connection {
     }
 
     /// How the connection ended, if it has.
-    pub(crate) fn closed(&self) -> Option<crate::mux::Closed> {
+    pub(crate) fn closed(&self) -> Option<Closed> {
         match self.lock().mux.phase() {
             Phase::Closed(closed) => Some(closed.clone()),
             Phase::Open | Phase::Draining { .. } => None,
         }
     }
 
-    /// How the connection ended, if it has without answering a single call of this side.
-    pub(crate) fn useless(&self) -> Option<crate::mux::Closed> {
-        if self.lock().useful { None } else { self.closed() }
+    /// What there is to say about a connection that takes no more calls.
+    pub(crate) fn end(&self) -> End {
+        let state = self.lock();
+        let closed = match state.mux.phase() {
+            Phase::Closed(closed) => Some(closed.clone()),
+            Phase::Open | Phase::Draining { .. } => None,
+        };
+        let age = clock::now().saturating_duration_since(state.made);
+        End { answered: state.mux.was_answered(), age, closed }
     }
 
     /// Begins nothing new; what is under way goes on.
@@ -183,17 +196,6 @@ impl<'a> CallOptions<'a> {
             timeout: self.deadline.map(|deadline| deadline.saturating_duration_since(now)),
             deadline: self.deadline,
             metadata: self.metadata,
-        }
-    }
-}
-
-impl Ending {
-    /// Whether the peer said something about the call.
-    fn is_answer(&self) -> bool {
-        match self {
-            Self::Reply { .. } => true,
-            Self::Failed { delivery, .. } => *delivery != Delivery::NotSent,
-            Self::Lost(_) => false,
         }
     }
 }
@@ -246,7 +248,8 @@ impl State {
             (next, None) => next.is_some(),
             (None, Some(_)) => false,
         };
-        (self.mux.has_frames() && !self.stalled) || earlier || self.mux.is_drained()
+        let over = matches!(self.mux.phase(), Phase::Closed(_));
+        (self.mux.has_frames() && !self.stalled) || earlier || self.mux.is_drained() || over
     }
 
     /// Takes the task of a handler out of the table.

@@ -17,8 +17,8 @@ use crate::{
 /// First polls that have to be fast before a method runs inline.
 const PROMOTE_AFTER: u32 = 16;
 
-/// A first poll that takes longer than this sends its method back to tasks. A connection's other
-/// calls wait for at most this much per inline call.
+/// A first poll that takes longer than this sends its method back to tasks: it has held up the
+/// connection's other calls for that long.
 const SLOW_POLL: Duration = Duration::from_micros(20);
 
 /// All services of a server, by method.

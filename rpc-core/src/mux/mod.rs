@@ -106,6 +106,8 @@ pub(crate) struct Mux {
     /// Deadlines aren't looked at before.
     scan_after: Option<Instant>,
     strays: u32,
+    /// Whether the peer has answered any call.
+    answered: bool,
     output: Output,
 }
 
@@ -245,6 +247,7 @@ impl Mux {
             deadline_hint: None,
             scan_after: None,
             strays: 0,
+            answered: false,
             output: Output::default(),
         };
         // r[impl hello.order]
@@ -272,6 +275,11 @@ impl Mux {
 
     pub(crate) fn hello_arrived(&self) -> bool {
         self.peer_hello.is_some()
+    }
+
+    /// Whether the peer has answered any call.
+    pub(crate) fn was_answered(&self) -> bool {
+        self.answered
     }
 
     /// Whether frames wait to be drawn.

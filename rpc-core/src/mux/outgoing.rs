@@ -362,6 +362,7 @@ impl Mux {
     fn after_answer(&mut self, woken: Result<Option<Waker>, Stray>) -> Result<(), CloseReason> {
         match woken {
             Ok(waker) => {
+                self.answered = true;
                 self.output.wakers.extend(waker);
                 if self.waiters.waiting() > 0 {
                     self.admit();

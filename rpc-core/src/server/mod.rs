@@ -4,7 +4,7 @@ mod accept;
 mod builder;
 mod registry;
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, io, mem, sync::Arc, time::Duration};
 
 use tokio::task::JoinHandle;
 
@@ -51,13 +51,17 @@ impl Server {
     }
 
     /// Stops accepting, tells every peer to go away, and finishes the calls that are under way for
-    /// at most `grace`; then closes what is left. Returns whether all of it ended by itself.
+    /// at most `grace`; then closes what is left, which takes a second at most. Returns whether all
+    /// of it ended by itself. The addresses are free when it returns.
     ///
     /// # Cancel safety
     /// Dropping the future closes everything at once.
     pub async fn shutdown(mut self, grace: Duration) -> bool {
-        self.stop_accepting();
         self.registry.go_away();
+        for acceptor in self.stop_accepting() {
+            // Until it is gone, its address is taken.
+            let _ended = acceptor.await;
+        }
         let drained = tokio::time::timeout(grace, self.registry.empty()).await.is_ok();
         if !drained {
             self.registry.close_all(CloseReason::ShuttingDown);
@@ -81,16 +85,16 @@ impl Server {
         }
     }
 
-    fn stop_accepting(&mut self) {
-        for acceptor in self.acceptors.drain(..) {
-            acceptor.abort();
-        }
+    fn stop_accepting(&mut self) -> Vec<JoinHandle<()>> {
+        let acceptors = mem::take(&mut self.acceptors);
+        acceptors.iter().for_each(JoinHandle::abort);
+        acceptors
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop_accepting();
+        drop(self.stop_accepting());
         self.registry.close_all(CloseReason::ShuttingDown);
     }
 }

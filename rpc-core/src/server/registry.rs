@@ -20,7 +20,18 @@ pub(super) struct Registry {
 struct State {
     connections: HashMap<u64, Arc<Connection>>,
     next: u64,
-    closing: bool,
+    closing: Closing,
+}
+
+/// What becomes of connections that come in at present.
+#[derive(Debug, Clone, Copy, Default)]
+enum Closing {
+    #[default]
+    No,
+    /// They are told to go away.
+    GoAway,
+    /// They are closed.
+    Close(CloseReason),
 }
 
 /// A connection's place in the registry, given back when it is dropped.
@@ -31,7 +42,7 @@ pub(super) struct Place {
 }
 
 impl Registry {
-    /// Enters a connection, unless there are `limit` already. It is told to go away at once if the
+    /// Enters a connection, unless there are `limit` already. It goes the way of all others if the
     /// server is shutting down.
     pub(super) fn enter(
         self: &Arc<Self>,
@@ -47,8 +58,10 @@ impl Registry {
         state.connections.insert(number, Arc::clone(connection));
         let closing = state.closing;
         drop(state);
-        if closing {
-            connection.go_away();
+        match closing {
+            Closing::No => {}
+            Closing::GoAway => connection.go_away(),
+            Closing::Close(reason) => connection.close(reason),
         }
         Some(Place { registry: Arc::clone(self), number })
     }
@@ -59,7 +72,7 @@ impl Registry {
 
     /// Tells every peer that nothing new will be begun.
     pub(super) fn go_away(&self) {
-        self.lock().closing = true;
+        self.lock().closing = Closing::GoAway;
         for connection in self.all() {
             connection.go_away();
         }
@@ -67,7 +80,7 @@ impl Registry {
 
     /// Closes every connection.
     pub(super) fn close_all(&self, reason: CloseReason) {
-        self.lock().closing = true;
+        self.lock().closing = Closing::Close(reason);
         for connection in self.all() {
             connection.close(reason);
         }

@@ -151,8 +151,8 @@ pub trait Listener: Send + 'static {
     /// first polls of the transport, so that a slow peer holds up nobody.
     ///
     /// # Errors
-    /// That one accept failed. The server counts it, pauses if the process is out of resources, and
-    /// goes on accepting.
+    /// That one accept failed. The server pauses if the process is out of resources, and goes on
+    /// accepting.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Transport>>;
 }
 
