@@ -5,5 +5,6 @@
 mod adversary;
 mod calls;
 mod conformance;
+mod lifecycle;
 mod planted;
 mod wire;
