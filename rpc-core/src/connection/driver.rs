@@ -38,6 +38,10 @@ const LINGER: Duration = Duration::from_secs(1);
 /// A connection that was idle for this long gives its buffers back. Looked at no more often.
 const TRIM_AFTER: Duration = Duration::from_secs(1);
 
+/// A peer that takes nothing of what is sent to it for this long is gone, or might as well be: what
+/// waits for it is given up with it.
+const STALL: Duration = Duration::from_secs(30);
+
 /// What a driver needs to know beside its connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DriverConfig {
@@ -62,6 +66,8 @@ pub(crate) struct Driver<T> {
     armed: Option<Instant>,
     /// Whether the transport hasn't finished with what it was given.
     flushing: bool,
+    /// How far it was when it last took something, and by when it has to take more.
+    stall: Option<(u64, Instant)>,
     /// Whether it has stepped behind the other tasks since it last wrote.
     behind: bool,
     ending: Ending,
@@ -107,6 +113,7 @@ impl<T: Transport> Driver<T> {
             timer: None,
             armed: None,
             flushing: false,
+            stall: None,
             behind: false,
             ending: Ending::No,
         }
@@ -196,11 +203,18 @@ impl<T: Transport> Driver<T> {
                 state.release();
             }
             match self.transport.poll_send(cx, &mut self.batch) {
-                Poll::Ready(Ok(())) => self.flushing = false,
+                Poll::Ready(Ok(())) => {
+                    self.flushing = false;
+                    self.stall = None;
+                }
                 Poll::Ready(Err(error)) => return Step::Over(broken(error)),
                 Poll::Pending => {
                     self.flushing = true;
                     self.connection.lock().stalled = true;
+                    let position = self.batch.position();
+                    if self.stall.is_none_or(|(last, _)| last != position) {
+                        self.stall = clock::now().checked_add(STALL).map(|by| (position, by));
+                    }
                     return Step::Wait;
                 }
             }
@@ -222,7 +236,9 @@ impl<T: Transport> Driver<T> {
                 if state.mux.next_timeout().is_none() {
                     state.armed = None;
                 }
-                [state.mux.next_timeout(), self.hello_by, self.trim_at].into_iter().flatten().min()
+                let stall = self.stall.map(|(_, by)| by);
+                let times = [state.mux.next_timeout(), self.hello_by, self.trim_at, stall];
+                times.into_iter().flatten().min()
             };
             let Some(next) = next else {
                 self.armed = None;
@@ -263,6 +279,12 @@ impl<T: Transport> Driver<T> {
                 self.batch.shrink();
                 self.dispatcher.shrink();
             }
+        }
+        if self.stall.is_some_and(|(_, by)| by <= now) {
+            self.stall = None;
+            state
+                .mux
+                .close(CloseReason::Unresponsive, "the peer takes nothing of what is sent to it");
         }
         if self.hello_by.is_some_and(|by| by <= now) {
             self.hello_by = None;

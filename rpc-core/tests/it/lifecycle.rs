@@ -120,6 +120,28 @@ async fn a_peer_that_does_not_read_cannot_hold_up_a_shutdown() {
     assert_eq!(stopped.load(Ordering::SeqCst), 1, "its handler was stopped");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_for_half_a_minute_is_given_up() {
+    let bench = Bench::default();
+    let stopped = Arc::clone(&bench.stopped);
+    let (pipes, accepted) = mpsc::unbounded_channel();
+    let server =
+        Server::builder().service(LabServer::new(bench)).listen(Pipe(accepted)).start().unwrap();
+    let (mut ours, theirs) = duplex(4096);
+    pipes.send(theirs).unwrap();
+    let began = Instant::now();
+    ours.write_all(&requests()).await.unwrap();
+    while server.connections() == 0 {
+        tokio::task::yield_now().await;
+    }
+    while server.connections() > 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let took = began.elapsed();
+    assert!(took > Duration::from_secs(29) && took < Duration::from_secs(32), "{took:?}");
+    assert_eq!(stopped.load(Ordering::SeqCst), 1, "its handler was stopped");
+}
+
 async fn serve(name: &str) -> Server {
     let listener = memory::listen(name).await.unwrap();
     Server::builder().service(LabServer::new(Bench::default())).listen(listener).start().unwrap()
