@@ -32,7 +32,8 @@ impl Connect {
         let connector = Arc::new(connector);
         let instance = crate::random_u128();
         let (limits, keepalive) = (settings.limits.clone(), settings.keepalive);
-        let config = DriverConfig { hello_timeout: settings.hello_timeout };
+        let hello_timeout = settings.hello_timeout;
+        let config = DriverConfig { hello_timeout, idle_timeout: None };
         Self(Box::new(move |cautious| {
             let (connector, limits) = (Arc::clone(&connector), limits.clone());
             Box::pin(async move {

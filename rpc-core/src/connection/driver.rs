@@ -38,6 +38,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// A connection that was idle for this long gives its buffers back. Looked at no more often.
 const TRIM_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a peer may take to leave when it is asked to because the connection is idle.
+const LEAVE: Duration = Duration::from_secs(5);
+
 /// A peer that takes nothing of what is sent to it for this long is gone, or might as well be: what
 /// waits for it is given up with it.
 const STALL: Duration = Duration::from_secs(30);
@@ -47,6 +50,8 @@ const STALL: Duration = Duration::from_secs(30);
 pub(crate) struct DriverConfig {
     /// How long the peer's hello may take.
     pub(crate) hello_timeout: Duration,
+    /// How long the connection may be of no use to anybody, if that matters.
+    pub(crate) idle_timeout: Option<Duration>,
 }
 
 /// The task.
@@ -61,6 +66,11 @@ pub(crate) struct Driver<T> {
     trim_at: Option<Instant>,
     /// Whether anything was sent or received since that was set.
     used: bool,
+    idle_timeout: Option<Duration>,
+    /// When it has been idle for too long, while it is idle.
+    idle_by: Option<Instant>,
+    /// When the peer has to have left, once it was asked to because the connection was idle.
+    leave_by: Option<Instant>,
     /// The timer, made when it is first needed, and what it is set to.
     timer: Option<Pin<Box<Sleep>>>,
     armed: Option<Instant>,
@@ -110,6 +120,9 @@ impl<T: Transport> Driver<T> {
             hello_by: clock::now().checked_add(config.hello_timeout),
             trim_at: None,
             used: false,
+            idle_timeout: config.idle_timeout,
+            idle_by: None,
+            leave_by: None,
             timer: None,
             armed: None,
             flushing: false,
@@ -225,6 +238,7 @@ impl<T: Transport> Driver<T> {
     fn keep_time(&mut self, cx: &mut Context<'_>) {
         if self.used && self.trim_at.is_none() {
             self.used = false;
+            self.idle_by = None;
             self.trim_at = clock::now().checked_add(TRIM_AFTER);
         }
         loop {
@@ -237,7 +251,8 @@ impl<T: Transport> Driver<T> {
                     state.armed = None;
                 }
                 let stall = self.stall.map(|(_, by)| by);
-                let times = [state.mux.next_timeout(), self.hello_by, self.trim_at, stall];
+                let mux = state.mux.next_timeout();
+                let times = [mux, self.hello_by, self.trim_at, stall, self.idle_by, self.leave_by];
                 times.into_iter().flatten().min()
             };
             let Some(next) = next else {
@@ -273,12 +288,25 @@ impl<T: Transport> Driver<T> {
         state.armed = None;
         state.mux.handle_timeout(now);
         if self.trim_at.is_some_and(|at| at <= now) {
-            self.trim_at = None;
-            if !self.used && !state.mux.is_busy() && self.batch.is_empty() {
+            let busy = mem::take(&mut self.used) || state.mux.is_busy() || !self.batch.is_empty();
+            if busy {
+                self.trim_at = now.checked_add(TRIM_AFTER);
+            } else {
+                self.trim_at = None;
                 state.mux.shrink();
                 self.batch.shrink();
                 self.dispatcher.shrink();
+                self.idle_by = self.idle_timeout.and_then(|idle| now.checked_add(idle));
             }
+        }
+        if self.idle_by.is_some_and(|by| by <= now) {
+            self.idle_by = None;
+            self.leave_by = now.checked_add(LEAVE);
+            state.mux.go_away();
+        }
+        if self.leave_by.is_some_and(|by| by <= now) {
+            self.leave_by = None;
+            state.mux.close(CloseReason::Idle, "");
         }
         if self.stall.is_some_and(|(_, by)| by <= now) {
             self.stall = None;

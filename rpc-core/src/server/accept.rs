@@ -24,6 +24,7 @@ pub(super) struct Acceptor {
     pub(super) limits: Limits,
     pub(super) connections: usize,
     pub(super) hello_timeout: Duration,
+    pub(super) idle_timeout: Option<Duration>,
     pub(super) instance: u128,
 }
 
@@ -78,7 +79,8 @@ impl Acceptor {
         if place.is_none() {
             connection.close(CloseReason::TooManyConnections);
         }
-        let config = DriverConfig { hello_timeout: self.hello_timeout };
+        let config =
+            DriverConfig { hello_timeout: self.hello_timeout, idle_timeout: self.idle_timeout };
         let driver = Driver::new(connection, transport, Arc::clone(&self.router), config);
         tokio::spawn(async move {
             driver.await;

@@ -20,6 +20,9 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that a server accepts at a time, unless told otherwise.
 const CONNECTIONS: usize = 16_384;
 
+/// How long a connection may be of no use to anybody.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
 /// What a server is made of: [`Server::builder`], services, listeners, [`start`](Self::start).
 pub struct ServerBuilder {
     services: Vec<Arc<dyn Service>>,
@@ -27,6 +30,7 @@ pub struct ServerBuilder {
     limits: Limits,
     connections: usize,
     hello_timeout: Duration,
+    idle_timeout: Option<Duration>,
 }
 
 /// Starts a listener's task, once everything else is known.
@@ -47,6 +51,7 @@ impl Default for ServerBuilder {
             limits: Limits::default(),
             connections: CONNECTIONS,
             hello_timeout: HELLO_TIMEOUT,
+            idle_timeout: Some(IDLE_TIMEOUT),
         }
     }
 }
@@ -87,6 +92,19 @@ impl ServerBuilder {
         Self { hello_timeout: timeout, ..self }
     }
 
+    /// How long a connection without calls is kept before its client is asked to leave; its channel
+    /// makes another when it needs one. To the second. Default: 10 minutes.
+    #[must_use]
+    pub fn idle_timeout(self, timeout: Duration) -> Self {
+        Self { idle_timeout: Some(timeout), ..self }
+    }
+
+    /// Connections without calls are kept.
+    #[must_use]
+    pub fn no_idle_timeout(self) -> Self {
+        Self { idle_timeout: None, ..self }
+    }
+
     /// Starts accepting. Without a listener the server has nothing to do.
     ///
     /// # Errors
@@ -104,6 +122,7 @@ impl ServerBuilder {
             limits: self.limits,
             connections: self.connections,
             hello_timeout: self.hello_timeout,
+            idle_timeout: self.idle_timeout,
             instance: crate::random_u128(),
         };
         let mut local_addrs = Vec::new();

@@ -147,6 +147,22 @@ async fn serve(name: &str) -> Server {
     Server::builder().service(LabServer::new(Bench::default())).listen(listener).start().unwrap()
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_and_made_again_when_it_is_needed() {
+    let server = serve("idle").await;
+    let lab = LabClient::new(Channel::connect(memory::connector("idle")).await.unwrap());
+    assert_eq!(lab.add(1, 2).await, Ok(3));
+    tokio::time::sleep(Duration::from_secs(9 * 60)).await;
+    assert_eq!(server.connections(), 1);
+    assert_eq!(lab.add(1, 2).await, Ok(3));
+    tokio::time::sleep(Duration::from_secs(9 * 60)).await;
+    assert_eq!(server.connections(), 1, "a call makes it young again");
+    tokio::time::sleep(Duration::from_secs(2 * 60)).await;
+    assert_eq!(server.connections(), 0);
+    assert_eq!(lab.add(1, 2).await, Ok(3));
+    assert_eq!(server.connections(), 1);
+}
+
 #[tokio::test]
 async fn an_address_is_free_when_shutdown_returns() {
     for _ in 0..10 {
