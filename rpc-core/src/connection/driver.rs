@@ -20,6 +20,7 @@ use tokio::time::Sleep;
 use super::{
     Connection, Router, StateGuard,
     dispatch::{Dispatcher, Woke},
+    watch::Watch,
 };
 use crate::{
     clock,
@@ -34,16 +35,6 @@ const READS_PER_POLL: usize = 16;
 
 /// How long a side that has closed waits for the other to read what was sent and close too.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// A connection that was idle for this long gives its buffers back. Looked at no more often.
-const TRIM_AFTER: Duration = Duration::from_secs(1);
-
-/// How long a peer may take to leave when it is asked to because the connection is idle.
-const LEAVE: Duration = Duration::from_secs(5);
-
-/// A peer that takes nothing of what is sent to it for this long is gone, or might as well be: what
-/// waits for it is given up with it.
-const STALL: Duration = Duration::from_secs(30);
 
 /// What a driver needs to know beside its connection.
 #[derive(Debug, Clone, Copy)]
@@ -60,24 +51,13 @@ pub(crate) struct Driver<T> {
     transport: T,
     batch: Batch,
     dispatcher: Dispatcher,
-    /// When the peer's hello has to be there, until it is.
-    hello_by: Option<Instant>,
-    /// When to look whether buffers are still needed, while there are any.
-    trim_at: Option<Instant>,
-    /// Whether anything was sent or received since that was set.
-    used: bool,
-    idle_timeout: Option<Duration>,
-    /// When it has been idle for too long, while it is idle.
-    idle_by: Option<Instant>,
-    /// When the peer has to have left, once it was asked to because the connection was idle.
-    leave_by: Option<Instant>,
+    /// What has to be done by when, calls apart.
+    watch: Watch,
     /// The timer, made when it is first needed, and what it is set to.
     timer: Option<Pin<Box<Sleep>>>,
     armed: Option<Instant>,
     /// Whether the transport hasn't finished with what it was given.
     flushing: bool,
-    /// How far it was when it last took something, and by when it has to take more.
-    stall: Option<(u64, Instant)>,
     /// Whether it has stepped behind the other tasks since it last wrote.
     behind: bool,
     ending: Ending,
@@ -117,16 +97,10 @@ impl<T: Transport> Driver<T> {
             transport,
             batch: Batch::default(),
             dispatcher: Dispatcher::new(router, peer),
-            hello_by: clock::now().checked_add(config.hello_timeout),
-            trim_at: None,
-            used: false,
-            idle_timeout: config.idle_timeout,
-            idle_by: None,
-            leave_by: None,
+            watch: Watch::new(clock::now(), config),
             timer: None,
             armed: None,
             flushing: false,
-            stall: None,
             behind: false,
             ending: Ending::No,
         }
@@ -162,7 +136,7 @@ impl<T: Transport> Driver<T> {
         let Some((state, now)) = inbox.locked else {
             return Poll::Ready((received, Woke::default()));
         };
-        self.used = true;
+        self.watch.note_use();
         Poll::Ready((received, self.dispatcher.act(&self.connection, state, now)))
     }
 
@@ -211,23 +185,20 @@ impl<T: Transport> Driver<T> {
                 if !frames {
                     return Step::Wait;
                 }
-                self.used = true;
+                self.watch.note_use();
                 state.mux.draw(&mut self.batch);
                 state.release();
             }
             match self.transport.poll_send(cx, &mut self.batch) {
                 Poll::Ready(Ok(())) => {
                     self.flushing = false;
-                    self.stall = None;
+                    self.watch.note_sent();
                 }
                 Poll::Ready(Err(error)) => return Step::Over(broken(error)),
                 Poll::Pending => {
                     self.flushing = true;
                     self.connection.lock().stalled = true;
-                    let position = self.batch.position();
-                    if self.stall.is_none_or(|(last, _)| last != position) {
-                        self.stall = clock::now().checked_add(STALL).map(|by| (position, by));
-                    }
+                    self.watch.note_stall(self.batch.position(), clock::now);
                     return Step::Wait;
                 }
             }
@@ -236,24 +207,14 @@ impl<T: Transport> Driver<T> {
 
     /// Looks at the clock if a deadline may have passed, and sets the timer.
     fn keep_time(&mut self, cx: &mut Context<'_>) {
-        if self.used && self.trim_at.is_none() {
-            self.used = false;
-            self.idle_by = None;
-            self.trim_at = clock::now().checked_add(TRIM_AFTER);
-        }
+        self.watch.restart(clock::now);
         loop {
             let next = {
                 let mut state = self.connection.lock();
-                if state.mux.hello_arrived() {
-                    self.hello_by = None;
-                }
                 if state.mux.next_timeout().is_none() {
                     state.armed = None;
                 }
-                let stall = self.stall.map(|(_, by)| by);
-                let mux = state.mux.next_timeout();
-                let times = [mux, self.hello_by, self.trim_at, stall, self.idle_by, self.leave_by];
-                times.into_iter().flatten().min()
+                self.watch.next(&state.mux)
             };
             let Some(next) = next else {
                 self.armed = None;
@@ -287,37 +248,10 @@ impl<T: Transport> Driver<T> {
         let mut state = self.connection.lock();
         state.armed = None;
         state.mux.handle_timeout(now);
-        if self.trim_at.is_some_and(|at| at <= now) {
-            let busy = mem::take(&mut self.used) || state.mux.is_busy() || !self.batch.is_empty();
-            if busy {
-                self.trim_at = now.checked_add(TRIM_AFTER);
-            } else {
-                self.trim_at = None;
-                state.mux.shrink();
-                self.batch.shrink();
-                self.dispatcher.shrink();
-                self.idle_by = self.idle_timeout.and_then(|idle| now.checked_add(idle));
-            }
-        }
-        if self.idle_by.is_some_and(|by| by <= now) {
-            self.idle_by = None;
-            self.leave_by = now.checked_add(LEAVE);
-            state.mux.go_away();
-        }
-        if self.leave_by.is_some_and(|by| by <= now) {
-            self.leave_by = None;
-            state.mux.close(CloseReason::Idle, "");
-        }
-        if self.stall.is_some_and(|(_, by)| by <= now) {
-            self.stall = None;
-            state
-                .mux
-                .close(CloseReason::Unresponsive, "the peer takes nothing of what is sent to it");
-        }
-        if self.hello_by.is_some_and(|by| by <= now) {
-            self.hello_by = None;
-            // r[impl hello.timeout]
-            state.mux.close(CloseReason::HelloTimeout, "");
+        if self.watch.pass(now, &mut state.mux, self.batch.is_empty()) {
+            state.mux.shrink();
+            self.batch.shrink();
+            self.dispatcher.shrink();
         }
         self.dispatcher.act(&self.connection, state, now);
     }

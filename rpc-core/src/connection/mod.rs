@@ -8,6 +8,7 @@ mod dispatch;
 mod driver;
 mod handler;
 mod router;
+mod watch;
 
 use std::{
     fmt, mem,
