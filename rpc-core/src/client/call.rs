@@ -36,6 +36,10 @@ type Decode<T, F> = fn(&[u8], bool) -> Result<Result<T, F>, DecodeError>;
 /// it: the server drops its handler. `F` is [`RpcError`], or
 /// [`CallError<E>`](crate::CallError) for methods that return a `Result`.
 ///
+/// A call holds its place on the connection until it is polled to its end or dropped, also when the
+/// reply has come: who keeps many calls unpolled while awaiting another on the same channel can fill
+/// every place, and make that one wait for them.
+///
 /// # Panics
 /// Polling panics outside of a tokio runtime when a connection has to be made, and after the call
 /// has ended.
