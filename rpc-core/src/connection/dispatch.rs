@@ -33,7 +33,8 @@ use crate::{
 /// to return, nothing interrupts it, and by that of at most so many others.
 const BATCH_CHECK: usize = 8;
 
-/// A batch that takes longer than this has its handlers timed one by one the next time.
+/// A batch that takes longer than this goes on in tasks, and the next one has its handlers timed
+/// one by one.
 const SLOW_BATCH: Duration = Duration::from_micros(100);
 
 /// Whom the last input concerned.
@@ -196,6 +197,7 @@ impl Dispatcher {
             connection.with(|mux| {
                 #[expect(clippy::cast_possible_truncation, reason = "at most the limit on calls")]
                 let terminals = self.ended.len() as u32;
+                // Nobody else ends them: they have no task, and cancels are this task's business.
                 for id in self.ended.drain(..) {
                     mux.finish(id);
                 }
@@ -240,7 +242,9 @@ impl ReplyFrames {
             // r[impl reply.too-large]
             Ok(answer) if answer.body.len() > limits.message_bytes => {
                 let (bytes, limit) = (answer.body.len(), limits.message_bytes);
-                let text = format!("a reply of {bytes} bytes, {limit} are allowed");
+                let text = format!(
+                    "a reply of {bytes} bytes, both sides accept {limit} (Limits::message_bytes)"
+                );
                 Self::Error(ErrorKind::TooLarge, Ran::Ended, text)
             }
             Ok(answer) if answer.body.len() >= limits.bulk_bytes() => {

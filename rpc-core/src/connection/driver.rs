@@ -143,8 +143,7 @@ impl<T: Transport> Driver<T> {
     /// The peer has finished sending. It may still read, but it can't answer.
     fn peer_finished(&self) -> Step {
         // r[impl stream.end]
-        let text = "the peer ended the connection".to_owned();
-        Step::Over(Closed::new(ErrorKind::ConnectionLost, text))
+        Step::Over(Closed::new(ErrorKind::ConnectionLost, "the peer ended the connection"))
     }
 
     /// The peer broke the rules below the frames.

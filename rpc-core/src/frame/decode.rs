@@ -41,7 +41,7 @@ pub(crate) enum Frame<'a> {
     Ping(u64),
     Pong(u64),
     GoAway {
-        sequence: u64,
+        requests: u64,
         answer: bool,
     },
     Close {
@@ -110,7 +110,7 @@ impl<'a> Frame<'a> {
             Kind::Ping => Ok(Self::Ping(fields.last_u64()?)),
             Kind::Pong => Ok(Self::Pong(fields.last_u64()?)),
             Kind::GoAway => {
-                Ok(Self::GoAway { sequence: fields.last_u64()?, answer: flags & flag::ANSWER != 0 })
+                Ok(Self::GoAway { requests: fields.last_u64()?, answer: flags & flag::ANSWER != 0 })
             }
             Kind::Close => fields.close(),
         }

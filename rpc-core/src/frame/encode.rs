@@ -142,12 +142,12 @@ pub(crate) fn encode_pong(out: &mut Vec<u8>, token: u64) {
 }
 
 /// Spec: `r[go-away.layout]`.
-pub(crate) fn encode_go_away(out: &mut Vec<u8>, sequence: u64, answer: bool) {
+pub(crate) fn encode_go_away(out: &mut Vec<u8>, requests: u64, answer: bool) {
     // r[impl go-away.layout]
     framed(out, Lane::CONTROL, false, |out| {
         let flags = if answer { flag::ANSWER } else { 0 };
         out.extend_from_slice(&common(Kind::GoAway, flags, 0));
-        out.extend_from_slice(&sequence.to_le_bytes());
+        out.extend_from_slice(&requests.to_le_bytes());
     });
 }
 

@@ -70,7 +70,7 @@ impl Mux {
             }
             // Streams are not part of this version, and a pong has done its work by arriving.
             Frame::Credit { .. } | Frame::Pong(_) | Frame::Skipped => Ok(()),
-            Frame::GoAway { sequence, answer } => self.handle_go_away(sequence, answer),
+            Frame::GoAway { requests, answer } => self.handle_go_away(requests, answer),
             Frame::Close { reason, text } => {
                 self.handle_close(reason, text);
                 Ok(())

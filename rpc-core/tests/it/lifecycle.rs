@@ -13,7 +13,7 @@ use std::{
 };
 
 use rpc_core::{
-    Channel, Delivery, ErrorKind, Server,
+    Call, Channel, Delivery, ErrorKind, Server,
     transport::{
         Address, Connector, Listener, Peer,
         memory::{self, MemoryConnector},
@@ -245,16 +245,21 @@ fn a_channel_survives_the_runtime_it_was_first_used_on() {
     });
 }
 
+/// Polls a call once, so that it is on its way.
+async fn poll_once<T>(call: &mut Call<T>) {
+    std::future::poll_fn(|cx| {
+        assert!(pin!(&mut *call).poll(cx).is_pending());
+        std::task::Poll::Ready(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn settings_of_a_call_that_was_polled_change_nothing() {
     let _server = serve("settled").await;
     let lab = LabClient::new(Channel::connect(memory::connector("settled")).await.unwrap());
     let mut call = lab.add(1, 2);
-    std::future::poll_fn(|cx| {
-        let _pending = pin!(&mut call).poll(cx);
-        std::task::Poll::Ready(())
-    })
-    .await;
+    poll_once(&mut call).await;
     assert_eq!(call.metadata("", "an empty key").await, Ok(3));
 }
 
@@ -263,11 +268,7 @@ async fn a_deadline_counts_from_the_first_poll_of_its_own_call() {
     let _server = serve("clocks").await;
     let lab = LabClient::new(Channel::connect(memory::connector("clocks")).await.unwrap());
     let mut early = lab.add(1, 2);
-    std::future::poll_fn(|cx| {
-        let _pending = pin!(&mut early).poll(cx);
-        std::task::Poll::Ready(())
-    })
-    .await;
+    poll_once(&mut early).await;
     // Work without an await: the first call's frame is still queued, and its clock reading is old.
     std::thread::sleep(Duration::from_millis(120));
     assert_eq!(lab.add(3, 4).timeout(Duration::from_millis(100)).await, Ok(7));

@@ -227,7 +227,7 @@ async fn a_reply_above_the_callers_limit_becomes_an_error() {
     let (code, ran, text) = raw.error().await;
     // A vector of 4097 bytes, and its length.
     assert_eq!((code, ran), (9, 2), "{text}");
-    assert_eq!(text, "a reply of 4105 bytes, 4096 are allowed");
+    assert_eq!(text, "a reply of 4105 bytes, both sides accept 4096 (Limits::message_bytes)");
 }
 
 // r[verify hello.timeout]

@@ -148,7 +148,7 @@ proptest! {
         control(|out| encode_cancel(out, id), &Frame::Cancel(id));
         control(|out| encode_ping(out, number), &Frame::Ping(number));
         control(|out| encode_pong(out, number), &Frame::Pong(number));
-        let go_away = Frame::GoAway { sequence: number, answer };
+        let go_away = Frame::GoAway { requests: number, answer };
         control(|out| encode_go_away(out, number, answer), &go_away);
     }
 

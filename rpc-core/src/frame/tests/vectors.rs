@@ -62,8 +62,8 @@ fn describe(lane: Lane, end: bool, bytes: &[u8], frame: &Frame<'_>) -> String {
         Frame::Credit { lane, bytes } => format!("credit_lane={:#x} bytes={bytes}", lane.number()),
         Frame::Cancel(call) => format!("call={:#x}", call.lane().number()),
         Frame::Ping(token) | Frame::Pong(token) => format!("token={token:#x}"),
-        Frame::GoAway { sequence, answer } => {
-            format!("answer={} requests={sequence}", u8::from(*answer))
+        Frame::GoAway { requests, answer } => {
+            format!("answer={} requests={requests}", u8::from(*answer))
         }
         Frame::Close { reason, text } => format!("code={} text=\"{text}\"", reason.code()),
         Frame::Skipped => "skipped=1".to_owned(),

@@ -7,7 +7,7 @@ use super::*;
 fn count_in(frames: &[OutFrame]) -> u64 {
     let [frame] = frames else { panic!("one frame, not {}", kinds(frames)) };
     match decode(frame) {
-        Frame::GoAway { sequence, .. } => sequence,
+        Frame::GoAway { requests, .. } => requests,
         other => panic!("a go-away, not {other:?}"),
     }
 }

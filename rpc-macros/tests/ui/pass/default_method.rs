@@ -27,6 +27,7 @@ pub trait Numbers {
 
     async fn nothing(&self) {}
 
+    // A body that never returns is what people write first, and has to compile.
     async fn unfinished(&self) -> u8 {
         unimplemented!()
     }
