@@ -106,3 +106,38 @@ impl Route {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::{Handler, Method, Request};
+
+    struct One;
+
+    impl Service for One {
+        fn name(&self) -> &'static str {
+            "One"
+        }
+        fn methods(&self) -> &'static [Method] {
+            const { &[Method::new("One", "method")] }
+        }
+        fn call(&self, request: Request) -> Handler {
+            request.unknown_method()
+        }
+    }
+
+    #[test]
+    fn a_method_comes_inline_after_fast_polls_and_leaves_after_a_slow_one() {
+        let router = Router::new(vec![Arc::new(One)]).unwrap();
+        let (_, route) = router.find(MethodId::of("One", "method")).ok().unwrap();
+        for _ in 0..2 {
+            for _ in 0..PROMOTE_AFTER {
+                assert!(!route.is_inline());
+                route.note(SLOW_POLL);
+            }
+            assert!(route.is_inline());
+            route.note(SLOW_POLL + Duration::from_nanos(1));
+        }
+        assert!(!route.is_inline());
+    }
+}

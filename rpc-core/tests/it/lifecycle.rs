@@ -13,7 +13,7 @@ use std::{
 };
 
 use rpc_core::{
-    Call, Channel, Delivery, ErrorKind, Server,
+    Call, Channel, Delivery, ErrorKind, Limits, Server,
     transport::{
         Address, Connector, Listener, Peer,
         memory::{self, MemoryConnector},
@@ -226,6 +226,22 @@ async fn a_server_that_turns_away_is_not_stormed() {
     // 10 seconds of pauses that double from 50 ms.
     let attempts = attempts.load(Ordering::SeqCst);
     assert!((5..20).contains(&attempts), "{attempts}");
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_a_connection_are_limited() {
+    let mut limits = Limits::default();
+    limits.waiting_calls = 1;
+    let channel = Channel::builder().limits(limits).lazy(memory::connector("nobody there"));
+    let lab = LabClient::new(channel);
+    let mut waiting = lab.add(1, 2);
+    poll_once(&mut waiting).await;
+    let error = lab.add(1, 2).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Overloaded, Delivery::NotSent));
+    assert!(error.to_string().contains("(Limits::waiting_calls)"), "{error}");
+    drop(waiting);
+    let impatient = lab.add(1, 2).timeout(Duration::from_millis(20)).await.unwrap_err();
+    assert_eq!(impatient.kind(), ErrorKind::DeadlineExceeded, "its place is free again");
 }
 
 #[test]
