@@ -7,4 +7,5 @@ mod calls;
 mod conformance;
 mod lifecycle;
 mod planted;
+mod raw;
 mod wire;

@@ -1,25 +1,14 @@
 //! A server and a client as a peer sees them that knows nothing but the specification: raw bytes.
 
-use std::{
-    io,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use rpc_core::{
-    Channel, Delivery, ErrorKind, Limits, Server,
-    transport::{Address, Connector, Listener, Peer, stream::StreamTransport},
-};
+use rpc_core::{Channel, Delivery, ErrorKind, Limits, Server};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
     sync::{Mutex, mpsc},
 };
 
-/// The preface and a hello with the default limits, as the specification's example has them.
-const HELLO: &str = "8952 5043 0d0a 1a01
-    30000000 0000000000000000 01000000 0100 0100 00000000
-    efcdab8967452301efcdab8967452301 00000100 00000001 00040000 00200000 00000000";
+use crate::raw::{HELLO, PipeConnector, Raw, channel, hex, request, show};
 
 /// `Greeter.hello("Ada")` with a timeout of a second, and the reply to it.
 const REQUEST: &str = "1b000080 0000000100000000 02000000 e8030000 c08b6e536b2d2c7f
@@ -51,116 +40,9 @@ impl Greeter for English {
     }
 }
 
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
-    digits.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).unwrap()).collect()
-}
-
-/// Streams that a test hands to a server, or a channel, as if they had been accepted or made.
-struct Pipes(mpsc::UnboundedReceiver<DuplexStream>);
-
-fn transport(io: DuplexStream) -> StreamTransport<DuplexStream> {
-    StreamTransport::new(io, Peer::new(Address::Unnamed))
-}
-
-impl Listener for Pipes {
-    type Transport = StreamTransport<DuplexStream>;
-
-    fn local_addr(&self) -> Address {
-        Address::Unnamed
-    }
-
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Transport>> {
-        match self.0.poll_recv(cx) {
-            Poll::Ready(Some(io)) => Poll::Ready(Ok(transport(io))),
-            _ => Poll::Pending,
-        }
-    }
-}
-
-struct PipeConnector(Mutex<mpsc::UnboundedReceiver<DuplexStream>>);
-
-impl Connector for PipeConnector {
-    type Transport = StreamTransport<DuplexStream>;
-
-    fn target(&self) -> Address {
-        Address::Name("a pipe".into())
-    }
-
-    async fn connect(&self) -> io::Result<Self::Transport> {
-        let next = self.0.lock().await.recv().await;
-        next.map(transport).ok_or_else(|| io::ErrorKind::ConnectionRefused.into())
-    }
-}
-
-/// A connection to a server, on which a test writes and reads bytes.
-struct Raw {
-    io: DuplexStream,
-    server: Option<Server>,
-}
-
-impl Raw {
-    fn new(limits: Limits) -> Self {
-        let (pipes, accepted) = mpsc::unbounded_channel();
-        let server = Server::builder()
-            .service(GreeterServer::new(English))
-            .limits(limits)
-            .listen(Pipes(accepted))
-            .start()
-            .unwrap();
-        let (ours, theirs) = duplex(1024 * 1024);
-        pipes.send(theirs).unwrap();
-        Self { io: ours, server: Some(server) }
-    }
-
-    async fn send(&mut self, text: &str) {
-        self.io.write_all(&hex(text)).await.unwrap();
-    }
-
-    /// Reads exactly what is expected.
-    #[track_caller]
-    fn expect(&mut self, text: &str) -> impl Future<Output = ()> {
-        let expected = hex(text);
-        let caller = std::panic::Location::caller();
-        async move {
-            let mut read = vec![0; expected.len()];
-            self.io.read_exact(&mut read).await.unwrap();
-            assert_eq!(show(&read), show(&expected), "at {caller}");
-        }
-    }
-
-    /// Sends our hello, and takes the server's.
-    async fn greet(&mut self) {
-        self.send(HELLO).await;
-        let mut hello = [0; 8 + 12 + 48];
-        self.io.read_exact(&mut hello).await.unwrap();
-        assert_eq!(show(&hello[..28]), show(&hex(HELLO)[..28]), "preface, HELLO, version, codec");
-    }
-
-    /// Reads one frame: its lane, and its bytes from the kind on.
-    async fn frame(&mut self) -> (u64, Vec<u8>) {
-        let length = self.io.read_u32_le().await.unwrap() & 0x7fff_ffff;
-        let lane = self.io.read_u64_le().await.unwrap();
-        let mut frame = vec![0; length as usize];
-        self.io.read_exact(&mut frame).await.unwrap();
-        (lane, frame)
-    }
-
-    /// Reads an ERROR frame of the first call: its code, and what it says about the handler.
-    async fn error(&mut self) -> (u8, u8, String) {
-        let (lane, frame) = self.frame().await;
-        assert_eq!((lane, frame[0]), (0x100_0000, 4), "{}", show(&frame));
-        (frame[4], frame[6], String::from_utf8(frame[8..].to_vec()).unwrap())
-    }
-}
-
-fn show(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[tokio::test]
 async fn the_example_of_the_specification_is_what_happens() {
-    let mut raw = Raw::new(Limits::default());
+    let mut raw = serve(Limits::default());
     raw.greet().await;
     raw.send(REQUEST).await;
     raw.expect(REPLY).await;
@@ -170,7 +52,7 @@ async fn the_example_of_the_specification_is_what_happens() {
 // r[verify codec.reply]
 #[tokio::test]
 async fn arguments_lie_side_by_side_and_errors_have_no_tag() {
-    let mut raw = Raw::new(Limits::default());
+    let mut raw = serve(Limits::default());
     raw.greet().await;
     let id = "000000010000 0000";
     let share = show(&GreeterClient::id_of("share").to_le_bytes());
@@ -182,19 +64,15 @@ async fn arguments_lie_side_by_side_and_errors_have_no_tag() {
     raw.expect(&format!("12000080 {id} 03020000 0600000000000000 6e6f626f6479")).await;
 }
 
+/// A connection to a server with the service above.
+fn serve(limits: Limits) -> Raw {
+    Raw::to(Server::builder().service(GreeterServer::new(English)).limits(limits))
+}
+
 impl GreeterClient {
     fn id_of(method: &'static str) -> u64 {
         rpc_core::service::MethodId::of("Greeter", method).number()
     }
-}
-
-/// A request of the first call, for any method, with any body.
-fn request(service: &str, method: &str, body: &str) -> String {
-    let id = rpc_core::service::MethodId::of(service, method).number();
-    let body = hex(body);
-    let length = u32::try_from(16 + body.len()).unwrap() | 1 << 31;
-    let (length, method) = (show(&length.to_le_bytes()), show(&id.to_le_bytes()));
-    format!("{length} 0000000100000000 02000000 e8030000 {method} {}", show(&body))
 }
 
 // r[verify codec.malformed]
@@ -207,7 +85,7 @@ async fn what_cannot_be_run_is_refused_and_never_ran() {
         ("Greeter", "goodbye", "", 6),
         ("Other", "hello", "", 5),
     ] {
-        let mut raw = Raw::new(Limits::default());
+        let mut raw = serve(Limits::default());
         raw.greet().await;
         raw.send(&request(service, method, body)).await;
         let (got, ran, text) = raw.error().await;
@@ -218,7 +96,7 @@ async fn what_cannot_be_run_is_refused_and_never_ran() {
 // r[verify reply.too-large]
 #[tokio::test]
 async fn a_reply_above_the_callers_limit_becomes_an_error() {
-    let mut raw = Raw::new(Limits::default());
+    let mut raw = serve(Limits::default());
     // The same hello, with messages of 4 KiB at most.
     raw.send(&HELLO.replace("00000001 00040000", "00100000 00040000")).await;
     raw.expect(&HELLO[..20]).await;
@@ -233,7 +111,7 @@ async fn a_reply_above_the_callers_limit_becomes_an_error() {
 // r[verify hello.timeout]
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_says_nothing_is_told_so_and_closed() {
-    let mut raw = Raw::new(Limits::default());
+    let mut raw = serve(Limits::default());
     let mut all = Vec::new();
     tokio::time::timeout(Duration::from_secs(20), raw.io.read_to_end(&mut all))
         .await
@@ -250,7 +128,7 @@ async fn a_peer_that_says_nothing_is_told_so_and_closed() {
 // r[verify close.linger]
 #[tokio::test]
 async fn a_side_that_closes_goes_on_reading_until_the_peer_ends_too() {
-    let mut raw = Raw::new(Limits::default());
+    let mut raw = serve(Limits::default());
     raw.greet().await;
     // A frame of an unknown kind that may not be skipped.
     raw.send("04000080 0000000000000000 7f000000").await;
@@ -308,7 +186,7 @@ async fn two_methods_of_one_id_do_not_start() {
 #[tokio::test]
 async fn other_protocols_are_dropped_without_an_answer() {
     for text in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\x16\x03\x01\x02\x00\x01", b"SSH-2.0-x\r\n"] {
-        let mut raw = Raw::new(Limits::default());
+        let mut raw = serve(Limits::default());
         raw.io.write_all(text).await.unwrap();
         let mut answer = Vec::new();
         raw.io.read_to_end(&mut answer).await.unwrap();
@@ -318,23 +196,13 @@ async fn other_protocols_are_dropped_without_an_answer() {
 
 #[tokio::test]
 async fn a_call_waits_behind_no_other() {
-    let mut raw = Raw::new(Limits::default());
+    let mut raw = serve(Limits::default());
     raw.greet().await;
     let forever = request("Greeter", "forever", "");
     raw.send(&forever).await;
     raw.send(&REQUEST.replace("0000000100000000", "0200000200000000")).await;
     raw.expect(&REPLY.replace("0000000100000000", "0200000200000000")).await;
     let _kept = Arc::new(raw);
-}
-
-/// A channel over pipes, and the other end of its first connection.
-async fn channel() -> (Channel, Raw) {
-    let (pipes, made) = mpsc::unbounded_channel();
-    let (ours, theirs) = duplex(1024 * 1024);
-    pipes.send(theirs).unwrap();
-    let connector = PipeConnector(Mutex::new(made));
-    let channel = Channel::builder().fail_fast(true).connect(connector).await.unwrap();
-    (channel, Raw { io: ours, server: None })
 }
 
 #[tokio::test(start_paused = true)]
