@@ -376,6 +376,7 @@ impl Mux {
     }
 
     /// Puts up with a frame without any use, but not with any number of them.
+    // r[impl flood.strays]
     pub(super) fn count_stray(&mut self) -> Result<(), CloseReason> {
         self.strays += 1;
         if self.strays > STRAYS_MAX { Err(CloseReason::Flood) } else { Ok(()) }
