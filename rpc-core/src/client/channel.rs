@@ -9,6 +9,7 @@ use super::{
     link::{Attempt, Link},
 };
 use crate::{
+    counters::Counters,
     error::RpcError,
     service::{Method, Reply},
     transport::{Address, Connector},
@@ -65,6 +66,23 @@ impl Channel {
     #[must_use]
     pub fn target(&self) -> &Address {
         self.link.target()
+    }
+
+    /// Waits for the end of the present connection, and returns how it ended. If the server says that
+    /// it is going away, that is when the calls under way have ended, or when another call makes
+    /// another connection. Returns at once if there is none. Nobody has to wait for this: calls make
+    /// a connection when they need one.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn closed(&self) -> RpcError {
+        self.link.gone().await
+    }
+
+    /// What has happened so far, on all connections that this channel has made.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.link.counters()
     }
 
     /// Makes a call: encodes the arguments, a tuple, and sends nothing before the call is polled.

@@ -24,6 +24,7 @@ pub(crate) use router::Router;
 
 use crate::{
     clock,
+    counters::Counters,
     error::CloseReason,
     frame::{CallId, Metadata, Role},
     mux::{Closed, Ending, Mux, NewCall, Opened, Phase, Settings, Ticket},
@@ -135,6 +136,11 @@ impl Connection {
     /// A caller has gone while it waited for a place.
     pub(crate) fn leave_queue(&self, ticket: Ticket) {
         self.with(|mux| mux.leave_queue(ticket));
+    }
+
+    /// What has happened on it so far.
+    pub(crate) fn counters(&self) -> Counters {
+        self.lock().mux.counters()
     }
 
     /// How the connection ended, if it has.

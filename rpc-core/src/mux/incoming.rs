@@ -146,6 +146,9 @@ impl Mux {
 
     /// Queues an error as the terminal frame of one of the peer's calls.
     pub(crate) fn queue_error(&mut self, id: CallId, kind: ErrorKind, ran: Ran, text: &str) {
+        self.counters.requests_refused += u64::from(ran == Ran::Never);
+        self.counters.requests_stopped += u64::from(ran == Ran::Maybe);
+        self.counters.panics += u64::from(kind == ErrorKind::HandlerPanicked);
         self.outbox.append(|out| frame::encode_error(out, id, kind, ran, text));
         self.outbox.count_terminal();
     }

@@ -182,6 +182,7 @@ impl Mux {
         match self.alive.check(now, urgent) {
             Due::Nothing => {}
             Due::Ping(token) => {
+                self.counters.pings += 1;
                 self.outbox.append(|out| frame::encode_ping(out, token));
             }
             Due::GiveUp => self.close(CloseReason::Unresponsive, ""),

@@ -40,6 +40,7 @@ pub(crate) use waiters::Ticket;
 
 use crate::{
     codec::{Bincode, Codec},
+    counters::Counters,
     error::{CloseReason, ErrorKind},
     frame::{self, CallId, Features, Hello, Metadata, Role, TEXT_BYTES_MAX, WIRE_VERSION},
     limits::{Limits, PeerLimits},
@@ -113,6 +114,8 @@ pub(crate) struct Mux {
     strays: u32,
     /// Whether the peer has answered any call.
     answered: bool,
+    /// What isn't counted elsewhere.
+    counters: Counters,
     output: Output,
 }
 
@@ -255,6 +258,7 @@ impl Mux {
             scan_after: None,
             strays: 0,
             answered: false,
+            counters: Counters::default(),
             output: Output::default(),
         };
         // r[impl hello.order]
@@ -287,6 +291,18 @@ impl Mux {
     /// Whether the peer has answered any call.
     pub(crate) fn was_answered(&self) -> bool {
         self.answered
+    }
+
+    /// What has happened so far.
+    pub(crate) fn counters(&self) -> Counters {
+        Counters {
+            connections: 1,
+            calls: self.calls.sent,
+            calls_refused: self.calls.rejected,
+            calls_unknown: self.calls.unknown,
+            requests: self.requests.received,
+            ..self.counters
+        }
     }
 
     /// Whether frames wait to be drawn.

@@ -190,6 +190,8 @@ impl Mux {
     /// The caller has gone before its call ended: the peer is told to stop.
     pub(crate) fn drop_call(&mut self, id: CallId) {
         let withdrawn = self.withdraw(id);
+        self.counters.calls_cancelled +=
+            u64::from(matches!(withdrawn, Some(Withdrawn::Sent | Withdrawn::Aborted)));
         let waker = self.calls.abandon(id);
         self.output.discarded.extend(waker);
         match withdrawn {

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 pub use builder::{ServerBuilder, StartError};
 
-use crate::{error::CloseReason, transport::Address};
+use crate::{counters::Counters, error::CloseReason, transport::Address};
 use registry::Registry;
 
 /// A running server. Dropping it closes everything at once; [`shutdown`](Server::shutdown) finishes
@@ -48,6 +48,12 @@ impl Server {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.registry.len()
+    }
+
+    /// What has happened so far, on all connections that were accepted.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.registry.counters()
     }
 
     /// Stops accepting, tells every peer to go away, and finishes the calls that are under way for

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{connection::Connection, error::CloseReason};
+use crate::{connection::Connection, counters::Counters, error::CloseReason};
 
 /// All connections of one server.
 #[derive(Debug, Default)]
@@ -20,6 +20,8 @@ pub(super) struct Registry {
 struct State {
     connections: HashMap<u64, Arc<Connection>>,
     next: u64,
+    /// What happened on connections that are over, and those that were turned away.
+    past: Counters,
     closing: Closing,
 }
 
@@ -51,6 +53,7 @@ impl Registry {
     ) -> Option<Place> {
         let mut state = self.lock();
         if state.connections.len() >= limit {
+            state.past.connections_refused += 1;
             return None;
         }
         let number = state.next;
@@ -68,6 +71,13 @@ impl Registry {
 
     pub(super) fn len(&self) -> usize {
         self.lock().connections.len()
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        let state = self.lock();
+        let mut counters = state.past;
+        state.connections.values().for_each(|connection| counters += connection.counters());
+        counters
     }
 
     /// Tells every peer that nothing new will be begun.
@@ -110,6 +120,9 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.registry.lock();
         let connection = state.connections.remove(&self.number);
+        if let Some(connection) = &connection {
+            state.past += connection.counters();
+        }
         let empty = state.connections.is_empty();
         drop(state);
         drop(connection);

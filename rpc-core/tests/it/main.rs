@@ -9,4 +9,5 @@ mod lifecycle;
 mod planted;
 mod pressure;
 mod raw;
+mod watching;
 mod wire;

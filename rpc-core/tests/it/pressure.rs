@@ -44,7 +44,7 @@ impl Store for Counted {
     }
     async fn forever(&self) {
         self.runs.fetch_add(1, Ordering::Relaxed);
-        pending().await
+        pending::<()>().await;
     }
 }
 
@@ -122,7 +122,7 @@ async fn a_request_that_is_held_up_past_its_deadline_never_ran() {
 }
 
 fn to(server: &Server) -> MemoryConnector {
-    memory::connector(&server.local_addr().unwrap().to_string())
+    memory::connector(server.local_addr().unwrap().to_string())
 }
 
 #[tokio::test]

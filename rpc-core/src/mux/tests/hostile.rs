@@ -302,8 +302,10 @@ fn pings_are_answered_however_many_with_one_pong() {
     assert_eq!(decode(pong), Frame::Pong(999));
 }
 
-/// What has no use, and how much of it is borne beside the strays.
-const STRAYS: [(&str, usize, fn(u64) -> OutFrame); 5] = [
+/// What has no use, how much of it is no stray yet, and one frame of it.
+type Stray = (&'static str, u64, fn(u64) -> OutFrame);
+
+const STRAYS: &[Stray] = &[
     ("hasty pings", 1, |n| raw(Lane::CONTROL, 8, 0, &n.to_le_bytes())),
     ("pongs to no ping", 0, |n| raw(Lane::CONTROL, 9, 0, &n.to_le_bytes())),
     ("credit for nothing", 0, |_| raw(Lane::CONTROL, 6, 0, &[0; 12])),
@@ -317,9 +319,9 @@ const STRAYS: [(&str, usize, fn(u64) -> OutFrame); 5] = [
 // r[verify flood.strays]
 #[test]
 fn frames_without_a_use_are_borne_but_not_any_number_of_them() {
-    for (what, more, frame) in STRAYS {
+    for &(what, more, frame) in STRAYS {
         let mut pair = Pair::new();
-        let borne = 1000 + more as u64;
+        let borne = 1000 + more;
         (0..borne).for_each(|n| pair.b.take(&frame(n)));
         assert_eq!(pair.b.mux.strays, 1000, "{what}");
         assert!(!pair.b.mux.is_closed(), "{what}");
