@@ -65,8 +65,8 @@ impl Kitchen for Cook {
 
     async fn bake(&self, dish: &str) -> bool {
         let work = Work::begin(dish, &self.reports);
-        // A task of its own: dropping this handler drops the handle, and the task goes on. It is no
-        // handler, so its calls don't inherit the deadline, and a shutdown doesn't wait for it.
+        // A task of its own: dropping this handler drops the handle, and the task goes on. Calls
+        // made there don't inherit the deadline, and no shutdown waits for a task that is left.
         let baking = tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(50)).await;
             work.finish();

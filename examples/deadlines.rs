@@ -49,7 +49,8 @@ struct Counter {
 
 impl Shop for Counter {
     async fn ask_the_store(&self) -> Result<Option<Duration>, String> {
-        // It inherits the deadline of this handler: a timeout can make it shorter, never longer.
+        // It inherits the deadline of this handler. A timeout can make it shorter, never longer;
+        // `no_deadline` sets it free.
         let call = self.store.remaining().timeout(Duration::from_secs(60));
         call.await.map_err(|error| error.to_string())
     }

@@ -1,4 +1,5 @@
-//! Server and client in one process: a greeting, the handler's own error, a call that takes too long.
+//! Server and client in one process: a greeting, the handler's own error, a call that takes too
+//! long.
 //!
 //! `cargo run --example hello`, or with `-- --transport memory`.
 //!

@@ -41,8 +41,8 @@ impl Clerk for Slow {
     }
 }
 
-/// Serves until it is told to stop. In a program of its own that is `tokio::signal::ctrl_c()`, as in
-/// `hello_server`; here it is a channel.
+/// Serves until it is told to stop: here by a channel, in a program of its own by
+/// `tokio::signal::ctrl_c()`, as in `hello_server`.
 async fn serve(mut server: Server, stop: oneshot::Receiver<()>) {
     tokio::select! {
         () = server.wait() => {}
