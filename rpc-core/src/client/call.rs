@@ -287,11 +287,12 @@ impl<T, F> Call<T, F> {
     }
 
     /// Adds what only the caller's side knows.
-    fn explain(&self, kind: ErrorKind, detail: String) -> String {
+    fn explain(&self, kind: ErrorKind, delivery: Delivery, detail: String) -> String {
         match (kind, self.timeout) {
-            (ErrorKind::DeadlineExceeded, Some(timeout)) if detail.is_empty() => {
-                format!("no reply within {timeout:?}")
-            }
+            (ErrorKind::DeadlineExceeded, Some(timeout)) if detail.is_empty() => match delivery {
+                Delivery::NotSent => format!("it could not be sent within {timeout:?}"),
+                _ => format!("no reply within {timeout:?}"),
+            },
             _ => detail,
         }
     }
@@ -325,7 +326,7 @@ impl<T, F: From<RpcError>> Future for Call<T, F> {
                 }
             }
             Ok(Ending::Failed { kind, delivery, detail }) => {
-                RpcError::new(kind, delivery, this.explain(kind, detail))
+                RpcError::new(kind, delivery, this.explain(kind, delivery, detail))
             }
             Ok(Ending::Lost(delivery)) => RpcError::new(ErrorKind::ConnectionLost, delivery, ""),
             Err(Gone::Lost(delivery, closed)) => this.lost(delivery, closed),
