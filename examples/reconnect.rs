@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rpc_core::{Call, Channel, Delivery, ErrorKind, RpcError, Server, service::Method};
+use rpc_core::{Call, Channel, RpcError, Server};
 use rpc_transport_tcp as transport;
 use tokio::time::sleep;
 
@@ -49,26 +49,18 @@ async fn start(address: impl ToString, count: &Arc<Count>) -> Result<Server, Box
     Ok(Server::builder().service(service).listen(transport::listen(address).await?).start()?)
 }
 
-/// Repeats a call as long as there is time, it may help, and nothing runs twice that mustn't.
+/// Repeats a call as long as there is time, it can help, and nothing runs twice that mustn't.
 async fn repeat<T>(call: impl Fn() -> Call<T>) -> Result<T, RpcError> {
     let deadline = Instant::now() + Duration::from_secs(5);
     let pause = Duration::from_millis(50);
     loop {
         match call().deadline(deadline).await {
-            Err(error) if may_repeat(&error) && Instant::now() + pause < deadline => {
+            Err(error) if error.may_repeat() && Instant::now() + pause < deadline => {
                 sleep(pause).await;
             }
             result => return result,
         }
     }
-}
-
-fn may_repeat(error: &RpcError) -> bool {
-    use ErrorKind::{ConnectionLost, Overloaded, ShuttingDown};
-    // Other kinds would come again: too large stays too large.
-    let passes = matches!(error.kind(), ConnectionLost | Overloaded | ShuttingDown);
-    let never_ran = matches!(error.delivery(), Delivery::NotSent | Delivery::Rejected);
-    passes && (never_ran || error.method().is_some_and(Method::is_idempotent))
 }
 
 /// How many of 300 calls fail.

@@ -13,7 +13,8 @@ pub use builder::{ServerBuilder, StartError};
 use crate::{counters::Counters, error::CloseReason, transport::Address};
 use registry::Registry;
 
-/// A running server. Dropping it closes everything at once; [`shutdown`](Server::shutdown) finishes
+/// A running server. Dropping it closes everything at once, but its addresses may be taken for a
+/// moment longer (`shutdown(Duration::ZERO)` waits for that); [`shutdown`](Server::shutdown) finishes
 /// what is under way first, and [`wait`](Server::wait) lets it run.
 #[must_use = "dropping a server closes it at once: keep it, and call `wait` or `shutdown`"]
 pub struct Server {

@@ -9,7 +9,7 @@ use std::{
     fmt, io, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::sync::Notify;
@@ -383,14 +383,5 @@ impl Drop for Link {
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("target", &self.target).finish_non_exhaustive()
-    }
-}
-
-/// The deadline of a call that has to wait for a connection first.
-pub(super) fn deadline_of(timeout: Option<Duration>, deadline: Option<Instant>) -> Option<Instant> {
-    let own = timeout.and_then(|timeout| clock::now().checked_add(timeout));
-    match (own, deadline) {
-        (Some(own), Some(inherited)) => Some(own.min(inherited)),
-        (own, inherited) => own.or(inherited),
     }
 }
