@@ -167,6 +167,11 @@ impl Connection {
         self.with(|mux| mux.leave_queue(ticket));
     }
 
+    /// Whether the peer has said hello.
+    pub(crate) fn hello_arrived(&self) -> bool {
+        self.lock().mux.hello_arrived()
+    }
+
     /// What has happened on it so far.
     pub(crate) fn counters(&self) -> Counters {
         self.lock().mux.counters()

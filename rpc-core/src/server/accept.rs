@@ -5,7 +5,6 @@ use std::{future::poll_fn, io, sync::Arc, time::Duration};
 use super::registry::Registry;
 use crate::{
     connection::{Connection, Driver, DriverConfig, Router},
-    error::CloseReason,
     frame::Role,
     limits::Limits,
     mux::{Keepalive, Settings},
@@ -75,10 +74,7 @@ impl Acceptor {
                 cautious: false,
             },
         );
-        let place = self.registry.enter(&connection, self.connections);
-        if place.is_none() {
-            connection.close(CloseReason::TooManyConnections);
-        }
+        let Some(place) = self.registry.enter(&connection, self.connections) else { return };
         let config =
             DriverConfig { hello_timeout: self.hello_timeout, idle_timeout: self.idle_timeout };
         let driver = Driver::new(connection, transport, Arc::clone(&self.router), config);

@@ -84,7 +84,8 @@ impl ServerBuilder {
         Self { limits, ..self }
     }
 
-    /// How many connections to accept at a time; further ones are told so and closed.
+    /// How many connections to accept at a time. When there are that many, the oldest whose client
+    /// hasn't said hello yet makes room; if all have, further ones are told so and closed.
     /// Default: 16,384.
     #[must_use]
     pub fn connections(self, connections: usize) -> Self {

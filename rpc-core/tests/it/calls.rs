@@ -219,7 +219,8 @@ async fn of_timeout_and_deadline_the_earlier_counts_in_any_order() {
     let now = || tokio::time::Instant::now().into_std();
     let within = "no reply within 50ms";
     let before = "no reply before the caller's deadline";
-    let cases: [(fn(Call<()>, Instant, Instant) -> Call<()>, _); 7] = [
+    type Limit = fn(Call<()>, Instant, Instant) -> Call<()>;
+    let cases: [(Limit, _); 7] = [
         (|call, _, _| call.timeout(SHORT), within),
         (|call, _, late| call.timeout(SHORT).deadline(late), within),
         (|call, _, late| call.deadline(late).timeout(SHORT), within),

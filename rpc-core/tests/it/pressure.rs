@@ -14,9 +14,13 @@ use rpc_core::{
     Channel, Delivery, ErrorKind, Limits, Server,
     transport::memory::{self, MemoryConnector},
 };
-use tokio::time::sleep;
+use tokio::{
+    io::{AsyncReadExt, DuplexStream, duplex},
+    sync::mpsc,
+    time::sleep,
+};
 
-use crate::raw::{Raw, request, show};
+use crate::raw::{Pipes, Raw, request, show};
 
 const MIB: u32 = 1024 * 1024;
 
@@ -152,4 +156,70 @@ async fn calls_beyond_the_limit_of_a_server_are_refused_on_every_connection() {
     // The place is free when the handler is gone.
     while one.load(1).await.is_err() {}
     second.abort();
+}
+
+/// Streams that a server accepts, and how to make one.
+fn pipes() -> (mpsc::UnboundedSender<DuplexStream>, Pipes) {
+    let (pipes, accepted) = mpsc::unbounded_channel();
+    (pipes, Pipes(accepted))
+}
+
+/// What a server says to a client that says nothing.
+async fn last_words(mut io: DuplexStream) -> String {
+    let mut said = Vec::new();
+    io.read_to_end(&mut said).await.unwrap();
+    show(&said)
+}
+
+/// A CLOSE frame with TOO_MANY_CONNECTIONS.
+const TOO_MANY: &str = "0b0000000300";
+
+#[tokio::test(start_paused = true)]
+async fn silent_connections_make_room_for_others_the_oldest_first() {
+    let (pipes, listener) = pipes();
+    let service = StoreServer::new(Counted::default());
+    let server =
+        Server::builder().service(service).connections(2).listen(listener).start().unwrap();
+    let connect = || {
+        let (ours, theirs) = duplex(4096);
+        pipes.send(theirs).unwrap();
+        ours
+    };
+    let (first, second) = (connect(), connect());
+    let mut third = Raw { io: connect(), server: None };
+    third.greet().await;
+    assert!(last_words(first).await.contains(TOO_MANY));
+    let mut fourth = Raw { io: connect(), server: None };
+    fourth.greet().await;
+    assert!(last_words(second).await.contains(TOO_MANY));
+    // These two have said hello, and stay.
+    let fifth = connect();
+    assert!(last_words(fifth).await.contains(TOO_MANY));
+    for raw in [&mut third, &mut fourth] {
+        raw.send(&load(1, 1)).await;
+        assert_eq!(raw.frame().await.1[0], 3, "a reply");
+    }
+    assert_eq!((server.connections(), server.counters().connections_refused), (2, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_are_turned_away_at_a_time_and_the_rest_without_a_word() {
+    let (pipes, listener) = pipes();
+    let server = Server::builder().connections(0).listen(listener).start().unwrap();
+    let mut ends: Vec<_> = (0..1500)
+        .map(|_| {
+            let (ours, theirs) = duplex(4096);
+            pipes.send(theirs).unwrap();
+            ours
+        })
+        .collect();
+    let silent = last_words(ends.pop().unwrap()).await;
+    assert_eq!(silent, "", "nothing was said to the last");
+    assert!(last_words(ends.swap_remove(0)).await.contains(TOO_MANY));
+    assert_eq!(server.counters().connections_refused, 1500);
+    // They have gone by now, although none of them ended its side.
+    sleep(Duration::from_secs(2)).await;
+    let (ours, theirs) = duplex(4096);
+    pipes.send(theirs).unwrap();
+    assert!(last_words(ours).await.contains(TOO_MANY));
 }
