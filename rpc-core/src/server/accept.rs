@@ -12,9 +12,14 @@ use crate::{
     transport::{Listener, Transport},
 };
 
-/// The pause after an accept that failed for want of resources: doubled up to the second figure.
-/// Connections that exist go on; the backlog holds those that come.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// The pause after an accept that failed for want of resources: doubled up to the second figure,
+/// which is half of what a server may take to accept again once there are some. Connections that
+/// exist go on; the backlog holds those that come.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+
+/// After so many accepts that failed for other reasons there is a pause too, the shortest: nobody
+/// must be able to keep a core busy with them.
+const LOST_MAX: u32 = 100;
 
 /// What a listener's task needs.
 #[derive(Clone)]
@@ -31,13 +36,21 @@ pub(super) struct Acceptor {
 /// Accepts until the task is aborted.
 pub(super) async fn accept<L: Listener>(mut listener: L, acceptor: Acceptor) {
     let mut pause = PAUSE.0;
+    let mut lost = 0;
     loop {
         match poll_fn(|cx| listener.poll_accept(cx)).await {
             Ok(transport) => {
                 pause = PAUSE.0;
                 acceptor.serve(transport);
             }
-            Err(error) if is_of_one_connection(&error) => tokio::task::yield_now().await,
+            Err(error) if is_of_one_connection(&error) => {
+                lost = (lost + 1) % LOST_MAX;
+                if lost == 0 {
+                    tokio::time::sleep(PAUSE.0).await;
+                } else {
+                    tokio::task::yield_now().await;
+                }
+            }
             Err(_) => {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE.1);
