@@ -10,6 +10,8 @@ use tokio::task::JoinHandle;
 
 pub use builder::{ServerBuilder, StartError};
 
+#[cfg(feature = "testing")]
+use crate::connection::Connection;
 use crate::{counters::Counters, error::CloseReason, transport::Address};
 use registry::Registry;
 
@@ -90,6 +92,14 @@ impl Server {
             let _ended = acceptor.await;
             self.acceptors.pop();
         }
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Server {
+    /// Its connections, for a kit that looks into them.
+    pub(crate) fn all_connections(&self) -> Vec<Arc<Connection>> {
+        self.registry.all()
     }
 }
 

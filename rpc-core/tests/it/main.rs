@@ -9,6 +9,7 @@ mod conformance;
 mod lifecycle;
 mod planted;
 mod pressure;
+mod promises;
 mod raw;
 mod watching;
 mod wire;

@@ -296,6 +296,13 @@ impl Link {
     }
 }
 
+#[cfg(feature = "testing")]
+impl Link {
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().waiters.len()
+    }
+}
+
 impl State {
     fn is_connecting(&self, task: u64) -> bool {
         matches!(self.phase, Phase::Connecting(current) if current == task)

@@ -24,7 +24,8 @@ impl Link {
         }
     }
 
-    fn present(&self) -> Option<Arc<Connection>> {
+    /// The present connection, if there is one.
+    pub(in crate::client) fn present(&self) -> Option<Arc<Connection>> {
         match &self.lock().phase {
             Phase::Up(connection) => Some(Arc::clone(connection)),
             Phase::Down | Phase::Connecting(_) => None,
