@@ -4,7 +4,7 @@ mod accept;
 mod builder;
 mod registry;
 
-use std::{fmt, io, mem, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use tokio::task::JoinHandle;
 
@@ -57,11 +57,11 @@ impl Server {
     /// # Cancel safety
     /// Dropping the future closes everything at once.
     pub async fn shutdown(mut self, grace: Duration) -> bool {
+        self.registry.stop_accepting();
+        // Until the acceptors are gone, their addresses are taken, and whoever is told to go away
+        // would only come back.
+        self.wait().await;
         self.registry.go_away();
-        for acceptor in self.stop_accepting() {
-            // Until it is gone, its address is taken.
-            let _ended = acceptor.await;
-        }
         let drained = tokio::time::timeout(grace, self.registry.empty()).await.is_ok();
         if !drained {
             self.registry.close_all(CloseReason::ShuttingDown);
@@ -84,17 +84,11 @@ impl Server {
             self.acceptors.pop();
         }
     }
-
-    fn stop_accepting(&mut self) -> Vec<JoinHandle<()>> {
-        let acceptors = mem::take(&mut self.acceptors);
-        acceptors.iter().for_each(JoinHandle::abort);
-        acceptors
-    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.stop_accepting());
+        self.acceptors.iter().for_each(JoinHandle::abort);
         self.registry.close_all(CloseReason::ShuttingDown);
     }
 }

@@ -14,6 +14,8 @@ use crate::{connection::Connection, error::CloseReason};
 pub(super) struct Registry {
     state: Mutex<State>,
     emptied: Notify,
+    /// Newcomers aren't welcome any more.
+    closed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -70,9 +72,25 @@ impl Registry {
         self.lock().connections.len()
     }
 
+    /// Nobody is to be accepted any more. Who comes all the same is told to go away.
+    pub(super) fn stop_accepting(&self) {
+        self.lock().closing = Closing::GoAway;
+        self.closed.notify_waiters();
+    }
+
+    /// Waits until nobody is to be accepted any more.
+    pub(super) async fn closing(&self) {
+        loop {
+            let closed = self.closed.notified();
+            if !matches!(self.lock().closing, Closing::No) {
+                return;
+            }
+            closed.await;
+        }
+    }
+
     /// Tells every peer that nothing new will be begun.
     pub(super) fn go_away(&self) {
-        self.lock().closing = Closing::GoAway;
         for connection in self.all() {
             connection.go_away();
         }

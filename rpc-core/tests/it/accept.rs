@@ -20,7 +20,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::raw::{HELLO, hex, transport};
+use crate::raw::{HELLO, Raw, hex, request, transport};
 
 /// What `accept(2)` can fail with, and whether that says something about one connection only, so
 /// that the next one can be accepted at once.
@@ -107,4 +107,25 @@ async fn accepting_never_spins_whatever_it_fails_with() {
         let most = if of_one_connection { 100 * 301 } else { 12 };
         assert!((8..=most).contains(&accepts), "{name}: {accepts} in 3 s");
     }
+}
+
+/// A listening socket that is closed resets what nobody has accepted yet: a client that sent its
+/// first request with its hello couldn't know whether it was run.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_waits_to_be_accepted_is_served_although_the_server_shuts_down() {
+    let mut client = Raw::to(Server::builder());
+    client.send(HELLO).await;
+    client.send(&request("Nobody", "nothing", "")).await;
+    // On one thread: the acceptor hasn't run yet.
+    let server = client.server.take().unwrap();
+    let shutdown = tokio::spawn(server.shutdown(Duration::from_secs(1)));
+    client.io.read_exact(&mut [0; 8 + 12 + 48]).await.unwrap();
+    let mut frames = Vec::new();
+    // Until CLOSE.
+    while frames.last().is_none_or(|(lane, frame): &(u64, Vec<u8>)| (*lane, frame[0]) != (0, 11)) {
+        frames.push(client.frame().await);
+    }
+    let answered = |(lane, frame): &(u64, Vec<u8>)| (*lane, frame[0]) == (0x100_0000, 4);
+    assert!(frames.iter().any(answered), "{frames:?}");
+    assert!(!shutdown.await.unwrap(), "this client doesn't answer the go-away");
 }
