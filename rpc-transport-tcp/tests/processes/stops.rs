@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use rpc_core::{Delivery, ErrorKind};
+use tokio::time::timeout;
 
 use crate::{
     lab::LabProcess,
     load::{Numbers, channel},
-    process::until,
+    process::{PATIENCE, until},
     record::Books,
 };
 
@@ -80,7 +81,7 @@ async fn the_keepalive_finds_a_stopped_server() {
     .await;
     server.process.signal("STOP");
     let stopped = Instant::now();
-    let error = call.await.unwrap().unwrap_err();
+    let error = timeout(PATIENCE, call).await.expect("no end").unwrap().unwrap_err();
     let took = stopped.elapsed();
     println!("found after {took:?}");
     let outcome = (error.kind(), error.delivery());
