@@ -21,10 +21,10 @@ use crate::{
     transport::{Listener, Transport},
 };
 
-/// The pause after an accept that failed for want of resources: doubled up to the second figure,
-/// which is half of what a server may take to accept again once there are some. Connections that
-/// exist go on; the backlog holds those that come.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+/// The pause after an accept that failed for want of resources: doubled up to the second figure, so
+/// that a server accepts again within a second once there are some, also on a busy machine.
+/// Connections that exist go on; the backlog holds those that come.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 
 /// After so many accepts that failed for other reasons there is a pause too, the shortest: nobody
 /// must be able to keep a core busy with them.
