@@ -2,6 +2,10 @@
 
 use crate::frame::{Hello, Metadata};
 
+/// How much bulk may be under way before the peer's hello has arrived. Spec:
+/// `r[hello.base-limits]`.
+pub(crate) const BULK_WINDOW_BASE: usize = 256 * 1024;
+
 /// What one side of a connection accepts from the other, and how much it lets pile up itself.
 ///
 /// | limit | default | when it is hit |
@@ -9,6 +13,8 @@ use crate::frame::{Hello, Metadata};
 /// | [`frame_bytes`](Limits::frame_bytes) | 64 KiB | the peer broke its word: the connection is closed |
 /// | [`message_bytes`](Limits::message_bytes) | 16 MiB | that call fails with *too large* |
 /// | [`held_bytes`](Limits::held_bytes) | 64 MiB | the message that exceeds it fails with *overloaded* |
+/// | [`stream_bytes`](Limits::stream_bytes) | 64 MiB | streams get smaller windows |
+/// | [`window_bytes`](Limits::window_bytes) | 8 MiB | the peer's large messages and streams wait |
 /// | [`metadata_bytes`](Limits::metadata_bytes) | 8 KiB | that call fails with *too large* |
 /// | [`calls`](Limits::calls) | 1,024 | the caller waits; a peer that ignores it is closed |
 /// | [`waiting_calls`](Limits::waiting_calls) | 65,536 | that call fails with *overloaded*, not sent |
@@ -33,6 +39,12 @@ pub struct Limits {
     /// Bytes to hold for one connection: of messages that are incomplete, and of requests that wait
     /// to be run.
     pub held_bytes: usize,
+    /// How much the windows of all streams of one connection may grow beyond the 64 KiB that each
+    /// begins with: what is held for readers that don't read.
+    pub stream_bytes: usize,
+    /// How many bytes of large messages and streams may be under way to this side; 256 KiB at least.
+    /// A smaller window lets small calls pass large ones sooner, a larger one keeps a long path full.
+    pub window_bytes: u32,
     /// The most bytes of metadata to accept with a call; at most 8 KiB.
     pub metadata_bytes: u32,
     /// How many calls to accept at a time on one connection; 1 to 65,536.
@@ -54,6 +66,8 @@ impl Default for Limits {
             frame_bytes: 64 * 1024,
             message_bytes: 16 * 1024 * 1024,
             held_bytes: 64 * 1024 * 1024,
+            stream_bytes: 64 * 1024 * 1024,
+            window_bytes: 8 * 1024 * 1024,
             metadata_bytes: 8 * 1024,
             calls: 1024,
             waiting_calls: 65_536,
@@ -70,6 +84,7 @@ pub(crate) struct PeerLimits {
     pub(crate) message_bytes: usize,
     pub(crate) metadata_bytes: usize,
     pub(crate) calls: u32,
+    pub(crate) window_bytes: usize,
 }
 
 impl PeerLimits {
@@ -80,6 +95,7 @@ impl PeerLimits {
         message_bytes: 256 * 1024,
         metadata_bytes: Metadata::BYTES_MAX,
         calls: 64,
+        window_bytes: BULK_WINDOW_BASE,
     };
 
     /// What the peer's hello says, never below what every peer has to accept and never above what
@@ -92,6 +108,8 @@ impl PeerLimits {
             message_bytes: hello.message_bytes as usize,
             metadata_bytes: (hello.metadata_bytes as usize).min(Metadata::BYTES_MAX),
             calls: hello.calls.clamp(1, crate::frame::CallId::SLOTS_MAX),
+            // r[impl hello.window]
+            window_bytes: (hello.window_bytes as usize).max(BULK_WINDOW_BASE),
         }
     }
 }

@@ -15,12 +15,16 @@ pub(crate) enum Frame<'a> {
         timeout_ms: u32,
         idempotent: bool,
         more: bool,
+        /// Whether items follow the request.
+        stream: bool,
         extensions: Extensions<'a>,
         body: &'a [u8],
     },
     Reply {
         app_error: bool,
         more: bool,
+        /// Whether items follow the reply.
+        stream: bool,
         body: &'a [u8],
     },
     Error {
@@ -33,6 +37,15 @@ pub(crate) enum Frame<'a> {
         abort: bool,
         body: &'a [u8],
     },
+    /// An item of a stream, or its beginning.
+    Item {
+        more: bool,
+        body: &'a [u8],
+    },
+    /// There are no more items.
+    End,
+    /// No more items are wanted.
+    Stop(CallId),
     Credit {
         lane: Lane,
         bytes: u32,
@@ -95,6 +108,7 @@ impl<'a> Frame<'a> {
             Kind::Reply => Ok(Self::Reply {
                 app_error: flags & flag::APP_ERROR != 0,
                 more: flags & flag::MORE != 0,
+                stream: flags & flag::STREAM != 0,
                 body: fields.body()?,
             }),
             Kind::Data => Ok(Self::Data {
@@ -102,10 +116,15 @@ impl<'a> Frame<'a> {
                 abort: flags & flag::ABORT != 0,
                 body: fields.body()?,
             }),
+            Kind::Item => {
+                Ok(Self::Item { more: flags & flag::MORE != 0, body: fields.body()? })
+            }
+            Kind::End => fields.body().map(|_| Self::End),
+            Kind::Stop => fields.call().map(Self::Stop),
             Kind::Error => fields.error(),
             Kind::Hello => fields.hello(),
             Kind::Credit => fields.credit(),
-            Kind::Cancel => fields.cancel(),
+            Kind::Cancel => fields.call().map(Self::Cancel),
             // r[impl frame.tail]
             Kind::Ping => Ok(Self::Ping(fields.last_u64()?)),
             Kind::Pong => Ok(Self::Pong(fields.last_u64()?)),
@@ -177,6 +196,7 @@ impl<'a> Fields<'a> {
             timeout_ms,
             idempotent: flags & flag::IDEMPOTENT != 0,
             more: flags & flag::MORE != 0,
+            stream: flags & flag::STREAM != 0,
             extensions,
             body,
         })
@@ -203,8 +223,9 @@ impl<'a> Fields<'a> {
         Ok(Frame::Credit { lane, bytes })
     }
 
-    fn cancel(&mut self) -> Result<Frame<'a>, FrameError> {
-        CallId::from_wire(self.last_u64()?).map(Frame::Cancel).ok_or(FrameError::BadValue)
+    /// The id of a call, behind which only extensions come.
+    fn call(&mut self) -> Result<CallId, FrameError> {
+        CallId::from_wire(self.last_u64()?).ok_or(FrameError::BadValue)
     }
 
     fn close(&mut self) -> Result<Frame<'a>, FrameError> {

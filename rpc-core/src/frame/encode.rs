@@ -54,6 +54,8 @@ pub(crate) fn set_more(out: &mut [u8], at: usize, more: bool) {
 pub(crate) struct RequestHeader<'a> {
     pub(crate) method: MethodId,
     pub(crate) idempotent: bool,
+    /// Whether items follow.
+    pub(crate) stream: bool,
     /// Milliseconds until the deadline; [`NO_TIMEOUT`](RequestHeader::NO_TIMEOUT) for none.
     pub(crate) timeout_ms: u32,
     /// Encoded extensions, below 64 KiB.
@@ -73,6 +75,9 @@ pub(crate) fn encode_request_header(out: &mut Vec<u8>, header: &RequestHeader<'_
     let mut flags = if more { flag::MORE } else { 0 };
     if header.idempotent {
         flags |= flag::IDEMPOTENT;
+    }
+    if header.stream {
+        flags |= flag::STREAM;
     }
     // r[impl request.layout]
     let mut fixed = [0; RequestHeader::BYTES];
@@ -95,6 +100,42 @@ pub(crate) fn encode_reply_header(out: &mut Vec<u8>, app_error: bool, more: bool
 pub(crate) fn encode_data_header(out: &mut Vec<u8>, more: bool) {
     // r[impl data.layout]
     out.extend_from_slice(&common(Kind::Data, if more { flag::MORE } else { 0 }, 0));
+}
+
+/// Spec: `r[item.layout]`.
+#[inline]
+pub(crate) fn encode_item_header(out: &mut Vec<u8>, more: bool) {
+    // r[impl item.layout]
+    out.extend_from_slice(&common(Kind::Item, if more { flag::MORE } else { 0 }, 0));
+}
+
+/// The beginning of a stream of items, in place of a reply. Spec: `r[reply.stream]`.
+pub(crate) fn encode_stream_reply(out: &mut Vec<u8>, call: CallId) {
+    // r[impl reply.stream]
+    framed(out, call.lane(), false, |out| {
+        out.extend_from_slice(&common(Kind::Reply, flag::STREAM, 0));
+    });
+}
+
+/// The end of the items of one direction. Spec: `r[item.end]`.
+pub(crate) fn encode_end(out: &mut Vec<u8>, call: CallId) {
+    // r[impl item.end] r[impl lane.end]
+    framed(out, call.lane(), true, |out| out.extend_from_slice(&common(Kind::End, 0, 0)));
+}
+
+/// Spec: `r[stop.layout]`.
+pub(crate) fn encode_stop(out: &mut Vec<u8>, call: CallId) {
+    // r[impl stop.layout]
+    control(out, Kind::Stop, &call.lane().number().to_le_bytes());
+}
+
+/// Spec: `r[credit.layout]`.
+pub(crate) fn encode_credit(out: &mut Vec<u8>, lane: Lane, bytes: u32) {
+    // r[impl credit.layout]
+    let mut body = [0; 12];
+    body[..8].copy_from_slice(&lane.number().to_le_bytes());
+    body[8..].copy_from_slice(&bytes.to_le_bytes());
+    control(out, Kind::Credit, &body);
 }
 
 /// The end of a message that is given up. Spec: `r[data.abort]`.

@@ -19,8 +19,8 @@ use std::fmt;
 pub(crate) use decode::{Frame, FrameError};
 pub(crate) use encode::{
     RequestHeader, TEXT_BYTES_MAX, encode_abort, encode_cancel, encode_close, encode_data_header,
-    encode_error, encode_go_away, encode_hello, encode_ping, encode_pong, encode_prefix,
-    encode_reply_header, encode_request_header, framed, set_more,
+    encode_end, encode_error, encode_go_away, encode_hello, encode_item_header, encode_ping, encode_pong, encode_prefix,
+    encode_credit, encode_reply_header, encode_request_header, encode_stop, encode_stream_reply, framed, set_more,
 };
 pub(crate) use extension::{EXTENSION_HEADER_BYTES, Extensions};
 pub use extension::{Metadata, MetadataError};
@@ -60,6 +60,9 @@ pub(crate) enum Kind {
     Pong = 9,
     GoAway = 10,
     Close = 11,
+    Item = 12,
+    End = 13,
+    Stop = 14,
 }
 
 impl Kind {
@@ -77,13 +80,19 @@ impl Kind {
             9 => Self::Pong,
             10 => Self::GoAway,
             11 => Self::Close,
+            12 => Self::Item,
+            13 => Self::End,
+            14 => Self::Stop,
             _ => return None,
         })
     }
 
     /// Whether frames of this kind belong on lane 0. Spec: `r[frame.lane]`.
     fn is_control(self) -> bool {
-        !matches!(self, Self::Request | Self::Reply | Self::Error | Self::Data)
+        !matches!(
+            self,
+            Self::Request | Self::Reply | Self::Error | Self::Data | Self::Item | Self::End
+        )
     }
 }
 
@@ -98,6 +107,8 @@ pub(crate) mod flag {
     pub(crate) const APP_ERROR: u8 = 1 << 1;
     /// DATA: the message is given up; what came of it is worthless.
     pub(crate) const ABORT: u8 = 1 << 1;
+    /// REQUEST, REPLY: items follow the message on its lane.
+    pub(crate) const STREAM: u8 = 1 << 2;
     /// GO_AWAY: this is the answer to the peer's go-away.
     pub(crate) const ANSWER: u8 = 1 << 1;
 }

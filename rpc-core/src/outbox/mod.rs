@@ -5,11 +5,19 @@
 //! [`Bytes`] and are cut into frames when their turn comes, round-robin, so that a large message
 //! never holds up a small one.
 
-use std::{collections::VecDeque, io::IoSlice, mem};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io::IoSlice,
+    mem,
+};
 
 use bytes::{Buf, Bytes};
 
-use crate::frame::{self, CallId, Lane, PREFIX_BYTES};
+use crate::{
+    frame::{self, CallId, Lane, PREFIX_BYTES},
+    limits::BULK_WINDOW_BASE,
+    mux::ITEM_COST,
+};
 
 /// Bodies of at least this many bytes are sent without being copied into the outbox.
 /// Below it one copy is cheaper than an entry of its own and a longer `writev`.
@@ -23,7 +31,7 @@ const TURN_BYTES: usize = 64 * 1024;
 const BATCH_BULK_BYTES: usize = 256 * 1024;
 
 /// Frames that wait for the connection's next batch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbox {
     /// Small frames, in stream layout.
     small: Vec<u8>,
@@ -33,8 +41,16 @@ pub(crate) struct Outbox {
     terminals: u32,
     /// Messages in `bulk` that end a call of the peer.
     bulk_terminals: u32,
-    /// Bytes of the bodies in `bulk`.
+    /// Large items whose stream has no credit left, by call.
+    blocked: BTreeMap<CallId, Bulk>,
+    /// Large messages and items that wait for the connection's credit.
+    stalled: VecDeque<Bulk>,
+    /// Bytes of the bodies in the three.
     bulk_bytes: usize,
+    /// How much of messages and items of many frames may still be sent.
+    bulk_credit: usize,
+    /// Frames that were charged to it.
+    charged_frames: u64,
     /// Bytes drawn so far: the position at which `small` begins.
     drawn: u64,
 }
@@ -47,6 +63,27 @@ struct Bulk {
     header: Vec<u8>,
     body: Bytes,
     terminal: bool,
+    /// Whether its last frame is the last of its lane in this direction.
+    ends_lane: bool,
+    /// What the stream of an item may still send. `None` for messages.
+    credit: Option<usize>,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self {
+            small: Vec::new(),
+            bulk: VecDeque::new(),
+            terminals: 0,
+            bulk_terminals: 0,
+            blocked: BTreeMap::new(),
+            stalled: VecDeque::new(),
+            bulk_bytes: 0,
+            bulk_credit: BULK_WINDOW_BASE,
+            charged_frames: 0,
+            drawn: 0,
+        }
+    }
 }
 
 impl Outbox {
@@ -66,7 +103,60 @@ impl Outbox {
     pub(crate) fn push_bulk(&mut self, lane: CallId, header: Vec<u8>, body: Bytes, terminal: bool) {
         self.bulk_terminals += u32::from(terminal);
         self.bulk_bytes += body.len();
-        self.bulk.push_back(Bulk { lane, header, body, terminal });
+        let message = Bulk { lane, header, body, terminal, ends_lane: true, credit: None };
+        self.bulk.push_back(message);
+    }
+
+    /// Queues the large request of a call whose items follow.
+    pub(crate) fn push_bulk_before_items(&mut self, lane: CallId, header: Vec<u8>, body: Bytes) {
+        self.push_bulk(lane, header, body, false);
+        if let Some(message) = self.bulk.back_mut() {
+            message.ends_lane = false;
+        }
+    }
+
+    /// Queues a large item, with what its stream may still send.
+    pub(crate) fn push_item(&mut self, lane: CallId, body: Bytes, credit: usize) {
+        let mut header = Vec::with_capacity(frame::DATA_HEADER_BYTES);
+        frame::encode_item_header(&mut header, false);
+        self.bulk_bytes += body.len();
+        let credit = Some(credit);
+        self.bulk.push_back(Bulk { lane, header, body, terminal: false, ends_lane: false, credit });
+    }
+
+    /// Appends items that were staged elsewhere, and together cost so much.
+    pub(crate) fn append_items(&mut self, staged: &[u8], cost: usize) {
+        self.small.extend_from_slice(staged);
+        self.bulk_credit = self.bulk_credit.saturating_sub(cost);
+        self.charged_frames += 1;
+    }
+
+    /// What may still be sent of messages and items of many frames.
+    #[inline]
+    pub(crate) fn bulk_credit(&self) -> usize {
+        self.bulk_credit
+    }
+
+    pub(crate) fn charged_frames(&self) -> u64 {
+        self.charged_frames
+    }
+
+    /// The peer allows more bulk. `false` if that is more than a peer can have meant.
+    pub(crate) fn allow_bulk(&mut self, bytes: usize) -> bool {
+        self.bulk_credit = self.bulk_credit.saturating_add(bytes);
+        self.bulk.append(&mut self.stalled);
+        self.bulk_credit <= u32::MAX as usize
+    }
+
+    /// The peer allows more of a stream. Returns whether a large item of it is queued, which then has
+    /// the credit.
+    pub(crate) fn allow_item(&mut self, call: CallId, bytes: usize) -> bool {
+        self.bulk.extend(self.blocked.remove(&call));
+        let mut queued = self.bulk.iter_mut().chain(&mut self.stalled);
+        let item = queued.find(|bulk| bulk.lane == call && bulk.credit.is_some());
+        let Some(Bulk { credit: Some(credit), .. }) = item else { return false };
+        *credit = credit.saturating_add(bytes).min(u32::MAX as usize);
+        true
     }
 
     /// Counts one more frame that ends a call of the peer.
@@ -112,15 +202,21 @@ impl Outbox {
             at += PREFIX_BYTES + length;
         }
         self.bulk.retain(|bulk| bulk.terminal);
-        self.bulk_bytes = self.bulk.iter().map(|bulk| bulk.body.len()).sum();
+        self.stalled.retain(|bulk| bulk.terminal);
+        self.blocked.clear();
+        self.bulk_bytes = self.bulk.iter().chain(&self.stalled).map(|bulk| bulk.body.len()).sum();
         self.drawn
     }
 
     /// Forgets what is left of the message of `call`. Returns the header of its first frame, or an
     /// empty one if that was drawn.
     pub(crate) fn drop_bulk_of(&mut self, call: CallId) -> Option<Vec<u8>> {
-        let at = self.bulk.iter().position(|bulk| bulk.lane == call)?;
-        let bulk = self.bulk.remove(at)?;
+        let bulk = self.blocked.remove(&call).or_else(|| {
+            [&mut self.bulk, &mut self.stalled].into_iter().find_map(|queue| {
+                let at = queue.iter().position(|bulk| bulk.lane == call)?;
+                queue.remove(at)
+            })
+        })?;
         self.bulk_terminals -= u32::from(bulk.terminal);
         self.bulk_bytes -= bulk.body.len();
         Some(bulk.header)
@@ -151,7 +247,7 @@ impl Outbox {
         &mut self,
         batch: &mut Batch,
         frame_bytes: usize,
-        mut finished: impl FnMut(CallId, u64),
+        mut finished: impl FnMut(CallId, u64, usize),
     ) {
         debug_assert!(batch.is_empty());
         batch.bytes.clear();
@@ -162,12 +258,21 @@ impl Outbox {
         let mut drawn = 0;
         while drawn + TURN_BYTES <= BATCH_BULK_BYTES {
             let Some(mut bulk) = self.bulk.pop_front() else { break };
-            drawn += bulk.draw(batch, frame_bytes);
-            if bulk.body.is_empty() {
-                self.bulk_terminals -= u32::from(bulk.terminal);
-                finished(bulk.lane, self.drawn + batch.remaining as u64);
-            } else {
-                self.bulk.push_back(bulk);
+            let turn = bulk.draw(batch, frame_bytes, self.bulk_credit);
+            drawn += turn.bytes;
+            self.bulk_credit -= turn.charged;
+            self.charged_frames += u64::from(turn.frames);
+            match turn.next {
+                Next::Done => {
+                    self.bulk_terminals -= u32::from(bulk.terminal);
+                    let credit = bulk.credit.unwrap_or_default();
+                    finished(bulk.lane, self.drawn + batch.remaining as u64, credit);
+                }
+                Next::Again => self.bulk.push_back(bulk),
+                Next::Stalled => self.stalled.push_back(bulk),
+                Next::Blocked => {
+                    self.blocked.insert(bulk.lane, bulk);
+                }
             }
         }
         self.bulk_bytes -= drawn;
@@ -183,38 +288,93 @@ impl Outbox {
         if self.bulk.is_empty() {
             self.bulk = VecDeque::new();
         }
+        if self.stalled.is_empty() {
+            self.stalled = VecDeque::new();
+        }
     }
+}
+
+/// What a turn of a large message came to.
+struct Turn {
+    bytes: usize,
+    /// How much of the connection's credit it took, and in how many frames.
+    charged: usize,
+    frames: u32,
+    next: Next,
+}
+
+/// What is to become of a large message after its turn.
+enum Next {
+    /// All of it is drawn.
+    Done,
+    /// It comes to the end of the queue.
+    Again,
+    /// It waits for the connection's credit.
+    Stalled,
+    /// It waits for its stream's credit.
+    Blocked,
 }
 
 impl Bulk {
     /// Adds one turn to the batch: one frame of at most `frame_bytes`, and more of them as long as
-    /// the turn is kept. Returns how many bytes of the body that was.
-    fn draw(&mut self, batch: &mut Batch, frame_bytes: usize) -> usize {
-        let mut drawn = 0;
+    /// the turn is kept, and as `bulk_credit` and the stream's credit allow.
+    fn draw(&mut self, batch: &mut Batch, frame_bytes: usize, bulk_credit: usize) -> Turn {
+        let mut turn = Turn { bytes: 0, charged: 0, frames: 0, next: Next::Again };
         loop {
-            let header = mem::take(&mut self.header);
-            let head = if header.is_empty() { frame::DATA_HEADER_BYTES } else { header.len() };
+            let head = if self.is_begun() { frame::DATA_HEADER_BYTES } else { self.header.len() };
             let room = frame_bytes.saturating_sub(head).max(1);
-            let body = self.body.split_to(room.min(self.body.len()));
-            drawn += body.len();
-            let last = self.body.is_empty();
-            let start = batch.bytes.len();
-            // r[impl lane.end]
-            frame::encode_prefix(&mut batch.bytes, self.lane.lane(), head + body.len(), last);
-            if header.is_empty() {
-                frame::encode_data_header(&mut batch.bytes, !last);
-            } else {
-                batch.bytes.extend_from_slice(&header);
-                // r[impl message.frames]
-                frame::set_more(&mut batch.bytes, start + PREFIX_BYTES, !last);
+            // r[impl credit.cost]
+            let fixed = if self.credit.is_some() && !self.is_begun() { ITEM_COST } else { 0 };
+            let is_free = self.credit.is_none() && !self.is_begun() && self.body.len() <= room;
+            let mut bytes = room.min(self.body.len());
+            if !is_free {
+                let own = self.credit.unwrap_or(usize::MAX);
+                let rest = bulk_credit - turn.charged;
+                bytes = bytes.min(own.min(rest).saturating_sub(fixed));
+                if bytes == 0 {
+                    turn.next = if own <= fixed { Next::Blocked } else { Next::Stalled };
+                    return turn;
+                }
+                self.credit = self.credit.map(|credit| credit - (bytes + fixed));
+                turn.charged += bytes + fixed;
+                turn.frames += 1;
             }
-            batch.remaining += PREFIX_BYTES + head + body.len();
-            if !body.is_empty() {
-                batch.bodies.push_back((batch.bytes.len(), body));
+            self.draw_frame(batch, head, bytes);
+            turn.bytes += bytes;
+            if self.body.is_empty() {
+                turn.next = Next::Done;
+                return turn;
             }
-            if last || drawn + frame_bytes.min(self.body.len()) > TURN_BYTES {
-                return drawn;
+            if turn.bytes + frame_bytes.min(self.body.len()) > TURN_BYTES {
+                return turn;
             }
+        }
+    }
+
+    /// Whether its first frame was drawn.
+    fn is_begun(&self) -> bool {
+        self.header.is_empty()
+    }
+
+    /// Adds one frame with so many bytes of the body to the batch.
+    fn draw_frame(&mut self, batch: &mut Batch, head: usize, bytes: usize) {
+        let header = mem::take(&mut self.header);
+        let body = self.body.split_to(bytes);
+        let last = self.body.is_empty();
+        let start = batch.bytes.len();
+        // r[impl lane.end]
+        let end = last && self.ends_lane;
+        frame::encode_prefix(&mut batch.bytes, self.lane.lane(), head + body.len(), end);
+        if header.is_empty() {
+            frame::encode_data_header(&mut batch.bytes, !last);
+        } else {
+            batch.bytes.extend_from_slice(&header);
+            // r[impl message.frames]
+            frame::set_more(&mut batch.bytes, start + PREFIX_BYTES, !last);
+        }
+        batch.remaining += PREFIX_BYTES + head + body.len();
+        if !body.is_empty() {
+            batch.bodies.push_back((batch.bytes.len(), body));
         }
     }
 }
@@ -231,11 +391,12 @@ impl Outbox {
         }
         assert!(rest.is_empty(), "whole frames only");
         assert_eq!(self.terminals, terminals);
-        let bulk_terminals = self.bulk.iter().filter(|bulk| bulk.terminal).count();
+        let all = || self.bulk.iter().chain(&self.stalled).chain(self.blocked.values());
+        let bulk_terminals = all().filter(|bulk| bulk.terminal).count();
         assert_eq!(self.bulk_terminals as usize, bulk_terminals);
-        let bulk_bytes: usize = self.bulk.iter().map(|bulk| bulk.body.len()).sum();
+        let bulk_bytes: usize = all().map(|bulk| bulk.body.len()).sum();
         assert_eq!(self.bulk_bytes, bulk_bytes);
-        assert!(self.bulk.iter().all(|bulk| bulk.terminal == terminal(bulk.lane.lane())));
+        assert!(all().all(|bulk| bulk.terminal == (bulk.ends_lane && terminal(bulk.lane.lane()))));
     }
 }
 

@@ -1,0 +1,49 @@
+//! The account of a connection: how much bulk, which is everything of many frames, may be under way
+//! to this side. The other direction's is kept by the outbox.
+
+use crate::limits::BULK_WINDOW_BASE;
+
+/// What the peer may send, what has come since it was last told, and both together.
+#[derive(Debug)]
+pub(super) struct BulkIn {
+    credit: usize,
+    arrived: usize,
+    window: usize,
+}
+
+impl BulkIn {
+    /// The peer begins with the base; it learns of a larger window from the hello.
+    pub(super) fn new(window: u32) -> Self {
+        let window = (window as usize).max(BULK_WINDOW_BASE);
+        Self { credit: window, arrived: 0, window }
+    }
+
+    /// So much has come. `false` if that is more than the peer may send.
+    pub(super) fn charge(&mut self, cost: usize) -> bool {
+        // r[impl credit.exceeded]
+        let Some(rest) = self.credit.checked_sub(cost) else { return false };
+        self.credit = rest;
+        self.arrived += cost;
+        true
+    }
+
+    /// Whether it is time to tell the peer.
+    pub(super) fn is_due(&self) -> bool {
+        4 * self.arrived >= self.window
+    }
+
+    /// Grants what has come, if it is time: it bounds what is under way, not what is held.
+    pub(super) fn grant(&mut self) -> Option<u32> {
+        if !self.is_due() {
+            return None;
+        }
+        let granted = std::mem::take(&mut self.arrived);
+        self.credit += granted;
+        u32::try_from(granted).ok()
+    }
+
+    #[cfg(test)]
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(self.credit + self.arrived, self.window, "credit is conserved");
+    }
+}

@@ -1,0 +1,451 @@
+//! Streams: items on the lanes of calls, in either direction, and the credit that bounds them.
+//!
+//! A stream belongs to a call, and has no state of its own on the wire but items and credit: it
+//! begins with the request or the reply that announces it, and ends with its last item, with its
+//! call, or with the connection.
+
+mod reader;
+mod writer;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    task::{Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+pub(crate) use reader::StreamEnd;
+use reader::{OverCredit, Reader};
+use writer::Writer;
+
+use super::{CallId, Mux};
+use crate::{
+    error::{CloseReason, Delivery, ErrorKind, Ran},
+    frame::{self, Lane},
+};
+
+/// What an item costs beside its bytes, so that nobody can send empty ones without end. Spec:
+/// `r[credit.cost]`.
+pub(crate) const ITEM_COST: usize = 16;
+
+/// What each stream may send before it is granted more. Spec: `r[credit.initial]`.
+pub(crate) const WINDOW_BASE: usize = 64 * 1024;
+
+/// What a stream may have under way at most, if its reader keeps up: 10 Gbit/s for 1.6 ms.
+const WINDOW_MAX: usize = 2 * 1024 * 1024;
+
+/// Staged items are taken while fewer bytes than this wait to be sent: what is queued behind them
+/// waits for them.
+const STAGE_BYTES: usize = 64 * 1024;
+
+/// The streams of one connection.
+#[derive(Debug)]
+pub(super) struct Streams {
+    readers: BTreeMap<CallId, Reader>,
+    writers: BTreeMap<CallId, Writer>,
+    /// Those that are to be granted credit.
+    due: BTreeSet<CallId>,
+    /// How much all windows together may still grow.
+    growth: usize,
+}
+
+/// What there is for a reader.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NextItem {
+    Item(Vec<u8>),
+    End(StreamEnd),
+}
+
+/// What a writer may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Send items that cost so much at most; or a single one of any size.
+    Bytes(usize),
+    /// Nobody wants any more.
+    Gone,
+}
+
+impl Streams {
+    pub(super) fn new(growth: usize) -> Self {
+        Self { readers: BTreeMap::new(), writers: BTreeMap::new(), due: BTreeSet::new(), growth }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.readers.is_empty() && self.writers.is_empty()
+    }
+
+    pub(super) fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// Bytes of items that are incomplete.
+    pub(super) fn partial_bytes(&self) -> usize {
+        self.readers.values().map(Reader::partial_bytes).sum()
+    }
+
+    pub(super) fn open_reader(&mut self, id: CallId, patience: Option<Duration>) {
+        self.readers.insert(id, Reader::new(patience));
+    }
+
+    pub(super) fn open_writer(&mut self, id: CallId, patience: Option<Duration>, is_busy: bool) {
+        self.writers.insert(id, Writer { is_busy, ..Writer::new(patience) });
+    }
+
+    /// Forgets the reader of a call. Returns whether items may still come.
+    fn close_reader(&mut self, id: CallId, discarded: &mut Vec<Waker>) -> bool {
+        let Some(mut reader) = self.readers.remove(&id) else { return false };
+        self.growth += reader.grown();
+        self.due.remove(&id);
+        discarded.extend(reader.wake());
+        !reader.has_ended()
+    }
+
+    /// Forgets the writer of a call, and wakes whoever waits to send.
+    fn close_writer(&mut self, id: CallId, wakers: &mut Vec<Waker>) -> bool {
+        let Some(mut writer) = self.writers.remove(&id) else { return false };
+        wakers.extend(writer.wake());
+        true
+    }
+}
+
+impl Mux {
+    // ---- for readers
+
+    /// Takes the next item of a call's stream.
+    pub(crate) fn poll_item(&mut self, id: CallId, waker: &Waker) -> Poll<NextItem> {
+        let lost = Poll::Ready(NextItem::End(StreamEnd::Lost));
+        let Some(reader) = self.streams.readers.get_mut(&id) else { return lost };
+        if let Some(item) = reader.take() {
+            if reader.is_due() {
+                self.streams.due.insert(id);
+            }
+            return Poll::Ready(NextItem::Item(item));
+        }
+        if let Some(end) = reader.ending() {
+            return Poll::Ready(NextItem::End(end.clone()));
+        }
+        self.output.discarded.extend(reader.wait(waker.clone()));
+        Poll::Pending
+    }
+
+    /// The reader of a stream has gone. The peer is told, unless it has sent everything.
+    pub(crate) fn drop_reader(&mut self, id: CallId) {
+        let unfinished = self.streams.close_reader(id, &mut self.output.discarded);
+        if !unfinished || self.is_closed() {
+            return;
+        }
+        if id.opener() == self.role {
+            self.counters.calls_cancelled += 1;
+            self.send_cancel(id);
+        } else {
+            // r[impl stop.effect]
+            self.outbox.append(|out| frame::encode_stop(out, id));
+        }
+    }
+
+    // ---- for writers
+
+    /// Whether items can be sent.
+    pub(crate) fn poll_room(&mut self, id: CallId, waker: &Waker) -> Poll<Room> {
+        let closed = self.is_closed();
+        let Some(writer) = self.streams.writers.get_mut(&id) else {
+            return Poll::Ready(Room::Gone);
+        };
+        if closed || writer.is_stopped {
+            return Poll::Ready(Room::Gone);
+        }
+        let room = writer.credit.min(self.outbox.bulk_credit());
+        let staged = self.outbox.small_bytes();
+        if !writer.is_busy && room > ITEM_COST && staged < STAGE_BYTES {
+            return Poll::Ready(Room::Bytes(room.min(STAGE_BYTES)));
+        }
+        self.output.discarded.extend(writer.wait(waker.clone()));
+        Poll::Pending
+    }
+
+    /// Sends items that were staged within the [`Room`], and that together cost so much.
+    pub(crate) fn send_items(&mut self, now: Instant, id: CallId, staged: &[u8], cost: usize) {
+        let Some(writer) = self.streams.writers.get_mut(&id) else { return };
+        writer.credit = writer.credit.saturating_sub(cost);
+        let patience = writer.patience;
+        self.outbox.append_items(staged, cost);
+        self.extend_call(now, id, patience);
+    }
+
+    /// Sends an item that is larger than the [`Room`], or too large to be copied.
+    pub(crate) fn send_large_item(&mut self, now: Instant, id: CallId, item: Bytes) {
+        let Some(writer) = self.streams.writers.get_mut(&id) else { return };
+        writer.is_busy = true;
+        let (credit, patience) = (std::mem::take(&mut writer.credit), writer.patience);
+        self.outbox.push_item(id, item, credit);
+        self.extend_call(now, id, patience);
+    }
+
+    /// No more items come from this side.
+    pub(crate) fn end_writer(&mut self, id: CallId) {
+        if self.streams.writers.remove(&id).is_none() || self.is_closed() {
+            return;
+        }
+        self.outbox.append(|out| frame::encode_end(out, id));
+        if id.opener() != self.role {
+            self.requests.finish(id);
+            self.outbox.count_terminal();
+        }
+    }
+
+    /// The items from this side break off: their reader is told so.
+    pub(crate) fn abort_writer(&mut self, id: CallId) {
+        if self.streams.writers.remove(&id).is_some() && !self.is_closed() {
+            self.outbox.drop_bulk_of(id);
+            self.outbox.append(|out| frame::encode_abort(out, id.lane()));
+        }
+    }
+
+    /// Progress: the deadline of a call counts from now on.
+    fn extend_call(&mut self, now: Instant, id: CallId, patience: Option<Duration>) {
+        let deadline = patience.and_then(|patience| now.checked_add(patience));
+        if deadline.is_none() {
+            return;
+        }
+        if id.opener() == self.role {
+            self.calls.set_deadline(id, deadline);
+        } else {
+            self.requests.set_deadline(id, deadline);
+        }
+        self.note_deadline(deadline);
+    }
+
+    // ---- inputs
+
+    pub(super) fn handle_item(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        more: bool,
+        body: &[u8],
+    ) -> Result<(), CloseReason> {
+        self.charge_bulk(body.len() + ITEM_COST)?;
+        let Some(reader) = self.streams.readers.get_mut(&id) else { return self.late_item(id, true) };
+        // r[impl item.order]
+        if reader.is_collecting() || reader.has_ended() {
+            return Err(CloseReason::UnexpectedFrame);
+        }
+        let received = reader.begin(more, body);
+        self.after_item(now, id, more, received)
+    }
+
+    /// A DATA frame on a lane on which items come. `false` if it isn't part of one.
+    pub(super) fn handle_item_data(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        more: bool,
+        abort: bool,
+        body: &[u8],
+    ) -> Result<bool, CloseReason> {
+        let Some(reader) = self.streams.readers.get_mut(&id) else { return Ok(false) };
+        if abort {
+            // r[impl item.abort]
+            let end = StreamEnd::Failed {
+                kind: ErrorKind::Cancelled,
+                delivery: Delivery::Unknown,
+                detail: "the peer gave up the stream".into(),
+            };
+            self.output.wakers.extend(reader.finish(end));
+            return Ok(true);
+        }
+        if !reader.is_collecting() || reader.has_ended() {
+            return Err(CloseReason::UnexpectedFrame);
+        }
+        let received = reader.go_on(more, body);
+        self.after_item(now, id, more, received)?;
+        Ok(true)
+    }
+
+    fn after_item(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        more: bool,
+        received: Result<(), OverCredit>,
+    ) -> Result<(), CloseReason> {
+        if received.is_err() {
+            return Err(CloseReason::CreditExceeded);
+        }
+        let Some(reader) = self.streams.readers.get_mut(&id) else { return Ok(()) };
+        if reader.is_due() {
+            self.streams.due.insert(id);
+        }
+        if !more {
+            self.output.wakers.extend(reader.wake());
+        }
+        let (patience, bytes) = (reader.patience, reader.partial_bytes());
+        if id.opener() != self.role {
+            self.extend_call(now, id, patience);
+        }
+        if let Err((kind, detail)) = self.check_message(bytes, 0, true, "an item") {
+            self.fail_reader(id, kind, detail);
+        }
+        Ok(())
+    }
+
+    /// What comes can't be used: the reader learns why, and the peer is told to send no more.
+    fn fail_reader(&mut self, id: CallId, kind: ErrorKind, detail: String) {
+        let Some(reader) = self.streams.readers.get_mut(&id) else { return };
+        let end = StreamEnd::Failed { kind, delivery: Delivery::Replied, detail };
+        self.output.wakers.extend(reader.finish(end));
+        self.streams.due.remove(&id);
+        if id.opener() == self.role {
+            self.send_cancel(id);
+        } else {
+            self.outbox.append(|out| frame::encode_stop(out, id));
+        }
+    }
+
+    /// An item of a stream that nobody reads any more. `more` says that its call goes on.
+    fn late_item(&mut self, id: CallId, more: bool) -> Result<(), CloseReason> {
+        if id.opener() == self.role {
+            let woken = self.calls.unwanted(id, more);
+            return self.after_answer(woken);
+        }
+        // r[impl data.late]
+        match self.requests.was_open(id) {
+            true => Ok(()),
+            false => Err(CloseReason::UnexpectedFrame),
+        }
+    }
+
+    pub(super) fn handle_end(&mut self, id: CallId) -> Result<(), CloseReason> {
+        // r[impl item.end]
+        if let Some(reader) = self.streams.readers.get_mut(&id) {
+            if reader.is_collecting() {
+                return Err(CloseReason::UnexpectedFrame);
+            }
+            self.output.wakers.extend(reader.finish(StreamEnd::Finished));
+        }
+        self.late_item(id, false)
+    }
+
+    pub(super) fn handle_stop(&mut self, id: CallId) -> Result<(), CloseReason> {
+        // r[impl stop.effect]
+        match self.streams.writers.get_mut(&id) {
+            Some(writer) if !std::mem::replace(&mut writer.is_stopped, true) => {
+                self.output.wakers.extend(writer.wake());
+                Ok(())
+            }
+            Some(_) => self.count_stray(),
+            // Its call has ended: they crossed.
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn handle_credit(
+        &mut self,
+        now: Instant,
+        lane: Lane,
+        bytes: u32,
+    ) -> Result<(), CloseReason> {
+        if bytes == 0 {
+            return self.count_stray();
+        }
+        if lane == Lane::CONTROL {
+            let allowed = self.outbox.allow_bulk(bytes as usize);
+            self.wake_writers();
+            return if allowed { Ok(()) } else { Err(CloseReason::CreditExceeded) };
+        }
+        let id = CallId::from_wire(lane.number()).ok_or(CloseReason::BadCallId)?;
+        // Its call may have ended meanwhile.
+        let Some(writer) = self.streams.writers.get_mut(&id) else { return Ok(()) };
+        let queued = self.outbox.allow_item(id, bytes as usize);
+        let allowed = queued || writer.allow(bytes as usize);
+        self.output.wakers.extend(writer.wake());
+        let patience = writer.patience;
+        self.extend_call(now, id, patience);
+        if allowed { Ok(()) } else { Err(CloseReason::CreditExceeded) }
+    }
+
+    // ---- outputs
+
+    /// Appends the credit that is due.
+    pub(super) fn append_credit(&mut self) {
+        while let Some(id) = self.streams.due.pop_first() {
+            let Some(reader) = self.streams.readers.get_mut(&id) else { continue };
+            let granted = reader.grant(&mut self.streams.growth);
+            #[expect(clippy::cast_possible_truncation, reason = "a window is below 4 GiB")]
+            self.outbox.append(|out| frame::encode_credit(out, id.lane(), granted as u32));
+        }
+        if let Some(bytes) = self.bulk_in.grant() {
+            self.outbox.append(|out| frame::encode_credit(out, Lane::CONTROL, bytes));
+        }
+    }
+
+    /// The last frame of a large message or item was drawn; of the latter's credit so much is left.
+    pub(super) fn drawn_to_the_end(&mut self, id: CallId, credit: usize) {
+        if let Some(writer) = self.streams.writers.get_mut(&id) {
+            writer.is_busy = false;
+            writer.credit += credit;
+        }
+    }
+
+    /// There is room again, perhaps.
+    pub(super) fn wake_writers(&mut self) {
+        if self.outbox.small_bytes() < STAGE_BYTES && self.outbox.bulk_credit() > ITEM_COST {
+            let free = self.streams.writers.values_mut();
+            let free = free.filter(|writer| !writer.is_busy && writer.credit > ITEM_COST);
+            self.output.wakers.extend(free.filter_map(Writer::wake));
+        }
+    }
+
+    // ---- ends of calls
+
+    /// A call of the peer's has its terminal frame: its streams are over.
+    pub(super) fn end_request_streams(&mut self, id: CallId) {
+        if self.streams.is_empty() {
+            return;
+        }
+        self.streams.close_reader(id, &mut self.output.discarded);
+        if self.streams.close_writer(id, &mut self.output.wakers) {
+            self.outbox.drop_bulk_of(id);
+        }
+    }
+
+    /// A call of this side's has its terminal frame. What it sends breaks off: nobody reads it.
+    pub(super) fn end_call_writer(&mut self, id: CallId) {
+        if !self.streams.is_empty()
+            && self.streams.close_writer(id, &mut self.output.wakers)
+            && !self.is_closed()
+        {
+            self.outbox.drop_bulk_of(id);
+            self.outbox.append(|out| frame::encode_abort(out, id.lane()));
+        }
+    }
+
+    /// A call of this side's failed after its stream had begun.
+    pub(super) fn fail_call_stream(&mut self, id: CallId, kind: ErrorKind, ran: Ran, text: &str) {
+        if let Some(reader) = self.streams.readers.get_mut(&id) {
+            let detail = text.to_owned();
+            let end = StreamEnd::Failed { kind, delivery: ran.delivery(), detail };
+            self.output.wakers.extend(reader.finish(end));
+        }
+    }
+
+    /// The connection is over, and with it every stream.
+    pub(super) fn lose_streams(&mut self) {
+        self.streams.due.clear();
+        for reader in self.streams.readers.values_mut() {
+            self.output.wakers.extend(reader.finish(StreamEnd::Lost));
+        }
+        for writer in self.streams.writers.values_mut() {
+            self.output.wakers.extend(writer.wake());
+        }
+        self.streams.writers.clear();
+    }
+}
+
+#[cfg(test)]
+impl Streams {
+    pub(super) fn check_invariants(&self) {
+        self.readers.values().for_each(Reader::check_invariants);
+    }
+}

@@ -1,0 +1,180 @@
+//! The items that come: collected, bounded by credit, taken one by one.
+
+use std::{collections::VecDeque, mem, task::Waker, time::Duration};
+
+use super::{ITEM_COST, WINDOW_BASE, WINDOW_MAX};
+use crate::error::{Delivery, ErrorKind};
+
+/// How the items of one direction ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StreamEnd {
+    /// The last one has come.
+    Finished,
+    /// One side gave up.
+    Failed { kind: ErrorKind, delivery: Delivery, detail: String },
+    /// The connection ended.
+    Lost,
+}
+
+/// One stream of items that come.
+///
+/// What the peer may send, what has come and waits, and what has been used up since credit was last
+/// granted, add up to the window.
+#[derive(Debug)]
+pub(super) struct Reader {
+    /// Whole items, and what each still holds of the window.
+    items: VecDeque<(Vec<u8>, usize)>,
+    /// An item of which more is to come, and what it holds of the window.
+    partial: Option<(Vec<u8>, usize)>,
+    /// What the peer may still send.
+    credit: usize,
+    /// What was used up since credit was last granted.
+    used: usize,
+    window: usize,
+    end: Option<StreamEnd>,
+    waker: Option<Waker>,
+    /// How long its call may go on without an item.
+    pub(super) patience: Option<Duration>,
+}
+
+/// The peer has sent more than it may.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct OverCredit;
+
+impl Reader {
+    pub(super) fn new(patience: Option<Duration>) -> Self {
+        Self {
+            items: VecDeque::new(),
+            partial: None,
+            credit: WINDOW_BASE,
+            used: 0,
+            window: WINDOW_BASE,
+            end: None,
+            waker: None,
+            patience,
+        }
+    }
+
+    /// Whether an item is being collected.
+    pub(super) fn is_collecting(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Bytes of the item that is being collected.
+    pub(super) fn partial_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |(bytes, _)| bytes.len())
+    }
+
+    /// Takes an item, or its beginning.
+    pub(super) fn begin(&mut self, more: bool, body: &[u8]) -> Result<(), OverCredit> {
+        // r[impl credit.cost]
+        let cost = body.len() + ITEM_COST;
+        self.pay(cost)?;
+        let item = (body.to_vec(), cost);
+        if more {
+            self.partial = Some(item);
+            self.ease();
+        } else {
+            self.items.push_back(item);
+        }
+        Ok(())
+    }
+
+    /// Takes a further part of an item.
+    pub(super) fn go_on(&mut self, more: bool, body: &[u8]) -> Result<(), OverCredit> {
+        self.pay(body.len())?;
+        let Some((bytes, cost)) = &mut self.partial else { return Ok(()) };
+        bytes.extend_from_slice(body);
+        *cost += body.len();
+        if more {
+            self.ease();
+        } else {
+            self.items.extend(self.partial.take());
+        }
+        Ok(())
+    }
+
+    fn pay(&mut self, cost: usize) -> Result<(), OverCredit> {
+        // r[impl credit.exceeded]
+        self.credit = self.credit.checked_sub(cost).ok_or(OverCredit)?;
+        Ok(())
+    }
+
+    /// The reader waits for this very item, which may be larger than the window: what it holds is
+    /// granted again. So at most a window of whole items and one that is collected are held.
+    fn ease(&mut self) {
+        if let (true, Some((_, cost))) = (self.items.is_empty(), &mut self.partial) {
+            self.used += mem::take(cost);
+        }
+    }
+
+    /// The next item, if it is there.
+    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+        let (item, cost) = self.items.pop_front()?;
+        self.used += cost;
+        self.ease();
+        Some(item)
+    }
+
+    /// How it ended, once every item is taken.
+    pub(super) fn ending(&self) -> Option<&StreamEnd> {
+        self.end.as_ref().filter(|_| self.items.is_empty())
+    }
+
+    /// There will be no more items. The first end counts. What is left of one that is incomplete is
+    /// worth nothing.
+    pub(super) fn finish(&mut self, end: StreamEnd) -> Option<Waker> {
+        self.end.get_or_insert(end);
+        self.partial = None;
+        self.waker.take()
+    }
+
+    pub(super) fn wait(&mut self, waker: Waker) -> Option<Waker> {
+        self.waker.replace(waker)
+    }
+
+    pub(super) fn wake(&mut self) -> Option<Waker> {
+        self.waker.take()
+    }
+
+    /// Whether it is time to grant credit: half of the window is used up.
+    pub(super) fn is_due(&self) -> bool {
+        self.end.is_none() && 2 * self.used >= self.window
+    }
+
+    /// Grants what was used up. A reader that keeps up gets a larger window, out of `growth`.
+    /// Returns how much the peer may send in addition.
+    pub(super) fn grant(&mut self, growth: &mut usize) -> usize {
+        if self.items.is_empty() {
+            let more = self.window.min(*growth).min(WINDOW_MAX - self.window);
+            *growth -= more;
+            self.window += more;
+            self.used += more;
+        }
+        let granted = mem::take(&mut self.used);
+        self.credit += granted;
+        granted
+    }
+
+    /// How much its window has grown, to be given back at its end.
+    pub(super) fn grown(&self) -> usize {
+        self.window - WINDOW_BASE
+    }
+
+    #[cfg(test)]
+    pub(super) fn check_invariants(&self) {
+        let held: usize = self.items.iter().chain(&self.partial).map(|(_, cost)| cost).sum();
+        if self.end.is_none() {
+            assert_eq!(self.credit + self.used + held, self.window, "credit is conserved");
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn credit(&self) -> usize {
+        self.credit
+    }
+}
