@@ -399,6 +399,31 @@ fn closing_takes_back_what_has_not_left() {
     assert!(matches!(pair.b.mux.phase(), Phase::Closed(_)));
 }
 
+// r[verify delivery.table]
+#[test]
+fn a_close_takes_back_what_has_not_left_although_answers_may_still_come() {
+    let mut pair = Pair::new();
+    let sent = pair.a.call("sent");
+    pair.drive();
+    let half = pair.a.call(vec![0; 1024 * 1024]);
+    pair.a.draw_batch();
+    let queued = pair.a.call("queued");
+    let large = pair.a.call(vec![0; BULK_BYTES]);
+    pair.b.mux.close(CloseReason::Done, "");
+    let close = pair.b.draw();
+    pair.a.take_all(&close);
+    let lost = End::Failed(ErrorKind::ConnectionLost, Delivery::NotSent);
+    for id in [half, queued, large] {
+        assert_eq!(pair.a.end_of(id), Some(lost.clone()));
+    }
+    assert_eq!(kinds(&pair.a.draw()), "void");
+    assert_eq!(pair.a.end_of(sent), None, "its reply may be on the way");
+    pair.a.take(&made(|out| {
+        frame::framed(out, sent.lane(), true, |out| frame::encode_reply_header(out, false, false));
+    }));
+    assert_eq!(pair.a.end_of(sent), Some(End::Reply(Vec::new())));
+}
+
 // r[verify close.last]
 #[test]
 fn nothing_follows_the_close() {
