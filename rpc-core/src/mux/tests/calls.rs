@@ -74,6 +74,34 @@ fn an_error_says_whether_the_handler_ran() {
     }
 }
 
+/// What a layer before the handler refuses. No layer can through the public API yet.
+// r[verify delivery.table]
+#[test]
+fn a_refusal_of_any_kind_reaches_the_caller_as_one() {
+    for kind in [ErrorKind::Unauthenticated, ErrorKind::PermissionDenied, ErrorKind::Overloaded] {
+        let mut pair = Pair::new();
+        let id = pair.a.call("");
+        pair.drive();
+        assert!(pair.b.mux.finish(id));
+        pair.b.mux.queue_error(id, kind, Ran::Never, "");
+        pair.drive();
+        assert_eq!(pair.a.end_of(id), Some(End::Failed(kind, Delivery::Rejected)));
+    }
+}
+
+/// A handler that is gone although nobody has stopped it: its runtime is on its way out.
+// r[verify delivery.table]
+#[test]
+fn a_process_that_ends_leaves_its_calls_in_doubt() {
+    let mut pair = Pair::new();
+    let id = pair.a.call("");
+    pair.drive();
+    pair.b.mux.end_stopped(id);
+    pair.drive();
+    let shutting_down = End::Failed(ErrorKind::ShuttingDown, Delivery::Unknown);
+    assert_eq!(pair.a.end_of(id), Some(shutting_down));
+}
+
 // r[verify error.text]
 #[test]
 fn the_text_of_an_error_is_kept_short_and_printable() {
