@@ -5,6 +5,7 @@
 mod adversary;
 mod calls;
 mod conformance;
+mod delivery;
 mod lifecycle;
 mod planted;
 mod raw;
