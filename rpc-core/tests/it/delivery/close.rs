@@ -151,6 +151,17 @@ async fn row_14_a_request_that_was_sent_when_this_side_closes_may_have_run() {
     }
 }
 
+/// What the layer below was given goes on leaving: it may run.
+#[tokio::test(start_paused = true)]
+async fn row_14_a_request_that_is_being_sent_when_the_peer_closes_may_have_run() {
+    let mut scene = Phase::AllButOneByte.reach().await;
+    scene.wire.send(wire::close(1)).await;
+    let failed = failure(&mut scene.call).await;
+    assert_eq!(failed, (ErrorKind::ShuttingDown, Delivery::Unknown));
+    assert_eq!(scene.left().await, "request");
+    assert_eq!(runs_of(&scene.wire.received).await, [scene.phase.bytes()]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn row_14_a_reply_that_a_close_has_overtaken_still_counts() {
     let mut scene = Phase::Replying.reach().await;

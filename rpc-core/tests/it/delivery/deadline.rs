@@ -96,3 +96,12 @@ async fn row_08_a_deadline_cancels_a_request_that_was_sent() {
         scene.works_on().await;
     }
 }
+
+/// What the layer below was given counts as sent, although it hasn't taken all of it: it will.
+#[tokio::test(start_paused = true)]
+async fn row_08_a_deadline_cancels_a_request_that_is_being_sent() {
+    let mut scene = too_late(Phase::AllButOneByte).await;
+    expire(&mut scene, Delivery::Unknown).await;
+    assert_eq!(scene.left().await, "request cancel");
+    scene.works_on().await;
+}

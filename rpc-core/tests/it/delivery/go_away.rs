@@ -10,6 +10,7 @@ use super::{
 };
 
 // r[verify delivery.table]
+// r[verify drain.refrain]
 #[tokio::test(start_paused = true)]
 async fn row_15_a_call_that_waits_goes_to_another_connection() {
     for phase in &WAITING[1..] {

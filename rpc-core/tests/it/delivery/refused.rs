@@ -132,3 +132,14 @@ async fn row_04_whoever_does_not_wait_for_a_connection_learns_that_there_is_none
     let nobody = memory::connector("row 4");
     assert_eq!(what(&Channel::connect(nobody).await.unwrap_err()), none);
 }
+
+/// There is no point in waiting then, whatever the caller asked for.
+#[tokio::test(start_paused = true)]
+async fn row_04_whoever_waits_for_a_peer_learns_that_another_protocol_answers() {
+    let client = Client::new(channel());
+    let (mut wire, _) = client.line(PIPE_BYTES);
+    wire.send(b"HTTP/1.1 400 Bad Request").await;
+    let failed = failure(&mut client.start(1, None)).await;
+    assert_eq!(failed, (ErrorKind::IncompatiblePeer, Delivery::NotSent));
+    assert_eq!(wire.words().await, "");
+}
