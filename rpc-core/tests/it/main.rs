@@ -6,6 +6,7 @@ mod accept;
 mod adversary;
 mod calls;
 mod conformance;
+mod delivery;
 mod lifecycle;
 mod planted;
 mod pressure;
