@@ -96,7 +96,7 @@ fn a_process_that_ends_leaves_its_calls_in_doubt() {
     let mut pair = Pair::new();
     let id = pair.a.call("");
     pair.drive();
-    pair.b.mux.end_stopped(id);
+    pair.b.mux.end_stopped(id, Ran::Maybe);
     pair.drive();
     let shutting_down = End::Failed(ErrorKind::ShuttingDown, Delivery::Unknown);
     assert_eq!(pair.a.end_of(id), Some(shutting_down));

@@ -70,6 +70,8 @@ async fn row_39_a_handler_stopped_because_the_process_ends_may_have_had_effects(
     settle().await;
     let Serving { mut wire, server, bench } = serving;
     let shutdown = tokio::spawn(server.shutdown(Duration::ZERO));
+    // It first accepts what has come, for a moment.
+    tokio::time::sleep(Duration::from_millis(10)).await;
     assert_eq!(wire.words().await, "go-away=0 close=1");
     assert_eq!((bench.runs(), bench.stopped()), (vec![0], 1));
     wire.end().await;

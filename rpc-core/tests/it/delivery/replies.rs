@@ -119,12 +119,12 @@ async fn row_23_a_reply_above_this_sides_limit_was_an_answer() {
 async fn row_24_a_reply_above_the_limit_on_incomplete_ones_was_an_answer() {
     for (flags, left) in ENDS {
         let mut scene =
-            limited(Phase::Replying, |limits| limits.reassembly_bytes = reply_begin().len()).await;
+            limited(Phase::Replying, |limits| limits.held_bytes = reply_begin().len()).await;
         let frame = part(&scene, flags, &reply_end());
         unusable(&mut scene, frame, ErrorKind::Overloaded, left).await;
     }
     // Its first frame may be too much already.
-    let mut scene = limited(Phase::Sent, |limits| limits.reassembly_bytes = 9).await;
+    let mut scene = limited(Phase::Sent, |limits| limits.held_bytes = 9).await;
     let frame = part(&scene, MORE, &reply_begin());
     unusable(&mut scene, frame, ErrorKind::Overloaded, "cancel").await;
 }

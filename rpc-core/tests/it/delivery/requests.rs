@@ -138,7 +138,7 @@ async fn row_32_a_request_above_a_limit_never_runs() {
 #[tokio::test(start_paused = true)]
 async fn row_33_a_request_above_the_limit_on_incomplete_ones_never_runs() {
     let mut limits = Limits::default();
-    limits.reassembly_bytes = 17;
+    limits.held_bytes = 17;
     for frames in [echo(&[17, 1]), echo(&[9, 8, 1])] {
         serve(limits.clone()).await.refuses(&frames, "error=3/never").await;
     }
