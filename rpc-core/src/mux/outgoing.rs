@@ -286,6 +286,10 @@ impl Mux {
         // r[impl call.opener]
         if id.opener() != self.role {
             return Err(CloseReason::BadCallId);
+            // One that can't be a reply yet isn't one above a limit either.
+            if self.calls.is_early(id, self.outbox.drawn()) {
+                return Err(CloseReason::UnexpectedFrame);
+            }
         }
         if let Err(why) = self.check_message(0, body.len(), more, "the reply") {
             return self.give_up_reply(id, more, why);
