@@ -441,6 +441,12 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     }
 }
 
+/// A text of the peer's as errors show it: no longer than a peer may send one, and without effect
+/// on a terminal. Every call of a connection keeps a copy. Spec: `r[error.text]`.
+fn shown(text: &str) -> String {
+    text.chars().take(TEXT_BYTES_MAX).flat_map(char::escape_debug).collect()
+}
+
 /// Brings limits into the ranges that their documentation gives.
 fn in_range(mut limits: Limits) -> Limits {
     #[expect(clippy::cast_possible_truncation, reason = "they are constants of some KiB")]
