@@ -5,6 +5,7 @@
 mod adversary;
 mod calls;
 mod conformance;
+mod hostile;
 mod lifecycle;
 mod planted;
 mod raw;
