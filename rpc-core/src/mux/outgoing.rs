@@ -188,6 +188,8 @@ impl Mux {
     /// The caller has gone before its call ended: the peer is told to stop.
     pub(crate) fn drop_call(&mut self, id: CallId) {
         let withdrawn = self.withdraw(id);
+        self.counters.calls_cancelled +=
+            u64::from(matches!(withdrawn, Some(Withdrawn::Sent | Withdrawn::Aborted)));
         let waker = self.calls.abandon(id);
         self.output.discarded.extend(waker);
         match withdrawn {
@@ -378,6 +380,7 @@ impl Mux {
     }
 
     /// Puts up with a frame without any use, but not with any number of them.
+    // r[impl flood.strays]
     pub(super) fn count_stray(&mut self) -> Result<(), CloseReason> {
         self.strays += 1;
         if self.strays > STRAYS_MAX { Err(CloseReason::Flood) } else { Ok(()) }

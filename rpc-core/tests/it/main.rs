@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
+mod accept;
 mod adversary;
 mod calls;
 mod conformance;
 mod hostile;
 mod lifecycle;
 mod planted;
+mod pressure;
+mod promises;
 mod raw;
+mod watching;
 mod wire;

@@ -409,7 +409,7 @@ fn nothing_follows_the_close() {
     pair.b.reply(ids[0], "too late");
     pair.b.reply(ids[1], vec![0; BULK_BYTES]);
     pair.b.mux.note_stop(ids[2], ErrorKind::ShuttingDown);
-    pair.b.mux.end_stopped(ids[2]);
+    pair.b.mux.end_stopped(ids[2], Ran::Maybe);
     assert_eq!(kinds(&pair.b.draw()), "close");
     assert!(!pair.b.mux.is_busy());
 }
