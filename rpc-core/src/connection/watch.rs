@@ -105,7 +105,7 @@ impl Watch {
         let due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
         let mut trim = false;
         if due(&mut self.trim_at) {
-            trim = !mem::take(&mut self.used) && !mux.is_busy() && empty;
+            trim = !mem::take(&mut self.used) && !mux.is_at_work() && empty;
             if trim {
                 self.idle_by = self.idle_timeout.and_then(|idle| now.checked_add(idle));
                 if self.leave_by.is_none() && matches!(mux.phase(), Phase::Draining { .. }) {
@@ -120,7 +120,8 @@ impl Watch {
             mux.go_away();
         }
         if due(&mut self.leave_by) {
-            if mux.is_busy() {
+            let comes = mux.is_busy() && self.trim_at.is_some();
+            if mux.is_at_work() || comes {
                 // It crossed the go-away, and is finished like everything else.
                 self.leave_by = now.checked_add(LEAVE);
             } else {

@@ -315,6 +315,12 @@ impl Mux {
         self.calls.open() > 0 || self.requests.open() > 0 || self.waiters.waiting() > 0
     }
 
+    /// Whether anything but the rest of incomplete requests is missing for the end of a call: that
+    /// rest is up to the peer, which may never send it.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.calls.open() > 0 || self.requests.any_complete() || self.waiters.waiting() > 0
+    }
+
     /// Whether a drain has nothing left to wait for: every request the peer has sent is answered.
     pub(crate) fn is_drained(&self) -> bool {
         match self.phase {
