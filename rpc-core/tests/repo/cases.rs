@@ -75,7 +75,8 @@ fn every_case_of_the_catalogue_names_tests_that_exist_or_says_why_not() {
         }
     }
     for (group, count) in GROUPS {
-        let missing = (1..=count).map(|n| format!("{group}{n}")).filter(|id| !seen.contains_key(id));
+        let missing =
+            (1..=count).map(|n| format!("{group}{n}")).filter(|id| !seen.contains_key(id));
         complaints.extend(missing.map(|id| format!("{id} is missing")));
     }
     report("A case is shown by a test, or by the reason why it doesn't apply.", &complaints);

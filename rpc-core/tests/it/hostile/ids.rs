@@ -161,7 +161,7 @@ async fn requests_that_never_end_are_as_many_as_calls() {
 #[tokio::test]
 async fn half_sent_requests_hold_no_more_bytes_than_the_limit() {
     let mut limits = Limits::default();
-    limits.reassembly_bytes = 100_000;
+    limits.held_bytes = 100_000;
     let target = Target::limited(limits).await;
     let mut raw = target.attacker().await;
     let part = vec![0; 30_000];

@@ -120,7 +120,7 @@ async fn half_asked(prey: &Prey) -> (Raw, super::Outcome, u64) {
 async fn a_reply_to_half_a_request_is_no_reply() {
     let mut limits = Limits::default();
     limits.message_bytes = 6_000_000;
-    limits.reassembly_bytes = 50_000;
+    limits.held_bytes = 50_000;
     limits.frame_bytes = 8 << 20;
     let lies: [(&str, u8, usize); 4] = [
         ("small", 0, 10),
@@ -180,7 +180,7 @@ async fn an_aborted_reply_fails_its_call_alone() {
 async fn replies_above_the_limits_fail_their_call_alone() {
     let mut limits = Limits::default();
     limits.message_bytes = 50_000;
-    limits.reassembly_bytes = 40_000;
+    limits.held_bytes = 40_000;
     for (first, then, kind) in
         [(30_000, 20_001, ErrorKind::TooLarge), (40_001, 1, ErrorKind::Overloaded)]
     {
