@@ -314,12 +314,23 @@ impl Mux {
         }
         // r[impl cancel.effect]
         match self.requests.cancel(id)? {
+            Stop::Handler if self.forget_accepted(id) => {
+                self.requests.finish(id);
+                self.queue_error(id, ErrorKind::Cancelled, Ran::Never, "");
+            }
             Stop::Handler => self.output.stopped.push((id, ErrorKind::Cancelled)),
             Stop::Unrun => self.queue_error(id, ErrorKind::Cancelled, Ran::Never, ""),
             Stop::Reply => self.take_back_reply(id),
             Stop::Nothing => {}
         }
         Ok(())
+    }
+
+    /// Takes back a request that came in the same read as its cancel. It is among the last.
+    fn forget_accepted(&mut self, id: CallId) -> bool {
+        let accepted = &mut self.output.accepted;
+        let at = accepted.iter().rposition(|accepted| accepted.id == id);
+        at.map(|at| accepted.remove(at)).is_some()
     }
 
     /// Nobody waits for a large reply any more: what hasn't been drawn of it isn't sent.

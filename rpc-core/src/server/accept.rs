@@ -3,7 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -20,10 +20,10 @@ use crate::{
     transport::{Listener, Transport},
 };
 
-/// The pause after an accept that failed for want of resources: doubled up to the second figure,
-/// which is half of what a server may take to accept again once there are some. Connections that
-/// exist go on; the backlog holds those that come.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+/// The pause after an accept that failed for want of resources: doubled up to the second figure, so
+/// that a server accepts again within a second once there are some, also on a busy machine.
+/// Connections that exist go on; the backlog holds those that come.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 
 /// After so many accepts that failed for other reasons there is a pause too, the shortest: nobody
 /// must be able to keep a core busy with them.
@@ -47,10 +47,16 @@ pub(super) struct Acceptor {
 
 /// Accepts until the task is aborted, or the server is shut down.
 pub(super) async fn accept<L: Listener>(mut listener: L, acceptor: Acceptor) {
-    tokio::select! {
-        () = acceptor.accept_all(&mut listener) => {}
-        () = acceptor.registry.closing() => acceptor.clear(&mut listener).await,
+    {
+        let mut closing = pin!(acceptor.registry.closing());
+        let mut accepting = pin!(acceptor.accept_all(&mut listener));
+        poll_fn(|cx| match closing.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => accepting.as_mut().poll(cx),
+        })
+        .await;
     }
+    acceptor.clear(&mut listener).await;
 }
 
 /// Whether a failed accept says something about that connection only (`accept(2)`, *Error

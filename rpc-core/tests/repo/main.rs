@@ -1,7 +1,8 @@
 //! Checks of the repository itself, by reading its files: no code of ours runs here.
 //!
-//! `cases` holds the table of cases and the tests together, `spec_ids` the specification, the code and the tests together; `tidy` holds the sources,
-//! the manifests and the documents to the rules of the project. Needs nothing but std.
+//! `cases` holds the table of cases and the tests together, `spec_ids` the specification, the code
+//! and the tests, `tidy` the sources, the manifests and the documents and the rules of the project.
+//! Needs nothing but std.
 
 mod cases;
 mod spec_ids;

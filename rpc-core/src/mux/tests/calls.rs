@@ -266,6 +266,28 @@ fn a_cancel_that_overtakes_its_request_stops_it_from_running() {
     assert!(!pair.b.mux.is_busy());
 }
 
+/// As after a pause of the whole process, when everything that came meanwhile is read at once.
+#[test]
+fn a_request_that_is_read_together_with_its_cancel_does_not_run() {
+    let mut pair = Pair::new();
+    let ids: Vec<_> = (0..3).map(|_| pair.a.call("")).collect();
+    let mut frames = pair.a.draw();
+    pair.a.drop_call(ids[1]);
+    frames.extend(pair.a.draw());
+    assert_eq!(kinds(&frames), "request request request cancel");
+    for frame in &frames {
+        let payload = Payload::Borrowed(&frame.payload);
+        let frame = InFrame { lane: frame.lane, end: frame.end, payload };
+        pair.b.mux.handle_frame(pair.now, &frame);
+    }
+    pair.b.settle();
+    let accepted: Vec<_> = pair.b.accepted.iter().map(|accepted| accepted.id).collect();
+    assert_eq!(accepted, [ids[0], ids[2]]);
+    assert!(pair.b.stopped.is_empty());
+    let error = pair.b.draw_batch();
+    assert!(matches!(decode(&error[0]), Frame::Error { ran: Ran::Never, .. }), "{}", kinds(&error));
+}
+
 // r[verify cancel.late]
 #[test]
 fn a_cancel_that_comes_too_late_does_not_hit_the_next_call_of_its_slot() {
