@@ -2,19 +2,18 @@
 //! much as they are.
 
 use rpc_core::{Delivery, ErrorKind};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
     CANCEL, CREDIT, DATA, GO_AWAY, MORE, NO_TIMEOUT, PING, PONG, Prey, REPLY, Target, nth, request,
 };
-use crate::raw::{Raw, call_id, framed};
+use crate::raw::{call_id, framed};
 
 const FLOOD: u16 = 15;
 
 /// How many frames a flood has.
 const MANY: u64 = 20_000;
 
-/// The `n`th frame of a flood.
+/// A name, and the `n`th frame.
 type Flood = (&'static str, fn(u64) -> Vec<u8>);
 
 /// Floods that close the connection, whoever sends them.
@@ -38,21 +37,6 @@ fn all(flood: fn(u64) -> Vec<u8>) -> Vec<u8> {
     (0..MANY).flat_map(flood).collect()
 }
 
-/// Sends all of it, as far as the peer reads, and returns the code that it closes with, and how many
-/// bytes it has sent.
-async fn flood(raw: &mut Raw, bytes: &[u8]) -> (u16, usize) {
-    let (mut from, mut to) = tokio::io::split(&mut raw.io);
-    let mut answers = Vec::new();
-    let receiving = from.read_to_end(&mut answers);
-    let sending = to.write_all(bytes);
-    let (_it_may_have_had_enough, received) = tokio::join!(sending, receiving);
-    received.unwrap();
-    let close = [&[0x80, 0, 0, 0, 0, 0, 0, 0, 0][..], &[11, 0, 0, 0]].concat();
-    let at = answers.windows(close.len()).position(|at| at == close).expect("it says why");
-    let code = at + close.len();
-    (u16::from_le_bytes([answers[code], answers[code + 1]]), answers.len())
-}
-
 // r[verify flood.strays] r[verify ping.answer]
 #[tokio::test]
 async fn a_flood_closes_its_connection_and_is_not_amplified() {
@@ -60,7 +44,7 @@ async fn a_flood_closes_its_connection_and_is_not_amplified() {
     for (name, frame) in STRAYS.iter().chain(STRAYS_OF_CLIENTS) {
         let mut raw = target.attacker().await;
         raw.good_call(nth(1)).await;
-        let (code, answers) = flood(&mut raw, &all(*frame)).await;
+        let (code, answers) = raw.flood(&all(*frame)).await;
         assert_eq!(code, FLOOD, "{name}");
         assert!(answers < 1000, "{name}: {answers} bytes in answer");
         target.connections(1).await;
@@ -73,7 +57,7 @@ async fn a_flood_of_a_servers_ends_the_call_and_not_the_channel() {
     let prey = Prey::new();
     for (name, frame) in STRAYS {
         let (mut raw, call, _) = prey.called().await;
-        let (code, answers) = flood(&mut raw, &all(*frame)).await;
+        let (code, answers) = raw.flood(&all(*frame)).await;
         assert_eq!(code, FLOOD, "{name}");
         assert!(answers < 1000, "{name}: {answers} bytes in answer");
         let error = call.await.unwrap().unwrap_err();
@@ -109,7 +93,7 @@ async fn what_has_no_effect_is_borne_in_any_number() {
 /// Calls that are all refused cost their own connection only, and never run.
 #[tokio::test]
 async fn a_flood_of_requests_that_are_refused_harms_nobody() {
-    let refused: [(&str, fn(u64) -> Vec<u8>); 4] = [
+    let refused: [Flood; 4] = [
         ("undecodable", |id| request(id, "echo", NO_TIMEOUT, b"\xff")),
         ("of no method", |id| framed(id, super::REQUEST, 0, &[0xff; 12])),
         ("too late", |id| request(id, "echo", 0, b"")),
