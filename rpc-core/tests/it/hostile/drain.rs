@@ -1,15 +1,28 @@
 //! Farewells that aren't meant: CLOSE and more, GO_AWAY twice, counts of requests that are wrong.
 
-use std::time::Duration;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use rpc_core::{Delivery, ErrorKind};
+use rpc_core::{
+    Channel, Delivery, ErrorKind,
+    transport::{Address, Connector, stream::StreamTransport},
+};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     time::timeout,
 };
 
-use super::{CLOSE, GO_AWAY, NO_TIMEOUT, PING, PONG, Prey, REPLY, Target, nth, request, text_body};
-use crate::raw::{Raw, call_id, framed};
+use super::{
+    CLOSE, GO_AWAY, NO_TIMEOUT, PING, PONG, Prey, REPLY, Target, VictimClient, nth, request,
+    text_body,
+};
+use crate::raw::{Raw, call_id, framed, transport};
 
 /// The flag of a GO_AWAY that answers one.
 const ANSWER: u8 = 2;
@@ -182,6 +195,36 @@ async fn a_server_that_sends_away_after_every_call_is_left_each_time() {
         assert_eq!(raw.closed().await.0, 0, "DONE");
     }
     prey.goes_on(None).await;
+}
+
+/// Makes connections to servers that take their leave at once, and counts them.
+struct ToTheDoor(Arc<AtomicUsize>);
+
+impl Connector for ToTheDoor {
+    type Transport = StreamTransport<DuplexStream>;
+
+    fn target(&self) -> Address {
+        Address::Unnamed
+    }
+
+    async fn connect(&self) -> io::Result<Self::Transport> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let (mut ours, theirs) = duplex(4096);
+        ours.write_all(&[super::hello(), go_away(0, 0)].concat()).await?;
+        tokio::spawn(async move { ours.read_to_end(&mut Vec::new()).await });
+        Ok(transport(theirs))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_that_take_their_leave_at_once_are_not_stormed() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let client = VictimClient::new(Channel::lazy(ToTheDoor(Arc::clone(&made))));
+    let error = client.echo("?".into()).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::DeadlineExceeded, Delivery::NotSent));
+    // 10 seconds of pauses that double from 50 ms.
+    let made = made.load(Ordering::SeqCst);
+    assert!((5..20).contains(&made), "{made} connections");
 }
 
 /// After a DONE the answers that are on their way still count, and what breaks the rules is

@@ -218,6 +218,22 @@ async fn a_reply_cut_anywhere_is_a_lost_connection() {
     prey.goes_on(None).await;
 }
 
+/// The end mark is the transport's; whether a message goes on is said by MORE alone.
+// r[verify lane.end]
+#[tokio::test]
+async fn an_end_mark_that_lies_changes_nothing() {
+    let target = Target::start().await;
+    let mut raw = target.attacker().await;
+    for (id, (begin, rest)) in (1..).map(nth).zip([(0, 0), (0x80, 0), (0x80, 0x80), (0, 0x80)]) {
+        let mut first = super::request_begins(id, "echo", &3u64.to_le_bytes());
+        let mut last = framed(id, DATA, 0, b"end");
+        (first[3], last[3]) = (begin, rest);
+        raw.put(&[first, last].concat()).await;
+        assert_eq!(raw.answer(id).await.1[3..], text_body("end"));
+    }
+    target.others_go_on().await;
+}
+
 /// Pieces so small that every frame comes in many.
 const PIECE: usize = 7;
 

@@ -37,6 +37,33 @@ async fn replies_that_nobody_reads_hold_up_the_requests_behind_them() {
     raw.good_call(nth(2)).await;
 }
 
+/// Asked for, begun, and cancelled half-way, again and again: each ends, and what is left of it is
+/// dropped.
+// r[verify cancel.effect] r[verify reply.terminal]
+#[tokio::test]
+async fn large_replies_that_are_cancelled_half_way_end_each_time() {
+    let target = Target::start().await;
+    let mut raw = target.stranger_with(20_000);
+    raw.greet().await;
+    let mut aborted = 0;
+    for sequence in 1..=30 {
+        let id = nth(sequence);
+        raw.put(&request(id, "large", NO_TIMEOUT, &LARGE.to_le_bytes())).await;
+        let mut frame = raw.frame().await.1;
+        assert_eq!(frame[..2], [REPLY, MORE]);
+        raw.put(&[super::cancel(id), super::cancel(id)].concat()).await;
+        while frame[1] & MORE != 0 {
+            let lane;
+            (lane, frame) = raw.frame().await;
+            assert_eq!((lane, frame[0]), (id, DATA));
+        }
+        aborted += usize::from(frame[1] & 2 != 0);
+        target.others_go_on().await;
+    }
+    assert!(aborted > 20, "only {aborted} of 30 were cut short");
+    raw.good_call(nth(100)).await;
+}
+
 /// What waits behind unread replies is held once, within its limit; the rest is refused.
 #[tokio::test]
 async fn requests_behind_unread_replies_hold_no_more_than_the_limit() {
