@@ -315,6 +315,16 @@ impl Calls {
         }
     }
 
+    /// Whether a pending call can't have a reply now: its request hasn't left, or a reply is coming
+    /// in already. `drawn` is as for [`reply`](Calls::reply).
+    pub(crate) fn is_early(&self, id: CallId, drawn: u64) -> bool {
+        let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id));
+        slot.is_some_and(|slot| match &slot.state {
+            State::Pending { reply, .. } => reply.begun || slot.leaves_at > drawn,
+            _ => false,
+        })
+    }
+
     /// A further frame of a reply of which [`collected`](Calls::collected) knows the beginning.
     pub(crate) fn reply_more(&mut self, id: CallId, more: bool, body: &[u8]) -> Option<Waker> {
         let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id))?;

@@ -3,7 +3,7 @@
 
 use std::{mem, time::Instant};
 
-use super::{Closed, Ending, Mux, Phase, SCAN_REST, alive::Due, incoming::NewRequest};
+use super::{Closed, Ending, Mux, Phase, SCAN_REST, alive::Due, incoming::NewRequest, shown};
 use crate::{
     codec::{Bincode, Codec},
     error::{CloseReason, Delivery},
@@ -140,7 +140,7 @@ impl Mux {
 
     fn handle_close(&mut self, reason: CloseReason, text: &str) {
         let text = if text.is_empty() { reason.text() } else { text };
-        let text = format!("the peer closed the connection: {}", text.escape_debug());
+        let text = format!("the peer closed the connection: {}", shown(text));
         let closed = Closed::new(reason.kind(), text);
         // Lanes overtake each other: answers that the peer has sent before may come after this.
         if reason == CloseReason::Done && self.calls.open() > 0 {

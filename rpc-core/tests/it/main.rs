@@ -7,6 +7,7 @@ mod adversary;
 mod calls;
 mod conformance;
 mod delivery;
+mod hostile;
 mod lifecycle;
 mod planted;
 mod pressure;
