@@ -87,6 +87,8 @@ mod outbox;
 #[cfg(feature = "runtime")]
 mod server;
 pub mod service;
+#[cfg(feature = "runtime")]
+mod streaming;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod transport;
@@ -105,6 +107,8 @@ pub use limits::Limits;
 pub use rpc_macros::service;
 #[cfg(feature = "runtime")]
 pub use server::{Server, ServerBuilder, StartError};
+#[cfg(feature = "runtime")]
+pub use streaming::{StreamSender, Streaming};
 
 /// A random number for this run of the process.
 #[cfg(feature = "runtime")]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio::time::Sleep;
+use tokio::{task::AbortHandle, time::Sleep};
 
 use super::{Channel, link::Attempt};
 use crate::{
@@ -22,11 +22,40 @@ use crate::{
     error::{Delivery, ErrorKind, RpcError},
     frame::{CallId, Metadata, MetadataError},
     mux::{Closed, Ending, Opened, Ticket, earlier},
-    service::Method,
+    service::{Method, Reply, StreamReply},
+    streaming::{ArgumentPump, Caller, Incoming, Items, Pump, Streaming},
 };
 
-/// Turns a reply's body into the call's result.
-type Decode<T, F> = fn(&[u8], bool) -> Result<Result<T, F>, DecodeError>;
+/// What came in reply to a call.
+pub(super) enum Received<'a> {
+    Body(&'a [u8], bool),
+    Stream(Incoming),
+}
+
+/// Turns what came into the call's result.
+type Decode<T, F> = fn(Received<'_>) -> Result<Result<T, F>, DecodeError>;
+
+/// Decodes the reply of a method that returns a value.
+pub(super) fn decode_value<R: Reply>(
+    received: Received<'_>,
+) -> Result<Result<R::Ok, R::Failure>, DecodeError> {
+    match received {
+        Received::Body(body, app_error) => R::decode(body, app_error),
+        Received::Stream(_) => {
+            Err(DecodeError::Custom("a stream from a method that returns a value".into()))
+        }
+    }
+}
+
+/// Decodes the reply of a method that returns a stream.
+pub(super) fn decode_stream<R: StreamReply>(
+    received: Received<'_>,
+) -> Result<Result<R::Ok, R::Failure>, DecodeError> {
+    match received {
+        Received::Body(body, app_error) => R::decode(body, app_error).map(Err),
+        Received::Stream(items) => Ok(Ok(R::receive(items))),
+    }
+}
 
 /// A call: a future of `Result<T, F>` that borrows nothing and can be spawned.
 ///
@@ -53,8 +82,20 @@ pub struct Call<T, F = RpcError> {
     limit: TimeLimit,
     /// Whether its timeout is the channel's default.
     is_default: bool,
+    /// How long each item of a reply may take.
+    patience: Option<Duration>,
     metadata: Option<Box<Metadata>>,
+    sending: Sending,
     state: State,
+}
+
+/// The stream among the arguments of a call.
+enum Sending {
+    None,
+    /// Not yet.
+    Items(Items),
+    /// By a task, which is stopped with the call.
+    Task(AbortHandle),
 }
 
 enum State {
@@ -101,9 +142,19 @@ impl<T, F> Call<T, F> {
             decode,
             limit: TimeLimit::new(channel.link.settings().timeout, context::inherited_deadline()),
             is_default: true,
+            patience: None,
             metadata: None,
+            sending: Sending::None,
             state,
         }
+    }
+
+    /// Sends a stream along, which the method takes as its last argument. Generated clients do it.
+    pub fn with_items<I: Serialize + Send + 'static>(mut self, items: Streaming<I>) -> Self {
+        if matches!(self.state, State::Encoded(_, None)) {
+            self.sending = Sending::Items(Box::new(items));
+        }
+        self
     }
 
     /// How long the call may take, from its first poll. Replaces the channel's default. A
@@ -166,13 +217,17 @@ impl<T, F> Call<T, F> {
                     let Some(ending) = connection.poll_call(*id, cx.waker()) else {
                         return Poll::Pending;
                     };
-                    let State::Open(connection, _) = mem::replace(&mut self.state, State::Ended)
+                    let State::Open(connection, id) = mem::replace(&mut self.state, State::Ended)
                     else {
                         return Poll::Pending;
                     };
                     if let Ending::Lost(delivery) = ending {
                         self.channel.link.replace(&connection);
                         return Poll::Ready(Err(Gone::Lost(delivery, connection.closed())));
+                    }
+                    if let Ending::Stream = ending {
+                        let incoming = self.incoming(connection, id);
+                        return Poll::Ready(Err(Gone::Stream(incoming)));
                     }
                     return Poll::Ready(Ok(ending));
                 }
@@ -252,16 +307,21 @@ impl<T, F> Call<T, F> {
         mut body: Vec<u8>,
     ) -> Result<(), RpcError> {
         const NONE: &Metadata = &Metadata::new();
+        self.patience = self.patience.or(self.limit.timeout);
         let mut options = CallOptions {
             method: self.method.id(),
             idempotent: self.method.is_idempotent(),
             metadata: self.metadata.as_deref().unwrap_or(NONE),
+            stream: matches!(self.sending, Sending::Items(_)),
             limit: self.limit,
         };
         let opened = connection.open_call(&mut options, ticket, &mut body, cx.waker());
         self.limit = options.limit;
         match opened {
-            Opened::Call(id) => self.state = State::Open(connection, id),
+            Opened::Call(id) => {
+                self.begin_sending(&connection, id);
+                self.state = State::Open(connection, id);
+            }
             Opened::Wait(ticket) => {
                 self.state = State::Queued(body, connection, ticket);
             }
@@ -275,6 +335,30 @@ impl<T, F> Call<T, F> {
             }
         }
         Ok(())
+    }
+
+    /// Starts the task that sends the items of the arguments.
+    fn begin_sending(&mut self, connection: &Arc<Connection>, id: CallId) {
+        if let Sending::Items(items) = mem::replace(&mut self.sending, Sending::None) {
+            let pump = ArgumentPump::new(Pump::new(Arc::clone(connection), id, items));
+            self.sending = Sending::Task(tokio::spawn(pump).abort_handle());
+        }
+    }
+
+    /// The reader of the stream that has begun in reply.
+    fn incoming(&mut self, connection: Arc<Connection>, id: CallId) -> Incoming {
+        let pump = match mem::replace(&mut self.sending, Sending::None) {
+            Sending::Task(pump) => Some(pump),
+            Sending::None | Sending::Items(_) => None,
+        };
+        let caller = Caller {
+            _channel: self.channel.clone(),
+            method: self.method,
+            patience: self.patience,
+            timer: None,
+            pump,
+        };
+        Incoming::new(connection, id, Some(caller))
     }
 
     /// The error of a call whose connection ended.
@@ -305,8 +389,8 @@ impl<T, F> Call<T, F> {
         }
     }
 
-    fn decode(&self, body: &[u8], app_error: bool) -> Result<Result<T, F>, RpcError> {
-        (self.decode)(body, app_error).map_err(|error| {
+    fn decode(&self, received: Received<'_>) -> Result<Result<T, F>, RpcError> {
+        (self.decode)(received).map_err(|error| {
             // r[impl codec.malformed]
             let text = "the reply could not be decoded";
             RpcError::new(ErrorKind::MalformedReply, Delivery::Replied, text).with_source(error)
@@ -314,8 +398,9 @@ impl<T, F> Call<T, F> {
     }
 }
 
-/// Why a call ended without a word about it from the peer.
+/// What else a call ended with than a word about it from the peer.
 enum Gone {
+    Stream(Incoming),
     Lost(Delivery, Option<Closed>),
     Error(RpcError),
 }
@@ -328,7 +413,7 @@ impl<T, F: From<RpcError>> Future for Call<T, F> {
         let this = &mut *self;
         let error = match ready!(this.poll_ending(cx)) {
             Ok(Ending::Reply { body, app_error }) => {
-                match this.decode(body.as_slice(), app_error) {
+                match this.decode(Received::Body(body.as_slice(), app_error)) {
                     Ok(result) => return Poll::Ready(result),
                     Err(error) => error,
                 }
@@ -336,6 +421,11 @@ impl<T, F: From<RpcError>> Future for Call<T, F> {
             Ok(Ending::Failed { kind, delivery, detail }) => {
                 RpcError::new(kind, delivery, this.explain(kind, delivery, detail))
             }
+            Err(Gone::Stream(incoming)) => match this.decode(Received::Stream(incoming)) {
+                Ok(result) => return Poll::Ready(result),
+                Err(error) => error,
+            },
+            Ok(Ending::Stream) => RpcError::new(ErrorKind::MalformedReply, Delivery::Replied, ""),
             Ok(Ending::Lost(delivery)) => RpcError::new(ErrorKind::ConnectionLost, delivery, ""),
             Err(Gone::Lost(delivery, closed)) => this.lost(delivery, closed),
             Err(Gone::Error(error)) => {
@@ -349,6 +439,9 @@ impl<T, F: From<RpcError>> Future for Call<T, F> {
 
 impl<T, F> Drop for Call<T, F> {
     fn drop(&mut self) {
+        if let Sending::Task(pump) = &self.sending {
+            pump.abort();
+        }
         match mem::replace(&mut self.state, State::Ended) {
             State::Open(connection, id) => connection.drop_call(id),
             State::Queued(_, connection, ticket) => connection.leave_queue(ticket),

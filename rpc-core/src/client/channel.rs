@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     Call, ChannelBuilder,
+    call::{decode_stream, decode_value},
     link::{Attempt, Link},
 };
 #[cfg(feature = "testing")]
@@ -13,7 +14,7 @@ use crate::connection::Connection;
 use crate::{
     counters::Counters,
     error::RpcError,
-    service::{Method, Reply},
+    service::{Method, Reply, StreamReply},
     transport::{Address, Connector},
 };
 
@@ -96,7 +97,16 @@ impl Channel {
         method: &'static Method,
         args: &A,
     ) -> Call<R::Ok, R::Failure> {
-        Call::new(self, method, args, R::decode)
+        Call::new(self, method, args, decode_value::<R>)
+    }
+
+    /// Makes a call of a method that returns a stream. See [`call`](Channel::call).
+    pub fn call_stream<R: StreamReply, A: Serialize>(
+        &self,
+        method: &'static Method,
+        args: &A,
+    ) -> Call<R::Ok, R::Failure> {
+        Call::new(self, method, args, decode_stream::<R>)
     }
 }
 

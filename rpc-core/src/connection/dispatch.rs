@@ -25,6 +25,7 @@ use crate::{
     frame::{self, CallId, PREFIX_BYTES},
     mux::{Accepted, Mux, ReplyLimits},
     service::{Answer, Outcome, Refusal, Request},
+    streaming::Incoming,
     transport::Peer,
 };
 
@@ -144,14 +145,16 @@ impl Dispatcher {
         limits: ReplyLimits,
         patience: bool,
     ) {
-        let Accepted { id, method, deadline, metadata, body } = accepted;
+        let Accepted { id, method, deadline, metadata, stream, body } = accepted;
         let (at, route) = match self.router.find(method) {
             Ok(found) => found,
             Err(refusal) => return self.stage(id, Err(refusal), limits),
         };
         let context = Context::new(Arc::clone(&self.peer), deadline, metadata);
         let mut running = Running::new(context.clone());
-        let mut request = Some(Request::new(method, context, body));
+        let incoming = stream.then(|| Incoming::new(Arc::clone(connection), id, None));
+        let mut request = Some(Request::new(method, context, body, incoming));
+        let mut items = None;
         let room = self.staged.len() + self.large_bytes < limits.room;
         if patience && room && route.is_inline() && coop::has_budget_remaining() {
             let began = self.timing.then(clock::now);
@@ -160,9 +163,12 @@ impl Dispatcher {
             if let Some(began) = began {
                 route.note(clock::now().duration_since(began));
             }
-            if let Poll::Ready(outcome) = polled {
-                drop(running);
-                return self.stage(id, outcome, limits);
+            if let Poll::Ready(mut outcome) = polled {
+                items = outcome.as_mut().ok().and_then(|answer| answer.items.take());
+                if items.is_none() {
+                    drop(running);
+                    return self.stage(id, outcome, limits);
+                }
             }
             self.router.enter_begun();
         } else if let Err(refusal) = self.router.enter() {
@@ -173,6 +179,8 @@ impl Dispatcher {
             running,
             request,
             waited: false,
+            items,
+            pump: None,
             connection: Some(Arc::clone(connection)),
             router: Arc::clone(&self.router),
             at,

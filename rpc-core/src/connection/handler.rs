@@ -7,7 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::{Context as TaskContext, Poll},
+    task::{Context as TaskContext, Poll, ready},
 };
 
 use tokio::task::AbortHandle;
@@ -20,6 +20,7 @@ use crate::{
     frame::CallId,
     mux::{Mux, Start},
     service::{Handler, Outcome, Refusal, Request, Service},
+    streaming::{Items, Pump, Pumped},
 };
 
 impl Connection {
@@ -95,10 +96,23 @@ impl Running {
 
     /// Drops the future. Its destructors are user code, and may panic.
     fn discard(&mut self) {
-        let handler = self.handler.take();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(handler))) {
-            forget_panic(panic);
-        }
+        discard(self.handler.take());
+    }
+
+    /// Runs something as a part of the handler.
+    fn within<R>(&mut self, run: impl FnOnce() -> R) -> R {
+        let Some(context) = self.context.take() else { return run() };
+        let entered = Entered::enter(context);
+        let result = run();
+        self.context = entered.leave();
+        result
+    }
+}
+
+/// Drops something of the user's, whose destructor may panic.
+fn discard<T>(value: T) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        forget_panic(panic);
     }
 }
 
@@ -110,6 +124,9 @@ pub(super) struct HandlerTask {
     pub(super) request: Option<Request>,
     /// Whether it had to wait before it could be started.
     pub(super) waited: bool,
+    /// The items of its reply, if it has returned a stream, and what sends them.
+    pub(super) items: Option<Items>,
+    pub(super) pump: Option<Box<Pump>>,
     /// Taken when the call has ended.
     pub(super) connection: Option<Arc<Connection>>,
     /// Where the method is in the router.
@@ -143,11 +160,48 @@ impl HandlerTask {
     }
 }
 
+impl HandlerTask {
+    /// The handler has returned a stream: its caller learns that, then the items follow.
+    pub(super) fn begin_stream(&mut self, cx: &mut TaskContext<'_>, items: Items) -> Poll<()> {
+        let Some(connection) = &self.connection else { return Poll::Ready(()) };
+        if !connection.with(|mux| mux.begin_stream(self.id)) {
+            return Poll::Ready(());
+        }
+        self.pump = Some(Box::new(Pump::new(Arc::clone(connection), self.id, items)));
+        self.pump(cx)
+    }
+
+    fn pump(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let Some(pump) = &mut self.pump else { return Poll::Ready(()) };
+        let end = ready!(self.running.within(|| pump.poll(cx)));
+        // Its destructor is user code, and has to be through before the slot is free.
+        self.running.within(|| discard(self.pump.take()));
+        let Some(connection) = self.connection.take() else { return Poll::Ready(()) };
+        match end {
+            Pumped::Finished => {
+                drop(connection.end_task(self.id, |mux| mux.end_writer(self.id)));
+            }
+            Pumped::Gone => connection.stopped(self.id, None),
+            Pumped::Broken((kind, text)) => {
+                let frames = ReplyFrames::Error(kind, Ran::Ended, text);
+                drop(connection.end_task(self.id, |mux| frames.queue(mux, self.id)));
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
 impl Future for HandlerTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let this = &mut *self;
+        if let Some(items) = this.items.take() {
+            return this.begin_stream(cx, items);
+        }
+        if this.pump.is_some() {
+            return this.pump(cx);
+        }
         let polled = if this.request.is_none() {
             this.running.poll(cx)
         } else {
@@ -157,10 +211,13 @@ impl Future for HandlerTask {
                 Start::Never => return Poll::Ready(()),
             }
         };
-        let Poll::Ready(outcome) = polled else { return Poll::Pending };
+        let Poll::Ready(mut outcome) = polled else { return Poll::Pending };
         // r[impl reply.handler-gone]
         // The slot is free only when the future is gone.
         this.running.discard();
+        if let Some(items) = outcome.as_mut().ok().and_then(|answer| answer.items.take()) {
+            return this.begin_stream(cx, items);
+        }
         if let Some(connection) = this.connection.take() {
             end_call(&connection, this.id, outcome);
         }
@@ -173,6 +230,7 @@ impl Drop for HandlerTask {
     fn drop(&mut self) {
         self.router.leave();
         self.running.discard();
+        discard((self.items.take(), self.pump.take()));
         if let Some(connection) = self.connection.take() {
             connection.stopped(self.id, self.request.take().map(|request| request.bytes()));
         }
@@ -237,7 +295,7 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Refusal {
 }
 
 /// Drops a panic's payload, whose destructor may panic in turn.
-fn forget_panic(panic: Box<dyn std::any::Any + Send>) {
+pub(crate) fn forget_panic(panic: Box<dyn std::any::Any + Send>) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
         mem::forget(second);
     }

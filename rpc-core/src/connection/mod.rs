@@ -13,13 +13,15 @@ mod watch;
 use std::{
     fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Waker,
+    task::{Poll, Waker},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::task::AbortHandle;
 
 pub(crate) use driver::{Driver, DriverConfig};
+pub(crate) use handler::forget_panic;
 pub(crate) use router::Router;
 
 use crate::{
@@ -27,7 +29,7 @@ use crate::{
     counters::Counters,
     error::CloseReason,
     frame::{CallId, Metadata, Role},
-    mux::{Closed, Ending, Mux, NewCall, Opened, Phase, Settings, Ticket, earlier},
+    mux::{Closed, Ending, Mux, NewCall, NextItem, Opened, Phase, Room, Settings, Ticket, earlier},
     service::MethodId,
 };
 
@@ -67,6 +69,8 @@ pub(crate) struct CallOptions<'a> {
     pub(crate) method: MethodId,
     pub(crate) idempotent: bool,
     pub(crate) metadata: &'a Metadata,
+    /// Whether items follow the arguments.
+    pub(crate) stream: bool,
     pub(crate) limit: TimeLimit,
 }
 
@@ -155,6 +159,41 @@ impl Connection {
         state.mux.set_waker(id, waker);
         state.release();
         ending
+    }
+
+    // ---- streams
+
+    pub(crate) fn poll_item(&self, id: CallId, waker: &Waker) -> Poll<NextItem> {
+        let mut state = self.lock();
+        let item = state.mux.poll_item(id, waker);
+        state.release();
+        item
+    }
+
+    pub(crate) fn drop_reader(&self, id: CallId) {
+        self.with(|mux| mux.drop_reader(id));
+    }
+
+    pub(crate) fn poll_room(&self, id: CallId, waker: &Waker) -> Poll<Room> {
+        self.with(|mux| mux.poll_room(id, waker))
+    }
+
+    pub(crate) fn send_items(&self, id: CallId, staged: &[u8], cost: usize) {
+        let now = clock::now();
+        self.with(|mux| mux.send_items(now, id, staged, cost));
+    }
+
+    pub(crate) fn send_large_item(&self, id: CallId, item: Bytes) {
+        let now = clock::now();
+        self.with(|mux| mux.send_large_item(now, id, item));
+    }
+
+    pub(crate) fn end_writer(&self, id: CallId) {
+        self.with(|mux| mux.end_writer(id));
+    }
+
+    pub(crate) fn abort_writer(&self, id: CallId) {
+        self.with(|mux| mux.abort_writer(id));
     }
 
     /// The caller of a pending call has gone.
@@ -247,6 +286,7 @@ impl<'a> CallOptions<'a> {
             timeout: self.limit.deadline.map(|deadline| deadline.saturating_duration_since(now)),
             deadline: self.limit.deadline,
             metadata: self.metadata,
+            stream: self.stream,
         }
     }
 }

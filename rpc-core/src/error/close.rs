@@ -38,12 +38,14 @@ pub(crate) enum CloseReason {
     UnexpectedFrame,
     /// More frames without any use than this side puts up with.
     Flood,
+    /// The peer sent more than it was granted.
+    CreditExceeded,
     /// A code from the future.
     Unknown,
 }
 
 /// Spec: `r[close.codes]`.
-const TABLE: [(CloseReason, u16, &str); 16] = [
+const TABLE: [(CloseReason, u16, &str); 17] = [
     // r[impl close.codes]
     (CloseReason::Done, 0, "nobody needs the connection any more"),
     (CloseReason::ShuttingDown, 1, "the server is shutting down"),
@@ -61,6 +63,7 @@ const TABLE: [(CloseReason, u16, &str); 16] = [
     (CloseReason::BadCallId, 13, "a call id is not valid or not new"),
     (CloseReason::UnexpectedFrame, 14, "a frame does not fit the state of its call"),
     (CloseReason::Flood, 15, "too many frames without use"),
+    (CloseReason::CreditExceeded, 16, "more was sent, or granted, than is allowed"),
 ];
 
 impl CloseReason {

@@ -116,9 +116,7 @@ impl<'a> Frame<'a> {
                 abort: flags & flag::ABORT != 0,
                 body: fields.body()?,
             }),
-            Kind::Item => {
-                Ok(Self::Item { more: flags & flag::MORE != 0, body: fields.body()? })
-            }
+            Kind::Item => Ok(Self::Item { more: flags & flag::MORE != 0, body: fields.body()? }),
             Kind::End => fields.body().map(|_| Self::End),
             Kind::Stop => fields.call().map(Self::Stop),
             Kind::Error => fields.error(),

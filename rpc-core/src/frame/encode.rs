@@ -42,6 +42,14 @@ pub(crate) fn patch_length(out: &mut [u8], start: usize) {
     }
 }
 
+/// Marks a frame in stream layout as the last of its lane.
+pub(crate) fn set_end(frame: &mut [u8]) {
+    if let Some(word) = frame.first_chunk_mut::<4>() {
+        // r[impl lane.end]
+        *word = (u32::from_le_bytes(*word) | END_BIT).to_le_bytes();
+    }
+}
+
 /// Sets or clears the flag MORE of the frame that begins at `at`.
 pub(crate) fn set_more(out: &mut [u8], at: usize, more: bool) {
     if let Some(flags) = out.get_mut(at + 1) {

@@ -18,9 +18,10 @@ use std::fmt;
 
 pub(crate) use decode::{Frame, FrameError};
 pub(crate) use encode::{
-    RequestHeader, TEXT_BYTES_MAX, encode_abort, encode_cancel, encode_close, encode_data_header,
-    encode_end, encode_error, encode_go_away, encode_hello, encode_item_header, encode_ping, encode_pong, encode_prefix,
-    encode_credit, encode_reply_header, encode_request_header, encode_stop, encode_stream_reply, framed, set_more,
+    RequestHeader, TEXT_BYTES_MAX, encode_abort, encode_cancel, encode_close, encode_credit,
+    encode_data_header, encode_end, encode_error, encode_go_away, encode_hello, encode_item_header,
+    encode_ping, encode_pong, encode_prefix, encode_reply_header, encode_request_header,
+    encode_stop, encode_stream_reply, framed, set_end, set_more,
 };
 pub(crate) use extension::{EXTENSION_HEADER_BYTES, Extensions};
 pub use extension::{Metadata, MetadataError};

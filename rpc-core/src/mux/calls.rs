@@ -15,6 +15,8 @@ use crate::{
 pub(crate) enum Ending {
     /// A reply arrived.
     Reply { body: Body, app_error: bool },
+    /// The reply is a stream, which has begun.
+    Stream,
     /// The peer answered with an error, or this side gave up.
     Failed { kind: ErrorKind, delivery: Delivery, detail: String },
     /// The connection ended.
@@ -25,7 +27,7 @@ impl Ending {
     /// What a failure says about the handler.
     fn delivery(&self) -> Option<Delivery> {
         match self {
-            Self::Reply { .. } => None,
+            Self::Reply { .. } | Self::Stream => None,
             Self::Failed { delivery, .. } | Self::Lost(delivery) => Some(*delivery),
         }
     }
@@ -323,6 +325,30 @@ impl Calls {
             State::Pending { reply, .. } => reply.begun || slot.leaves_at > drawn,
             _ => false,
         })
+    }
+
+    /// The reply is a stream. The slot waits for its end.
+    pub(crate) fn begin_stream(&mut self, id: CallId, drawn: u64) -> Result<Option<Waker>, Stray> {
+        let Some(slot) = self.get(id) else { return Err(Stray::NoCall) };
+        match &slot.state {
+            // r[impl reply.unexpected]
+            State::Pending { reply, .. } if reply.begun || slot.leaves_at > drawn => {
+                Err(Stray::OutOfPlace)
+            }
+            State::Pending { .. } => Ok(self.give_up(id, Ending::Stream, false)),
+            // A stream that nobody wants: its items are dropped.
+            State::Abandoned | State::Done { terminal: false, .. } => Ok(None),
+            State::Vacant | State::Done { .. } => Err(Stray::NoCall),
+        }
+    }
+
+    /// The deadline of a pending call is another one.
+    pub(crate) fn set_deadline(&mut self, id: CallId, deadline: Option<Instant>) {
+        if let Some(slot) = self.get(id)
+            && matches!(slot.state, State::Pending { .. })
+        {
+            slot.deadline = deadline;
+        }
     }
 
     /// A further frame of a reply of which [`collected`](Calls::collected) knows the beginning.

@@ -23,6 +23,7 @@ pub(super) struct NewRequest<'a> {
     pub(super) method: MethodId,
     pub(super) timeout_ms: u32,
     pub(super) more: bool,
+    pub(super) stream: bool,
     pub(super) extensions: Extensions<'a>,
 }
 
@@ -50,7 +51,22 @@ impl Mux {
     /// Afterwards it counts as queued: the caller appends it at once.
     #[inline]
     pub(crate) fn finish(&mut self, id: CallId) -> bool {
+        self.end_request_streams(id);
         self.requests.finish(id) && !self.is_closed()
+    }
+
+    /// The reply to a call is a stream: says so, and lets its items follow. Returns `false` if the
+    /// call is over.
+    pub(crate) fn begin_stream(&mut self, id: CallId) -> bool {
+        if !self.requests.is_running(id) || self.is_closed() {
+            return false;
+        }
+        // Nobody waits for an end from now on, but for the next item.
+        self.requests.set_deadline(id, None);
+        self.streams.relax(id);
+        self.streams.open_writer(id, None, false);
+        self.outbox.append(|out| frame::encode_stream_reply(out, id));
+        true
     }
 
     /// Queues replies that were staged outside of the lock. Each ends a call for which
@@ -173,13 +189,21 @@ impl Mux {
                 return Ok(());
             }
         };
+        if request.more {
+            self.charge_bulk(body.len())?;
+        }
         let deadline = (request.timeout_ms != RequestHeader::NO_TIMEOUT).then(|| {
             // r[impl request.timeout]
             now + Duration::from_millis(u64::from(request.timeout_ms)).min(TIMEOUT_MAX)
         });
         self.note_deadline(deadline);
         let method = request.method;
-        let mut accepted = Accepted { id, method, deadline, metadata, body: Body::empty() };
+        let stream = request.stream;
+        let mut accepted = Accepted { id, method, deadline, metadata, stream, body: Body::empty() };
+        if request.stream {
+            let patience = deadline.map(|deadline| deadline - now);
+            self.streams.open_reader(id, patience);
+        }
         if request.more {
             self.requests.begin_partial(accepted, body);
             return Ok(());
@@ -258,7 +282,10 @@ impl Mux {
 
     /// Bytes of messages that aren't used yet.
     pub(super) fn held_bytes(&self) -> usize {
-        self.requests.partial_bytes + self.calls.partial_bytes + self.backlog.bytes
+        self.requests.partial_bytes
+            + self.calls.partial_bytes
+            + self.backlog.bytes
+            + self.streams.partial_bytes
     }
 
     /// Keeps a body: small ones are copied, so that a short request never pins a large read buffer.
@@ -278,6 +305,7 @@ impl Mux {
     }
 
     fn refuse(&mut self, id: CallId, kind: ErrorKind, detail: &str) {
+        self.end_request_streams(id);
         self.requests.refuse(id);
         self.queue_error(id, kind, Ran::Never, detail);
     }

@@ -8,7 +8,7 @@ use crate::{
     codec::{Bincode, Codec},
     error::{CloseReason, Delivery},
     frame::{self, CallId, Frame, Hello, WIRE_VERSION},
-    limits::PeerLimits,
+    limits::{BULK_WINDOW_BASE, PeerLimits},
     transport::InFrame,
 };
 
@@ -47,19 +47,43 @@ impl Mux {
             return Err(CloseReason::HelloMissing);
         }
         if self.farewell.is_some()
-            && !matches!(frame, Frame::Reply { .. } | Frame::Error { .. } | Frame::Data { .. })
+            && !matches!(
+                frame,
+                Frame::Reply { .. }
+                    | Frame::Error { .. }
+                    | Frame::Data { .. }
+                    | Frame::Item { .. }
+                    | Frame::End
+            )
         {
             return Ok(());
         }
         let call = || CallId::from_wire(raw.lane.number()).ok_or(CloseReason::BadCallId);
         match frame {
-            Frame::Request { method, timeout_ms, idempotent: _, more, extensions, body } => {
-                let request = NewRequest { id: call()?, method, timeout_ms, more, extensions };
+            Frame::Request {
+                method,
+                timeout_ms,
+                idempotent: _,
+                more,
+                stream,
+                extensions,
+                body,
+            } => {
+                let id = call()?;
+                let request = NewRequest { id, method, timeout_ms, more, stream, extensions };
                 self.handle_request(now, &request, body, &raw.payload)
             }
-            Frame::Reply { app_error, more, body } => {
+            Frame::Reply { stream: true, more: false, app_error: false, body: [] } => {
+                self.handle_stream_reply(call()?)
+            }
+            Frame::Reply { stream: true, .. } => Err(CloseReason::MalformedFrame),
+            Frame::Reply { app_error, more, stream: false, body } => {
                 self.handle_reply(call()?, app_error, more, body, &raw.payload)
             }
+            Frame::Item { more, body } => self.handle_item(now, call()?, more, body),
+            Frame::End => self.handle_end(call()?),
+            Frame::Stop(id) => self.handle_stop(id),
+            Frame::Credit { lane, bytes } => self.handle_credit(now, lane, bytes),
             Frame::Error { code, ran, text } => self.handle_error(call()?, code, ran, text),
             Frame::Data { more, abort, body } => self.handle_data(now, call()?, more, abort, body),
             Frame::Hello(hello) => self.handle_hello(&hello),
@@ -69,8 +93,7 @@ impl Mux {
                 if hasty { self.count_stray() } else { Ok(()) }
             }
             Frame::Pong(_) if self.alive.is_answer() => Ok(()),
-            // Streams are not part of this version.
-            Frame::Pong(_) | Frame::Credit { .. } => self.count_stray(),
+            Frame::Pong(_) => self.count_stray(),
             Frame::Skipped => Ok(()),
             Frame::GoAway { requests, answer } => self.handle_go_away(requests, answer),
             Frame::Close { reason, text } => {
@@ -91,6 +114,10 @@ impl Mux {
         // r[impl data.progress]
         if more && body.is_empty() {
             return Err(CloseReason::Flood);
+        }
+        self.charge_bulk(body.len())?;
+        if self.handle_item_data(now, id, more, abort, body)? {
+            return Ok(());
         }
         if id.opener() == self.role {
             self.handle_reply_data(id, more, abort, body)
@@ -113,6 +140,7 @@ impl Mux {
             return Err(CloseReason::Codec);
         }
         self.peer_limits = PeerLimits::of_hello(hello);
+        self.outbox.allow_bulk(self.peer_limits.window_bytes - BULK_WINDOW_BASE);
         self.peer_hello = Some(*hello);
         self.send_hello();
         self.admit();
@@ -219,6 +247,7 @@ impl Mux {
     fn lose_calls(&mut self, sent: u64) {
         self.calls.lose(sent, &mut self.output.wakers);
         self.requests.lose();
+        self.lose_streams();
         self.backlog.clear(&mut self.output.discarded);
         self.waiters.dismiss(&mut self.output.wakers);
     }

@@ -15,11 +15,13 @@
 
 mod alive;
 mod backlog;
+mod bulk;
 mod calls;
 mod incoming;
 mod input;
 mod outgoing;
 mod requests;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod waiters;
@@ -36,6 +38,7 @@ pub(crate) use backlog::Start;
 pub(crate) use calls::Ending;
 pub(crate) use incoming::ReplyLimits;
 pub(crate) use requests::Accepted;
+pub(crate) use streams::{ITEM_COST, NextItem, Room, StreamEnd};
 pub(crate) use waiters::Ticket;
 
 use crate::{
@@ -44,7 +47,10 @@ use crate::{
     error::{CloseReason, ErrorKind},
     frame::{self, CallId, Features, Hello, Metadata, Role, TEXT_BYTES_MAX, WIRE_VERSION},
     limits::{Limits, PeerLimits},
-    mux::{alive::Alive, backlog::Backlog, calls::Calls, requests::Requests, waiters::Waiters},
+    mux::{
+        alive::Alive, backlog::Backlog, bulk::BulkIn, calls::Calls, requests::Requests,
+        streams::Streams, waiters::Waiters,
+    },
     outbox::{Batch, Outbox},
     service::MethodId,
 };
@@ -94,6 +100,10 @@ pub(crate) struct Mux {
     waiters: Waiters,
     requests: Requests,
     backlog: Backlog,
+    streams: Streams,
+    bulk_in: BulkIn,
+    /// Grants of credit that came.
+    grants: u64,
     alive: Alive,
     phase: Phase,
     /// How the peer took its leave, while answers of its that it has sent may still come.
@@ -198,6 +208,8 @@ pub(crate) struct NewCall<'a> {
     /// The same as an instant of this side's clock.
     pub(crate) deadline: Option<Instant>,
     pub(crate) metadata: &'a Metadata,
+    /// Whether items follow the arguments.
+    pub(crate) stream: bool,
 }
 
 /// What became of a wish to call.
@@ -227,7 +239,7 @@ impl Mux {
             message_bytes: limits.message_bytes,
             calls: limits.calls,
             metadata_bytes: limits.metadata_bytes,
-            window_bytes: 0,
+            window_bytes: limits.window_bytes,
         };
         // A peer may make this many calls before it can know of a lower limit.
         let calls = limits.calls.max(PeerLimits::BASE.calls);
@@ -245,6 +257,9 @@ impl Mux {
             waiters: Waiters::new(),
             requests: Requests::new(role, calls),
             backlog: Backlog::default(),
+            streams: Streams::new(limits.stream_bytes),
+            bulk_in: BulkIn::new(limits.window_bytes),
+            grants: 0,
             alive: Alive::new(keepalive),
             limits,
             phase: Phase::Open,
@@ -307,7 +322,11 @@ impl Mux {
 
     /// Whether frames wait to be drawn.
     pub(crate) fn has_frames(&self) -> bool {
-        !self.outbox.is_empty() || self.pong.is_some() || self.go_away.is_some() && self.hello_sent
+        !self.outbox.is_empty()
+            || self.pong.is_some()
+            || self.go_away.is_some() && self.hello_sent
+            || self.streams.has_due()
+            || self.bulk_in.is_due()
     }
 
     /// Whether any call is open or waiting, in either direction.
@@ -393,14 +412,17 @@ impl Mux {
     pub(crate) fn draw(&mut self, batch: &mut Batch) {
         self.append_due();
         let frame_bytes = self.frame_bytes();
-        let Self { role, calls, requests, outbox, .. } = self;
-        outbox.draw(batch, frame_bytes, |id, position| {
-            if id.opener() == *role {
-                calls.sent_to(id, position);
+        let Self { role, calls, requests, streams, outbox, .. } = self;
+        outbox.draw(batch, frame_bytes, |drawn| {
+            streams.drawn_to_the_end(drawn.call, drawn.credit);
+            if drawn.is_item {
+            } else if drawn.call.opener() == *role {
+                calls.sent_to(drawn.call, drawn.position);
             } else {
-                requests.answered(id);
+                requests.answered(drawn.call);
             }
         });
+        self.wake_writers();
         self.admit();
         self.start_next();
     }
@@ -438,6 +460,7 @@ impl Mux {
             // r[impl ping.answer]
             self.outbox.append(|out| frame::encode_pong(out, token));
         }
+        self.append_credit();
         if !self.hello_sent {
             return;
         }
@@ -522,5 +545,7 @@ impl Mux {
         let room = self.peer_limits.calls.max(PeerLimits::BASE.calls);
         assert!(self.calls.open() + self.waiters.granted() <= room);
         assert!(self.requests.partial_bytes + self.calls.partial_bytes <= self.limits.held_bytes);
+        self.streams.check_invariants();
+        self.bulk_in.check_invariants();
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 
 /// How much of a request had left when it was taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Withdrawn {
+pub(super) enum Withdrawn {
     /// Nothing: the peer will never hear of it.
     Unheard,
     /// Not all of it, so it can't have run; the peer answers with an error.
@@ -142,6 +142,7 @@ impl Mux {
         let header = RequestHeader {
             method: call.method,
             idempotent: call.idempotent,
+            stream: call.stream,
             timeout_ms: timeout_ms(call.timeout),
             extensions: &extensions,
         };
@@ -153,12 +154,21 @@ impl Mux {
         if body.len() >= BULK_BYTES || size > self.frame_bytes() {
             let mut head = Vec::with_capacity(size - body.len());
             frame::encode_request_header(&mut head, &header, false);
-            self.outbox.push_bulk(id, head, Bytes::from(body), false);
+            if call.stream {
+                self.streams.open_writer(id, call.timeout, true);
+                self.outbox.push_bulk_before_items(id, head, Bytes::from(body));
+            } else {
+                self.outbox.push_bulk(id, head, Bytes::from(body), false);
+            }
             return id;
+        }
+        if call.stream {
+            self.streams.open_writer(id, call.timeout, false);
         }
         let position = self.outbox.append(|out| {
             out.reserve(PREFIX_BYTES + size);
-            frame::encode_prefix(out, id.lane(), size, true);
+            // r[impl lane.end]
+            frame::encode_prefix(out, id.lane(), size, !call.stream);
             frame::encode_request_header(out, &header, false);
             out.extend_from_slice(&body);
         });
@@ -192,6 +202,8 @@ impl Mux {
             u64::from(matches!(withdrawn, Some(Withdrawn::Sent | Withdrawn::Aborted)));
         let waker = self.calls.abandon(id);
         self.output.discarded.extend(waker);
+        self.end_call_writer(id, withdrawn);
+        self.drop_reader(id);
         match withdrawn {
             Some(Withdrawn::Unheard) => self.calls.forget(id),
             Some(Withdrawn::Sent) => self.send_cancel(id),
@@ -253,12 +265,13 @@ impl Mux {
         let ending = Ending::Failed { kind, delivery, detail: String::new() };
         let waker = self.calls.give_up(id, ending, withdrawn == Withdrawn::Unheard);
         self.output.wakers.extend(waker);
+        self.end_call_writer(id, Some(withdrawn));
         if withdrawn == Withdrawn::Sent {
             self.send_cancel(id);
         }
     }
 
-    fn send_cancel(&mut self, id: CallId) {
+    pub(super) fn send_cancel(&mut self, id: CallId) {
         if !self.is_closed() {
             self.outbox.append(|out| frame::encode_cancel(out, id));
         }
@@ -299,6 +312,22 @@ impl Mux {
             _ => None,
         };
         let woken = self.calls.reply(id, self.outbox.drawn(), app_error, more, body, owned);
+        if !more && woken.is_ok() {
+            self.end_call_writer(id, None);
+        }
+        self.after_answer(woken)
+    }
+
+    /// The reply to a call is a stream.
+    pub(super) fn handle_stream_reply(&mut self, id: CallId) -> Result<(), CloseReason> {
+        // r[impl call.opener]
+        if id.opener() != self.role {
+            return Err(CloseReason::BadCallId);
+        }
+        let woken = self.calls.begin_stream(id, self.outbox.drawn());
+        if matches!(woken, Ok(Some(_))) {
+            self.streams.open_reader(id, None);
+        }
         self.after_answer(woken)
     }
 
@@ -314,6 +343,9 @@ impl Mux {
             let woken = self.calls.unwanted(id, more);
             return self.after_answer(woken);
         };
+        if !more {
+            self.end_call_writer(id, None);
+        }
         let checked = if abort {
             Err((ErrorKind::MalformedReply, "the peer gave up half-way through the reply".into()))
         } else {
@@ -357,13 +389,18 @@ impl Mux {
         }
         let kind = code::kind(code);
         let detail = shown(text);
+        self.end_call_writer(id, None);
+        self.fail_call_stream(id, kind, ran, &detail);
         let ending = Ending::Failed { kind, delivery: ran.delivery(), detail };
         let woken = self.calls.fail(id, ending, true);
         self.after_answer(woken)
     }
 
     #[inline]
-    fn after_answer(&mut self, woken: Result<Option<Waker>, Stray>) -> Result<(), CloseReason> {
+    pub(super) fn after_answer(
+        &mut self,
+        woken: Result<Option<Waker>, Stray>,
+    ) -> Result<(), CloseReason> {
         match woken {
             Ok(waker) => {
                 self.answered = true;

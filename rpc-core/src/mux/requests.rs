@@ -16,6 +16,8 @@ pub(crate) struct Accepted {
     pub(crate) method: MethodId,
     pub(crate) deadline: Option<Instant>,
     pub(crate) metadata: Metadata,
+    /// Whether items follow.
+    pub(crate) stream: bool,
     pub(crate) body: Body,
 }
 
@@ -229,6 +231,13 @@ impl Requests {
     pub(crate) fn is_running(&self, id: CallId) -> bool {
         let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id));
         slot.is_some_and(|slot| matches!(slot.state, State::Running { .. }))
+    }
+
+    /// Whether there has ever been such a call.
+    pub(crate) fn was_open(&self, id: CallId) -> bool {
+        let slot = self.slots.get(id.slot());
+        id.opener() == self.opener
+            && slot.is_some_and(|slot| slot.id.is_some_and(|last| id <= last))
     }
 
     /// Notes why the handler of a call is being stopped.

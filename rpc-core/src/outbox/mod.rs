@@ -181,14 +181,13 @@ impl Outbox {
     pub(crate) fn void(&mut self, position: u64, bytes: usize) -> bool {
         let end = position.checked_sub(self.drawn).and_then(|end| usize::try_from(end).ok());
         let start = end.and_then(|end| end.checked_sub(bytes));
-        let kind = start.and_then(|start| self.small.get_mut(start + PREFIX_BYTES));
-        match kind {
-            Some(kind) if bytes > 0 => {
-                *kind = frame::VOID;
-                true
-            }
-            _ => false,
+        let frame = start.and_then(|start| self.small.get_mut(start..));
+        let Some(frame) = frame.filter(|_| bytes > 0) else { return false };
+        frame::set_end(frame);
+        if let Some(kind) = frame.get_mut(PREFIX_BYTES) {
+            *kind = frame::VOID;
         }
+        true
     }
 
     /// Takes back every request that wasn't drawn. Returns the position up to which frames were.
@@ -241,13 +240,13 @@ impl Outbox {
     }
 
     /// Moves what is to be sent next into `batch`, which must be empty. `frame_bytes` bounds the
-    /// frames that large messages are cut into. Calls `finished` with the call and the end position
-    /// of each large message whose last frame is now in the batch.
+    /// frames that large messages are cut into. Calls `finished` for each large message whose last
+    /// frame is now in the batch.
     pub(crate) fn draw(
         &mut self,
         batch: &mut Batch,
         frame_bytes: usize,
-        mut finished: impl FnMut(CallId, u64, usize),
+        mut finished: impl FnMut(Drawn),
     ) {
         debug_assert!(batch.is_empty());
         batch.bytes.clear();
@@ -265,8 +264,12 @@ impl Outbox {
             match turn.next {
                 Next::Done => {
                     self.bulk_terminals -= u32::from(bulk.terminal);
-                    let credit = bulk.credit.unwrap_or_default();
-                    finished(bulk.lane, self.drawn + batch.remaining as u64, credit);
+                    finished(Drawn {
+                        call: bulk.lane,
+                        position: self.drawn + batch.remaining as u64,
+                        is_item: bulk.credit.is_some(),
+                        credit: bulk.credit.unwrap_or_default(),
+                    });
                 }
                 Next::Again => self.bulk.push_back(bulk),
                 Next::Stalled => self.stalled.push_back(bulk),
@@ -292,6 +295,17 @@ impl Outbox {
             self.stalled = VecDeque::new();
         }
     }
+}
+
+/// A large message or item of which the last frame was drawn.
+#[derive(Debug)]
+pub(crate) struct Drawn {
+    pub(crate) call: CallId,
+    /// The position after it.
+    pub(crate) position: u64,
+    pub(crate) is_item: bool,
+    /// What is left of the credit of its stream.
+    pub(crate) credit: usize,
 }
 
 /// What a turn of a large message came to.

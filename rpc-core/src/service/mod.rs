@@ -4,11 +4,15 @@ mod method;
 mod reply;
 #[cfg(feature = "runtime")]
 mod request;
+#[cfg(feature = "runtime")]
+mod stream_reply;
 
 pub use method::{Method, MethodId};
 pub use reply::{Fallible, OctetsReply, Plain, Reply, ResultType};
 #[cfg(feature = "runtime")]
 pub use request::{Answer, Handler, Outcome, Refusal, Request};
+#[cfg(feature = "runtime")]
+pub use stream_reply::{FallibleStreamed, StreamReply, Streamed};
 
 /// A service as the server sees it: a name, methods, and a way to run a request.
 ///

@@ -2,14 +2,15 @@
 
 use std::{fmt, future::Future, pin::Pin};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{MethodId, Reply};
+use super::{MethodId, Reply, StreamReply};
 use crate::{
     body::Body,
     codec::{Bincode, Codec},
     context::Context,
     error::ErrorKind,
+    streaming::{Incoming, Items, Streaming},
 };
 
 /// A running handler, as [`Service::call`](super::Service::call) returns it.
@@ -24,11 +25,18 @@ pub struct Request {
     method: MethodId,
     context: Context,
     body: Body,
+    /// The stream among its arguments.
+    items: Option<Incoming>,
 }
 
 impl Request {
-    pub(crate) fn new(method: MethodId, context: Context, body: Body) -> Self {
-        Self { method, context, body }
+    pub(crate) fn new(
+        method: MethodId,
+        context: Context,
+        body: Body,
+        items: Option<Incoming>,
+    ) -> Self {
+        Self { method, context, body, items }
     }
 
     /// How many bytes its arguments have.
@@ -67,7 +75,34 @@ impl Request {
     pub fn reply<R: Reply>(self, output: &R::Output) -> Outcome {
         let mut body = self.body.into_buffer();
         match R::encode(output, &mut body) {
-            Ok(app_error) => Ok(Answer { body, app_error }),
+            Ok(app_error) => Ok(Answer { body, app_error, items: None }),
+            Err(error) => Err(Refusal {
+                kind: ErrorKind::MalformedReply,
+                detail: format!("the reply could not be encoded: {error}"),
+            }),
+        }
+    }
+
+    /// The stream among the arguments, which is the last of them.
+    ///
+    /// # Errors
+    /// There is none: a refusal that becomes the caller's *malformed request*.
+    pub fn items<T: DeserializeOwned>(&mut self) -> Result<Streaming<T>, Refusal> {
+        let items = self.items.take().ok_or_else(|| Refusal {
+            kind: ErrorKind::MalformedRequest,
+            detail: "the method takes a stream, and none came with the request".into(),
+        })?;
+        Ok(Streaming::remote(items))
+    }
+
+    /// Replies with a stream, or with the handler's error in place of one.
+    ///
+    /// # Errors
+    /// A refusal that becomes the caller's *malformed reply*.
+    pub fn stream<R: StreamReply>(self, output: R::Output) -> Outcome {
+        let mut body = self.body.into_buffer();
+        match R::begin(output, &mut body) {
+            Ok(items) => Ok(Answer { body, app_error: items.is_none(), items }),
             Err(error) => Err(Refusal {
                 kind: ErrorKind::MalformedReply,
                 detail: format!("the reply could not be encoded: {error}"),
@@ -86,6 +121,8 @@ impl Request {
 pub struct Answer {
     pub(crate) body: Vec<u8>,
     pub(crate) app_error: bool,
+    /// What follows, if the answer is a stream.
+    pub(crate) items: Option<Items>,
 }
 
 impl fmt::Debug for Answer {

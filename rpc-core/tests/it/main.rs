@@ -13,5 +13,6 @@ mod planted;
 mod pressure;
 mod promises;
 mod raw;
+mod streams;
 mod watching;
 mod wire;

@@ -9,6 +9,7 @@ mod writer;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     task::{Poll, Waker},
     time::{Duration, Instant},
 };
@@ -19,10 +20,11 @@ pub(crate) use reader::StreamEnd;
 use reader::{OverCredit, Reader};
 use writer::Writer;
 
-use super::{CallId, Mux};
+use super::{CallId, Mux, outgoing::Withdrawn};
 use crate::{
     error::{CloseReason, Delivery, ErrorKind, Ran},
     frame::{self, Lane},
+    outbox::BULK_BYTES,
 };
 
 /// What an item costs beside its bytes, so that nobody can send empty ones without end. Spec:
@@ -48,6 +50,8 @@ pub(super) struct Streams {
     due: BTreeSet<CallId>,
     /// How much all windows together may still grow.
     growth: usize,
+    /// Bytes of items that are incomplete.
+    pub(super) partial_bytes: usize,
 }
 
 /// What there is for a reader.
@@ -60,15 +64,22 @@ pub(crate) enum NextItem {
 /// What a writer may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
-    /// Send items that cost so much at most; or a single one of any size.
-    Bytes(usize),
+    /// Send items that cost so much at most, each of at most so many bytes; or a single one of any
+    /// size.
+    Bytes { cost: usize, item: usize },
     /// Nobody wants any more.
     Gone,
 }
 
 impl Streams {
     pub(super) fn new(growth: usize) -> Self {
-        Self { readers: BTreeMap::new(), writers: BTreeMap::new(), due: BTreeSet::new(), growth }
+        Self {
+            readers: BTreeMap::new(),
+            writers: BTreeMap::new(),
+            due: BTreeSet::new(),
+            growth,
+            partial_bytes: 0,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -79,9 +90,28 @@ impl Streams {
         !self.due.is_empty()
     }
 
-    /// Bytes of items that are incomplete.
-    pub(super) fn partial_bytes(&self) -> usize {
-        self.readers.values().map(Reader::partial_bytes).sum()
+    /// Changes a reader, if there is one, and keeps the books.
+    fn change<R>(&mut self, id: CallId, change: impl FnOnce(&mut Reader) -> R) -> Option<R> {
+        let reader = self.readers.get_mut(&id)?;
+        self.partial_bytes -= reader.partial_bytes();
+        let result = change(reader);
+        self.partial_bytes += reader.partial_bytes();
+        if reader.is_due() {
+            self.due.insert(id);
+        }
+        Some(result)
+    }
+
+    /// There will be no more items.
+    fn finish(&mut self, id: CallId, end: StreamEnd, wakers: &mut Vec<Waker>) {
+        wakers.extend(self.change(id, |reader| reader.finish(end)).flatten());
+    }
+
+    /// The reply to a call is a stream too: from now on its items are what is waited for.
+    pub(super) fn relax(&mut self, id: CallId) {
+        if let Some(reader) = self.readers.get_mut(&id) {
+            reader.patience = None;
+        }
     }
 
     pub(super) fn open_reader(&mut self, id: CallId, patience: Option<Duration>) {
@@ -89,12 +119,21 @@ impl Streams {
     }
 
     pub(super) fn open_writer(&mut self, id: CallId, patience: Option<Duration>, is_busy: bool) {
-        self.writers.insert(id, Writer { is_busy, ..Writer::new(patience) });
+        self.writers.insert(id, Writer::new(patience, is_busy));
+    }
+
+    /// The last frame of a large message or item was drawn; of the latter's credit so much is left.
+    pub(super) fn drawn_to_the_end(&mut self, id: CallId, credit: usize) {
+        if let Some(writer) = self.writers.get_mut(&id) {
+            writer.is_busy = false;
+            writer.credit += credit;
+        }
     }
 
     /// Forgets the reader of a call. Returns whether items may still come.
     fn close_reader(&mut self, id: CallId, discarded: &mut Vec<Waker>) -> bool {
         let Some(mut reader) = self.readers.remove(&id) else { return false };
+        self.partial_bytes -= reader.partial_bytes();
         self.growth += reader.grown();
         self.due.remove(&id);
         discarded.extend(reader.wake());
@@ -114,14 +153,11 @@ impl Mux {
 
     /// Takes the next item of a call's stream.
     pub(crate) fn poll_item(&mut self, id: CallId, waker: &Waker) -> Poll<NextItem> {
-        let lost = Poll::Ready(NextItem::End(StreamEnd::Lost));
-        let Some(reader) = self.streams.readers.get_mut(&id) else { return lost };
-        if let Some(item) = reader.take() {
-            if reader.is_due() {
-                self.streams.due.insert(id);
-            }
+        if let Some(item) = self.streams.change(id, Reader::take).flatten() {
             return Poll::Ready(NextItem::Item(item));
         }
+        let lost = Poll::Ready(NextItem::End(StreamEnd::Lost));
+        let Some(reader) = self.streams.readers.get_mut(&id) else { return lost };
         if let Some(end) = reader.ending() {
             return Poll::Ready(NextItem::End(end.clone()));
         }
@@ -158,7 +194,8 @@ impl Mux {
         let room = writer.credit.min(self.outbox.bulk_credit());
         let staged = self.outbox.small_bytes();
         if !writer.is_busy && room > ITEM_COST && staged < STAGE_BYTES {
-            return Poll::Ready(Room::Bytes(room.min(STAGE_BYTES)));
+            let item = BULK_BYTES.min(self.frame_bytes() - frame::DATA_HEADER_BYTES + 1) - 1;
+            return Poll::Ready(Room::Bytes { cost: room.min(STAGE_BYTES), item });
         }
         self.output.discarded.extend(writer.wait(waker.clone()));
         Poll::Pending
@@ -177,7 +214,7 @@ impl Mux {
     pub(crate) fn send_large_item(&mut self, now: Instant, id: CallId, item: Bytes) {
         let Some(writer) = self.streams.writers.get_mut(&id) else { return };
         writer.is_busy = true;
-        let (credit, patience) = (std::mem::take(&mut writer.credit), writer.patience);
+        let (credit, patience) = (mem::take(&mut writer.credit), writer.patience);
         self.outbox.push_item(id, item, credit);
         self.extend_call(now, id, patience);
     }
@@ -187,9 +224,10 @@ impl Mux {
         if self.streams.writers.remove(&id).is_none() || self.is_closed() {
             return;
         }
-        self.outbox.append(|out| frame::encode_end(out, id));
-        if id.opener() != self.role {
-            self.requests.finish(id);
+        if id.opener() == self.role {
+            self.outbox.append(|out| frame::encode_end(out, id));
+        } else if self.finish(id) {
+            self.outbox.append(|out| frame::encode_end(out, id));
             self.outbox.count_terminal();
         }
     }
@@ -226,13 +264,22 @@ impl Mux {
         body: &[u8],
     ) -> Result<(), CloseReason> {
         self.charge_bulk(body.len() + ITEM_COST)?;
-        let Some(reader) = self.streams.readers.get_mut(&id) else { return self.late_item(id, true) };
-        // r[impl item.order]
-        if reader.is_collecting() || reader.has_ended() {
-            return Err(CloseReason::UnexpectedFrame);
-        }
-        let received = reader.begin(more, body);
-        self.after_item(now, id, more, received)
+        let received = self.streams.change(id, |reader| {
+            // r[impl item.order]
+            if reader.is_collecting() || reader.has_ended() {
+                return Err(CloseReason::UnexpectedFrame);
+            }
+            reader.begin(more, body).map_err(|OverCredit| CloseReason::CreditExceeded)
+        });
+        let Some(received) = received else { return self.late_item(id, true) };
+        received?;
+        self.after_item(now, id, more);
+        Ok(())
+    }
+
+    /// Something of many frames has come.
+    pub(super) fn charge_bulk(&mut self, cost: usize) -> Result<(), CloseReason> {
+        if self.bulk_in.charge(cost) { Ok(()) } else { Err(CloseReason::CreditExceeded) }
     }
 
     /// A DATA frame on a lane on which items come. `false` if it isn't part of one.
@@ -244,7 +291,6 @@ impl Mux {
         abort: bool,
         body: &[u8],
     ) -> Result<bool, CloseReason> {
-        let Some(reader) = self.streams.readers.get_mut(&id) else { return Ok(false) };
         if abort {
             // r[impl item.abort]
             let end = StreamEnd::Failed {
@@ -252,31 +298,25 @@ impl Mux {
                 delivery: Delivery::Unknown,
                 detail: "the peer gave up the stream".into(),
             };
-            self.output.wakers.extend(reader.finish(end));
-            return Ok(true);
+            let known = self.streams.readers.contains_key(&id);
+            self.streams.finish(id, end, &mut self.output.wakers);
+            return Ok(known);
         }
-        if !reader.is_collecting() || reader.has_ended() {
-            return Err(CloseReason::UnexpectedFrame);
-        }
-        let received = reader.go_on(more, body);
-        self.after_item(now, id, more, received)?;
+        let received = self.streams.change(id, |reader| {
+            if !reader.is_collecting() || reader.has_ended() {
+                return Err(CloseReason::UnexpectedFrame);
+            }
+            reader.go_on(more, body).map_err(|OverCredit| CloseReason::CreditExceeded)
+        });
+        let Some(received) = received else { return Ok(false) };
+        received?;
+        self.after_item(now, id, more);
         Ok(true)
     }
 
-    fn after_item(
-        &mut self,
-        now: Instant,
-        id: CallId,
-        more: bool,
-        received: Result<(), OverCredit>,
-    ) -> Result<(), CloseReason> {
-        if received.is_err() {
-            return Err(CloseReason::CreditExceeded);
-        }
-        let Some(reader) = self.streams.readers.get_mut(&id) else { return Ok(()) };
-        if reader.is_due() {
-            self.streams.due.insert(id);
-        }
+    /// An item has come, or a part of one.
+    fn after_item(&mut self, now: Instant, id: CallId, more: bool) {
+        let Some(reader) = self.streams.readers.get_mut(&id) else { return };
         if !more {
             self.output.wakers.extend(reader.wake());
         }
@@ -287,14 +327,12 @@ impl Mux {
         if let Err((kind, detail)) = self.check_message(bytes, 0, true, "an item") {
             self.fail_reader(id, kind, detail);
         }
-        Ok(())
     }
 
     /// What comes can't be used: the reader learns why, and the peer is told to send no more.
     fn fail_reader(&mut self, id: CallId, kind: ErrorKind, detail: String) {
-        let Some(reader) = self.streams.readers.get_mut(&id) else { return };
         let end = StreamEnd::Failed { kind, delivery: Delivery::Replied, detail };
-        self.output.wakers.extend(reader.finish(end));
+        self.streams.finish(id, end, &mut self.output.wakers);
         self.streams.due.remove(&id);
         if id.opener() == self.role {
             self.send_cancel(id);
@@ -318,26 +356,22 @@ impl Mux {
 
     pub(super) fn handle_end(&mut self, id: CallId) -> Result<(), CloseReason> {
         // r[impl item.end]
-        if let Some(reader) = self.streams.readers.get_mut(&id) {
-            if reader.is_collecting() {
-                return Err(CloseReason::UnexpectedFrame);
-            }
-            self.output.wakers.extend(reader.finish(StreamEnd::Finished));
+        if self.streams.readers.get(&id).is_some_and(Reader::is_collecting) {
+            return Err(CloseReason::UnexpectedFrame);
         }
+        self.streams.finish(id, StreamEnd::Finished, &mut self.output.wakers);
         self.late_item(id, false)
     }
 
     pub(super) fn handle_stop(&mut self, id: CallId) -> Result<(), CloseReason> {
         // r[impl stop.effect]
-        match self.streams.writers.get_mut(&id) {
-            Some(writer) if !std::mem::replace(&mut writer.is_stopped, true) => {
-                self.output.wakers.extend(writer.wake());
-                Ok(())
-            }
-            Some(_) => self.count_stray(),
-            // Its call has ended: they crossed.
-            None => Ok(()),
+        // If there is none, its call has ended, and the two crossed.
+        let Some(writer) = self.streams.writers.get_mut(&id) else { return Ok(()) };
+        if mem::replace(&mut writer.is_stopped, true) {
+            return self.count_stray();
         }
+        self.output.wakers.extend(writer.wake());
+        Ok(())
     }
 
     pub(super) fn handle_credit(
@@ -346,8 +380,10 @@ impl Mux {
         lane: Lane,
         bytes: u32,
     ) -> Result<(), CloseReason> {
-        if bytes == 0 {
-            return self.count_stray();
+        self.grants += 1;
+        // Each answers to a frame that was charged, to its stream and to the connection.
+        if bytes == 0 || self.grants > 2 * self.outbox.charged_frames() {
+            self.count_stray()?;
         }
         if lane == Lane::CONTROL {
             let allowed = self.outbox.allow_bulk(bytes as usize);
@@ -380,14 +416,6 @@ impl Mux {
         }
     }
 
-    /// The last frame of a large message or item was drawn; of the latter's credit so much is left.
-    pub(super) fn drawn_to_the_end(&mut self, id: CallId, credit: usize) {
-        if let Some(writer) = self.streams.writers.get_mut(&id) {
-            writer.is_busy = false;
-            writer.credit += credit;
-        }
-    }
-
     /// There is room again, perhaps.
     pub(super) fn wake_writers(&mut self) {
         if self.outbox.small_bytes() < STAGE_BYTES && self.outbox.bulk_credit() > ITEM_COST {
@@ -410,12 +438,14 @@ impl Mux {
         }
     }
 
-    /// A call of this side's has its terminal frame. What it sends breaks off: nobody reads it.
-    pub(super) fn end_call_writer(&mut self, id: CallId) {
-        if !self.streams.is_empty()
-            && self.streams.close_writer(id, &mut self.output.wakers)
-            && !self.is_closed()
-        {
+    /// A call of this side's is over, and so is what it sends. Unless its request was taken back, the
+    /// peer is told that its items break off, and the lane ends.
+    pub(super) fn end_call_writer(&mut self, id: CallId, withdrawn: Option<Withdrawn>) {
+        if self.streams.is_empty() || !self.streams.close_writer(id, &mut self.output.wakers) {
+            return;
+        }
+        let begun = !matches!(withdrawn, Some(Withdrawn::Unheard | Withdrawn::Aborted));
+        if begun && !self.is_closed() {
             self.outbox.drop_bulk_of(id);
             self.outbox.append(|out| frame::encode_abort(out, id.lane()));
         }
@@ -423,11 +453,8 @@ impl Mux {
 
     /// A call of this side's failed after its stream had begun.
     pub(super) fn fail_call_stream(&mut self, id: CallId, kind: ErrorKind, ran: Ran, text: &str) {
-        if let Some(reader) = self.streams.readers.get_mut(&id) {
-            let detail = text.to_owned();
-            let end = StreamEnd::Failed { kind, delivery: ran.delivery(), detail };
-            self.output.wakers.extend(reader.finish(end));
-        }
+        let end = StreamEnd::Failed { kind, delivery: ran.delivery(), detail: text.to_owned() };
+        self.streams.finish(id, end, &mut self.output.wakers);
     }
 
     /// The connection is over, and with it every stream.
@@ -436,6 +463,7 @@ impl Mux {
         for reader in self.streams.readers.values_mut() {
             self.output.wakers.extend(reader.finish(StreamEnd::Lost));
         }
+        self.streams.partial_bytes = 0;
         for writer in self.streams.writers.values_mut() {
             self.output.wakers.extend(writer.wake());
         }
@@ -447,5 +475,7 @@ impl Mux {
 impl Streams {
     pub(super) fn check_invariants(&self) {
         self.readers.values().for_each(Reader::check_invariants);
+        let partial_bytes: usize = self.readers.values().map(Reader::partial_bytes).sum();
+        assert_eq!(self.partial_bytes, partial_bytes);
     }
 }

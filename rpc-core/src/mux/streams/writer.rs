@@ -19,8 +19,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(patience: Option<Duration>) -> Self {
-        Self { credit: WINDOW_BASE, is_busy: false, is_stopped: false, waker: None, patience }
+    pub(super) fn new(patience: Option<Duration>, is_busy: bool) -> Self {
+        Self { credit: WINDOW_BASE, is_busy, is_stopped: false, waker: None, patience }
     }
 
     pub(super) fn wait(&mut self, waker: Waker) -> Option<Waker> {
