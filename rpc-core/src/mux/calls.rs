@@ -411,6 +411,13 @@ impl Calls {
         self.partial_bytes = 0;
     }
 
+    /// The pending calls whose requests end beyond the position up to which they have left.
+    pub(crate) fn queued_beyond(&self, sent: u64) -> Vec<CallId> {
+        let queued =
+            |slot: &&Slot| matches!(slot.state, State::Pending { .. }) && slot.leaves_at > sent;
+        self.slots.iter().filter(queued).filter_map(|slot| slot.id).collect()
+    }
+
     /// Collects the pending calls whose deadline is at or before `now`, and returns the earliest
     /// deadline of the others.
     pub(crate) fn expired(&self, now: Instant, expired: &mut Vec<CallId>) -> Option<Instant> {
