@@ -56,7 +56,7 @@ fn text(call: u32) -> String {
 }
 
 fn echo(channel: &Channel, call: u32) -> Call<String, RpcError> {
-    channel.call::<Plain<String>, _>(&ECHO, &(call, text(call)))
+    channel.call::<Plain<String>>(&ECHO, (call, text(call)))
 }
 
 /// Makes `count` calls at the same time, then ends everything. Returns their results.
