@@ -84,7 +84,7 @@ fn check_trait(item: &ItemTrait, diag: &mut Diagnostics) {
         diag.push(auto, diag::trait_qualifier(&"auto"));
     }
     if !item.generics.params.is_empty() {
-        diag.push(&item.generics.params, diag::trait_generics());
+        diag.push(&item.generics.params, diag::trait_generics(&item.ident));
     }
 }
 
