@@ -6,6 +6,7 @@ mod adversary;
 mod calls;
 mod conformance;
 mod lifecycle;
+mod local;
 mod planted;
 mod raw;
 mod wire;
