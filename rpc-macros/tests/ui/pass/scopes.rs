@@ -12,7 +12,7 @@ mod outer {
         }
 
         #[rpc_core::service]
-        pub(in crate::outer) trait InPath {
+        pub(in super::super::outer) trait InPath {
             async fn get(&self) -> u8;
         }
     }
