@@ -1,8 +1,10 @@
 //! Checks of the repository itself, by reading its files: no code of ours runs here.
 //!
-//! `spec_ids` holds the specification, the code and the tests together; `tidy` holds the sources,
-//! the manifests and the documents to the rules of the project. Needs nothing but std.
+//! `spec_ids` holds the specification, the code and the tests together, `private` what generated
+//! code may use and what it uses; `tidy` holds the sources, the manifests and the documents to the
+//! rules of the project. Needs nothing but std.
 
+mod private;
 mod spec_ids;
 mod tidy;
 
