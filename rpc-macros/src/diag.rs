@@ -106,6 +106,7 @@ texts! {
     duplicate_wire_name(name) = "two methods are called `{name}` on the wire: give one another \
         `#[rpc(name = \"..\")]`";
     too_many_args() = "a method takes at most 16 arguments: put some of them into a struct";
+    duplicate_arg(name) = "two arguments are called `{name}`: rename one";
     arg_pattern() = "an argument has a plain name here: the implementation may take it apart";
     arg_attribute() = "an argument takes no attribute but `#[ctx]`";
 

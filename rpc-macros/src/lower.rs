@@ -217,7 +217,11 @@ fn lower_args(sig: &Signature, lifetimes: bool, diag: &mut Diagnostics) -> Vec<A
             types::check_arg(&param.ty, lifetimes, diag);
             types::arg_kind(&param.ty)
         };
-        args.extend(ident.map(|ident| Arg { ident: ident.clone(), ty: (*param.ty).clone(), kind }));
+        let Some(ident) = ident else { continue };
+        if args.iter().any(|arg: &Arg| arg.ident.unraw() == ident.unraw()) {
+            diag.push(ident, diag::duplicate_arg(&ident.unraw()));
+        }
+        args.push(Arg { ident: ident.clone(), ty: (*param.ty).clone(), kind });
     }
     args
 }

@@ -78,14 +78,18 @@ fn plain_method(method: &mut TraitItemFn) {
     let sig = &mut method.sig;
     sig.constness = None;
     sig.variadic = None;
+    let mut names = Vec::new();
     for input in &mut sig.inputs {
         match input {
             FnArg::Receiver(receiver) => receiver.attrs.clear(),
             FnArg::Typed(param) => {
                 param.attrs.clear();
-                if method.default.is_none() && lower::arg_name(&param.pat).is_none() {
+                let name = lower::arg_name(&param.pat).map(names::wire);
+                let twice = name.is_some() && names.contains(&name);
+                if twice || name.is_none() && method.default.is_none() {
                     *param.pat = parse_quote!(_);
                 }
+                names.push(name);
             }
         }
     }
