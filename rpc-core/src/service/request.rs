@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{MethodId, Reply};
 use crate::{
     body::Body,
-    codec::{Bincode, Codec},
+    codec::{Bincode, Codec, DecodeError, EncodeError},
     context::Context,
     error::ErrorKind,
 };
@@ -49,10 +49,7 @@ impl Request {
     /// A refusal that becomes the caller's *malformed request*.
     pub fn args<'a, A: Deserialize<'a>>(&'a self) -> Result<A, Refusal> {
         // r[impl codec.arguments] r[impl codec.malformed]
-        Bincode::decode(self.body.as_slice()).map_err(|error| Refusal {
-            kind: ErrorKind::MalformedRequest,
-            detail: format!("the arguments could not be decoded: {error}"),
-        })
+        Bincode::decode(self.body.as_slice()).map_err(Refusal::of_arguments)
     }
 
     /// Encodes the reply, into the buffer that held the arguments.
@@ -63,10 +60,7 @@ impl Request {
         let mut body = self.body.into_buffer();
         match R::encode(output, &mut body) {
             Ok(app_error) => Ok(Answer { body, app_error }),
-            Err(error) => Err(Refusal {
-                kind: ErrorKind::MalformedReply,
-                detail: format!("the reply could not be encoded: {error}"),
-            }),
+            Err(error) => Err(Refusal::of_reply(error)),
         }
     }
 
@@ -100,4 +94,19 @@ impl fmt::Debug for Answer {
 pub struct Refusal {
     pub(crate) kind: ErrorKind,
     pub(crate) detail: String,
+}
+
+// Apart from `Request`, whose generic methods are compiled for each method of the user's.
+impl Refusal {
+    #[cold]
+    fn of_arguments(error: DecodeError) -> Self {
+        let detail = format!("the arguments could not be decoded: {error}");
+        Self { kind: ErrorKind::MalformedRequest, detail }
+    }
+
+    #[cold]
+    fn of_reply(error: EncodeError) -> Self {
+        let detail = format!("the reply could not be encoded: {error}");
+        Self { kind: ErrorKind::MalformedReply, detail }
+    }
 }

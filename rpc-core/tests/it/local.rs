@@ -85,9 +85,12 @@ async fn the_service_is_gone_with_the_last_channel() {
     drop(signup);
     assert_eq!(again.send("bob", "hi").await.unwrap(), 2);
     drop(again);
-    while Arc::strong_count(&fake) > 1 {
-        tokio::task::yield_now().await;
-    }
+    let gone = async {
+        while Arc::strong_count(&fake) > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the service is gone");
 }
 
 #[test]
