@@ -91,12 +91,12 @@ impl Channel {
     ///
     /// Generated clients are made of this; `examples/by_hand.rs` uses it directly.
     #[inline]
-    pub fn call<R: Reply, A: Serialize>(
+    pub fn call<R: Reply>(
         &self,
         method: &'static Method,
-        args: &A,
+        args: impl Serialize,
     ) -> Call<R::Ok, R::Failure> {
-        Call::new(self, method, args, R::decode)
+        Call::new(self, method, &args, R::decode)
     }
 }
 
