@@ -49,7 +49,7 @@
 //! |---|---|---|
 //! | `runtime` | yes | channels, servers and transports, on tokio |
 //! | `macros` | yes | the attribute [`service`](macro@service) |
-//! | `testing` | no | the conformance kit for transports, and an adversarial one |
+//! | `testing` | no | the kits that check transports and calls over them, and an adversarial transport |
 
 #![cfg_attr(
     not(feature = "runtime"),

@@ -8,6 +8,8 @@ use super::{
     Call, ChannelBuilder,
     link::{Attempt, Link},
 };
+#[cfg(feature = "testing")]
+use crate::connection::Connection;
 use crate::{
     error::RpcError,
     service::{Method, Reply},
@@ -77,6 +79,19 @@ impl Channel {
         args: &A,
     ) -> Call<R::Ok, R::Failure> {
         Call::new(self, method, args, R::decode)
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Channel {
+    /// Its connection, if it has one, for a kit that looks into it.
+    pub(crate) fn connection(&self) -> Option<Arc<Connection>> {
+        self.link.connection()
+    }
+
+    /// How many calls wait for a connection.
+    pub(crate) fn waiting(&self) -> usize {
+        self.link.waiting()
     }
 }
 

@@ -317,6 +317,20 @@ impl Link {
     }
 }
 
+#[cfg(feature = "testing")]
+impl Link {
+    pub(super) fn connection(&self) -> Option<Arc<Connection>> {
+        match &self.lock().phase {
+            Phase::Up(connection) => Some(Arc::clone(connection)),
+            Phase::Down | Phase::Connecting(_) => None,
+        }
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().waiters.len()
+    }
+}
+
 impl State {
     fn is_connecting(&self, task: u64) -> bool {
         matches!(self.phase, Phase::Connecting(current) if current == task)

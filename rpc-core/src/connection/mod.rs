@@ -180,6 +180,22 @@ impl Connection {
     }
 }
 
+#[cfg(feature = "testing")]
+impl Connection {
+    /// What is left of calls although nobody uses the connection at present, by name. A connection
+    /// that is closed is on its way out, and has none.
+    pub(crate) fn leftovers(&self) -> Vec<(&'static str, usize)> {
+        let state = self.lock();
+        if matches!(state.mux.phase(), Phase::Closed(_)) {
+            return Vec::new();
+        }
+        let mut left = state.mux.leftovers();
+        let tasks = state.tasks.iter().flatten().count();
+        left.extend((tasks > 0).then_some(("tasks of handlers", tasks)));
+        left
+    }
+}
+
 impl<'a> CallOptions<'a> {
     /// Turns the relative timeout and the inherited deadline into one deadline, which is kept.
     #[inline]

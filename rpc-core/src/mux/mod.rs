@@ -452,6 +452,26 @@ fn in_range(mut limits: Limits) -> Limits {
     limits
 }
 
+#[cfg(feature = "testing")]
+impl Mux {
+    /// What is left of calls on a connection that nobody uses at present, by name. Nothing should
+    /// be.
+    pub(crate) fn leftovers(&self) -> Vec<(&'static str, usize)> {
+        let partial_bytes = self.calls.partial_bytes + self.requests.partial_bytes;
+        let mut left = vec![
+            ("calls that have no terminal frame", self.calls.open() as usize),
+            ("callers that wait for a place", self.waiters.held()),
+            ("requests that are not answered", self.requests.open() as usize),
+            ("places of requests in use", usize::from(!self.requests.at_rest())),
+            ("bytes of incomplete messages", partial_bytes),
+            ("frames that nobody had asked for", self.strays as usize),
+            ("frames that wait to be sent", usize::from(self.has_frames())),
+        ];
+        left.retain(|(_, count)| *count > 0);
+        left
+    }
+}
+
 #[cfg(test)]
 impl Mux {
     /// Checks that counters equal what the tables say.

@@ -311,7 +311,7 @@ impl Requests {
     }
 
     /// Whether no slot is in use, not even by a cancel that came too early.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn at_rest(&self) -> bool {
         self.slots.iter().all(|slot| matches!(slot.state, State::Vacant))
     }

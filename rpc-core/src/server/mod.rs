@@ -10,6 +10,8 @@ use tokio::task::JoinHandle;
 
 pub use builder::{ServerBuilder, StartError};
 
+#[cfg(feature = "testing")]
+use crate::connection::Connection;
 use crate::{error::CloseReason, transport::Address};
 use registry::Registry;
 
@@ -89,6 +91,14 @@ impl Server {
         let acceptors = mem::take(&mut self.acceptors);
         acceptors.iter().for_each(JoinHandle::abort);
         acceptors
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Server {
+    /// Its connections, for a kit that looks into them.
+    pub(crate) fn all_connections(&self) -> Vec<Arc<Connection>> {
+        self.registry.all()
     }
 }
 

@@ -97,7 +97,7 @@ impl Registry {
         }
     }
 
-    fn all(&self) -> Vec<Arc<Connection>> {
+    pub(super) fn all(&self) -> Vec<Arc<Connection>> {
         self.lock().connections.values().cloned().collect()
     }
 
