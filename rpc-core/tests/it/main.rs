@@ -7,5 +7,6 @@ mod calls;
 mod conformance;
 mod lifecycle;
 mod planted;
+mod promises;
 mod raw;
 mod wire;
