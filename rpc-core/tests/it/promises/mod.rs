@@ -1,6 +1,7 @@
 //! What a call promises, whatever happens: seeded runs over memory and over the adversary, and one
 //! session cut at every byte.
 
+mod cut;
 mod lies;
 
 use rpc_core::testing::{
