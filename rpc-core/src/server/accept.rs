@@ -1,6 +1,15 @@
 //! The accept loop of one listener: never ends by itself, whatever `accept` returns.
 
-use std::{future::poll_fn, io, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::sync::watch;
 
 use super::registry::Registry;
 use crate::{
@@ -16,6 +25,10 @@ use crate::{
 /// Connections that exist go on; the backlog holds those that come.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
+/// How many connections are still accepted when the server goes: what a backlog holds. A shutdown
+/// has to end, however fast they come.
+const LAST_CONNECTIONS: usize = 1024;
+
 /// What a listener's task needs.
 #[derive(Clone)]
 pub(super) struct Acceptor {
@@ -28,18 +41,35 @@ pub(super) struct Acceptor {
     pub(super) instance: u128,
 }
 
-/// Accepts until the task is aborted.
-pub(super) async fn accept<L: Listener>(mut listener: L, acceptor: Acceptor) {
+/// Accepts until the server goes, and then what waits already: a client that has connected may have
+/// sent a request, and if it is never read nobody knows what became of it.
+pub(super) async fn accept<L: Listener>(
+    mut listener: L,
+    acceptor: Acceptor,
+    mut going: watch::Receiver<bool>,
+) {
     let mut pause = PAUSE.0;
-    loop {
-        match poll_fn(|cx| listener.poll_accept(cx)).await {
+    let mut last = 0..LAST_CONNECTIONS;
+    while !*going.borrow() || last.next().is_some() {
+        let accepted = {
+            let mut going = pin!(going.wait_for(|going| *going));
+            poll_fn(|cx| match listener.poll_accept(cx) {
+                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+                Poll::Pending => going.as_mut().poll(cx).map(|_| None),
+            })
+            .await
+        };
+        let Some(accepted) = accepted else { return };
+        match accepted {
             Ok(transport) => {
                 pause = PAUSE.0;
                 acceptor.serve(transport);
             }
             Err(error) if is_of_one_connection(&error) => tokio::task::yield_now().await,
             Err(_) => {
-                tokio::time::sleep(pause).await;
+                if tokio::time::timeout(pause, going.wait_for(|going| *going)).await.is_ok() {
+                    return;
+                }
                 pause = (pause * 2).min(PAUSE.1);
             }
         }

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use tokio::{sync::watch, task::JoinHandle};
+
 use super::{
     Server,
     accept::{Acceptor, accept},
@@ -34,7 +36,7 @@ pub struct ServerBuilder {
 }
 
 /// Starts a listener's task, once everything else is known.
-type StartAcceptor = Box<dyn FnOnce(Acceptor) -> tokio::task::JoinHandle<()> + Send>;
+type StartAcceptor = Box<dyn FnOnce(Acceptor, watch::Receiver<bool>) -> JoinHandle<()> + Send>;
 
 /// Why a server could not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,7 +70,8 @@ impl ServerBuilder {
     #[must_use]
     pub fn listen(mut self, listener: impl Listener) -> Self {
         let address = listener.local_addr();
-        let start = Box::new(move |acceptor| tokio::spawn(accept(listener, acceptor)));
+        let start =
+            Box::new(move |acceptor, going| tokio::spawn(accept(listener, acceptor, going)));
         self.listeners.push((address, start));
         self
     }
@@ -125,13 +128,14 @@ impl ServerBuilder {
             idle_timeout: self.idle_timeout,
             instance: crate::random_u128(),
         };
+        let (going, to_go) = watch::channel(false);
         let mut local_addrs = Vec::new();
         let mut acceptors = Vec::new();
         for (address, start) in self.listeners {
             local_addrs.push(address);
-            acceptors.push(start(acceptor.clone()));
+            acceptors.push(start(acceptor.clone(), to_go.clone()));
         }
-        Ok(Server { registry, acceptors, local_addrs })
+        Ok(Server { registry, acceptors, going, local_addrs })
     }
 }
 

@@ -6,7 +6,7 @@ mod registry;
 
 use std::{fmt, io, mem, sync::Arc, time::Duration};
 
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 
 pub use builder::{ServerBuilder, StartError};
 
@@ -21,6 +21,8 @@ use registry::Registry;
 pub struct Server {
     registry: Arc<Registry>,
     acceptors: Vec<JoinHandle<()>>,
+    /// Tells the acceptors that the server goes.
+    going: watch::Sender<bool>,
     local_addrs: Vec<Address>,
 }
 
@@ -52,18 +54,21 @@ impl Server {
         self.registry.len()
     }
 
-    /// Stops accepting, tells every peer to go away, and finishes the calls that are under way for
-    /// at most `grace`; then closes what is left, which takes a second at most. Returns whether all
-    /// of it ended by itself. The addresses are free when it returns.
+    /// Accepts who waits to be accepted and nobody else, tells every peer to go away, and finishes
+    /// the calls that are under way for at most `grace`; then closes what is left, which takes a
+    /// second at most. Returns whether all of it ended by itself. The addresses are free when it
+    /// returns.
     ///
     /// # Cancel safety
     /// Dropping the future closes everything at once.
     pub async fn shutdown(mut self, grace: Duration) -> bool {
-        self.registry.go_away();
-        for acceptor in self.stop_accepting() {
+        self.going.send_replace(true);
+        for acceptor in mem::take(&mut self.acceptors) {
             // Until it is gone, its address is taken.
             let _ended = acceptor.await;
         }
+        // Not before: who goes away comes back at once, and must not find this server again.
+        self.registry.go_away();
         let drained = tokio::time::timeout(grace, self.registry.empty()).await.is_ok();
         if !drained {
             self.registry.close_all(CloseReason::ShuttingDown);
@@ -86,12 +91,6 @@ impl Server {
             self.acceptors.pop();
         }
     }
-
-    fn stop_accepting(&mut self) -> Vec<JoinHandle<()>> {
-        let acceptors = mem::take(&mut self.acceptors);
-        acceptors.iter().for_each(JoinHandle::abort);
-        acceptors
-    }
 }
 
 #[cfg(feature = "testing")]
@@ -104,7 +103,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.stop_accepting());
+        self.acceptors.iter().for_each(JoinHandle::abort);
         self.registry.close_all(CloseReason::ShuttingDown);
     }
 }
