@@ -114,7 +114,7 @@ impl Plan {
         }
         if peaceful {
             // A first connection isn't made in the middle of a restart: its calls don't wait for
-            // the hello, so one that waits to be accepted could be lost.
+            // the hello, and a socket may be connected and yet come too late to be accepted.
             plan.greet(0..CHANNELS);
         }
         let crowded = random.one_in(10);

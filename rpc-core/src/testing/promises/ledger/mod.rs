@@ -352,9 +352,7 @@ impl Entry {
                 ErrorKind::ShuttingDown,
                 Delivery::NotSent | Delivery::Rejected | Delivery::Unknown,
             ) => {
-                // What may run twice doesn't wait for the hello of a new connection, which may be one
-                // that the server that goes has never accepted. Its caller may repeat it.
-                if self.peaceful && !self.call.idempotent {
+                if self.peaceful {
                     return Err((Promise::Drain, "nothing but a drain has ended a connection"));
                 }
                 true
