@@ -61,6 +61,8 @@ struct Untyped {
     /// Whether its timeout is the channel's default.
     is_default: bool,
     metadata: Option<Box<Metadata>>,
+    /// Attempts to connect that had failed before it first got a connection.
+    failures: Option<u64>,
     state: State,
 }
 
@@ -159,6 +161,7 @@ impl Untyped {
             limit: TimeLimit::new(channel.link.settings().timeout, context::inherited_deadline()),
             is_default: true,
             metadata: None,
+            failures: None,
             state,
         }
     }
@@ -246,9 +249,12 @@ impl Untyped {
         let State::Encoded(body, connecting) = &mut self.state else { return Poll::Ready(Ok(())) };
         let connection = match connecting {
             None => {
-                let mut attempt = Attempt::new();
+                let mut attempt = Attempt::new(self.failures);
                 match self.channel.link.poll_connection(cx, &mut attempt) {
-                    Poll::Ready(connection) => connection?,
+                    Poll::Ready(connection) => {
+                        self.failures = attempt.seen();
+                        connection?
+                    }
                     Poll::Pending => {
                         self.limit.fix(clock::now());
                         let timer =
@@ -260,7 +266,10 @@ impl Untyped {
                 }
             }
             Some(waiting) => match self.channel.link.poll_connection(cx, &mut waiting.attempt) {
-                Poll::Ready(connection) => connection?,
+                Poll::Ready(connection) => {
+                    self.failures = waiting.attempt.seen();
+                    connection?
+                }
                 Poll::Pending => {
                     let Some(timer) = &mut waiting.timer else { return Poll::Pending };
                     ready!(timer.as_mut().poll(cx));
