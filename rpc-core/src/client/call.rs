@@ -15,8 +15,9 @@ use tokio::{task::AbortHandle, time::Sleep};
 
 use super::{Channel, link::Attempt};
 use crate::{
+    body::Body,
     clock,
-    codec::{Bincode, Codec, DecodeError},
+    codec::{Bincode, Codec, DecodeError, EncodeError},
     connection::{CallOptions, Connection, TimeLimit},
     context,
     error::{Delivery, ErrorKind, RpcError},
@@ -27,20 +28,22 @@ use crate::{
 };
 
 /// What came in reply to a call.
-pub(super) enum Received<'a> {
-    Body(&'a [u8], bool),
+pub(super) enum Received {
+    /// A value, or the handler's error.
+    Body(Body, bool),
+    /// A stream, which has begun.
     Stream(Incoming),
 }
 
 /// Turns what came into the call's result.
-type Decode<T, F> = fn(Received<'_>) -> Result<Result<T, F>, DecodeError>;
+type Decode<T, F> = fn(Received) -> Result<Result<T, F>, DecodeError>;
 
 /// Decodes the reply of a method that returns a value.
 pub(super) fn decode_value<R: Reply>(
-    received: Received<'_>,
+    received: Received,
 ) -> Result<Result<R::Ok, R::Failure>, DecodeError> {
     match received {
-        Received::Body(body, app_error) => R::decode(body, app_error),
+        Received::Body(body, app_error) => R::decode(body.as_slice(), app_error),
         Received::Stream(_) => {
             Err(DecodeError::Custom("a stream from a method that returns a value".into()))
         }
@@ -49,10 +52,10 @@ pub(super) fn decode_value<R: Reply>(
 
 /// Decodes the reply of a method that returns a stream.
 pub(super) fn decode_stream<R: StreamReply>(
-    received: Received<'_>,
+    received: Received,
 ) -> Result<Result<R::Ok, R::Failure>, DecodeError> {
     match received {
-        Received::Body(body, app_error) => R::decode(body, app_error).map(Err),
+        Received::Body(body, app_error) => R::decode(body.as_slice(), app_error).map(Err),
         Received::Stream(items) => Ok(Ok(R::receive(items))),
     }
 }
@@ -76,15 +79,23 @@ pub(super) fn decode_stream<R: StreamReply>(
 /// ran is unknown then, unless the call was never polled.
 #[must_use = "a call does nothing unless it is awaited or polled"]
 pub struct Call<T, F = RpcError> {
+    call: Untyped,
+    decode: Decode<T, F>,
+}
+
+/// A call without the type of its result: what is here is compiled once, and not again for each
+/// method of the user's.
+struct Untyped {
     channel: Channel,
     method: &'static Method,
-    decode: Decode<T, F>,
     limit: TimeLimit,
     /// Whether its timeout is the channel's default.
     is_default: bool,
     /// How long each item of a reply may take.
     patience: Option<Duration>,
     metadata: Option<Box<Metadata>>,
+    /// Attempts to connect that had failed before it first got a connection.
+    failures: Option<u64>,
     sending: Sending,
     state: State,
 }
@@ -125,8 +136,67 @@ impl<T, F> Call<T, F> {
         decode: Decode<T, F>,
     ) -> Self {
         let mut body = Vec::new();
-        let state = match Bincode::encode(args, &mut body) {
-            Ok(()) => State::Encoded(body, None),
+        let encoded = Bincode::encode(args, &mut body).map(|()| body);
+        Self { call: Untyped::new(channel, method, encoded), decode }
+    }
+
+    /// How long the call may take, from its first poll. Replaces the channel's default. A
+    /// [`deadline`](Call::deadline) and that of the handler that makes the call, if one does, hold
+    /// all the same: the earliest counts.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.call.limit.timeout = Some(timeout);
+        self.call.is_default = false;
+        self
+    }
+
+    /// When the call has to be over. Replaces the channel's default. A [`timeout`](Call::timeout) and
+    /// other deadlines hold all the same: the earliest counts.
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        let call = &mut self.call;
+        call.limit.deadline = earlier(call.limit.deadline, Some(deadline));
+        if mem::replace(&mut call.is_default, false) {
+            call.limit.timeout = None;
+        }
+        self
+    }
+
+    /// The call may take as long as it likes, whatever the default, the handler's deadline and what
+    /// was said before. It still fails when the server dies: see
+    /// [`ChannelBuilder::keepalive`](super::ChannelBuilder::keepalive).
+    pub fn no_deadline(mut self) -> Self {
+        self.call.limit = TimeLimit::new(None, None);
+        self.call.is_default = false;
+        self
+    }
+
+    /// Adds metadata. The call fails, not sent, with *malformed request* for a key of 0 or of more
+    /// than 255 bytes, and with *too large* when another limit of [`Metadata`] is hit.
+    ///
+    /// Like the other settings of a call, it has no effect once the call has been polled.
+    pub fn metadata(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
+        self.call.add_metadata(key, value.as_ref());
+        self
+    }
+
+    /// Sends a stream along, which the method takes as its last argument. Generated clients do it.
+    pub fn with_items<I: Serialize + Send + 'static>(mut self, items: Streaming<I>) -> Self {
+        if matches!(self.call.state, State::Encoded(_, None)) {
+            self.call.sending = Sending::Items(Box::new(items));
+        }
+        self
+    }
+
+    /// The method that is called.
+    #[must_use]
+    pub fn method(&self) -> &'static Method {
+        self.call.method
+    }
+}
+
+impl Untyped {
+    fn new(channel: &Channel, method: &'static Method, body: Result<Vec<u8>, EncodeError>) -> Self {
+        let state = match body {
+            Ok(body) => State::Encoded(body, None),
             Err(error) => State::Failed(
                 RpcError::new(
                     ErrorKind::MalformedRequest,
@@ -139,75 +209,58 @@ impl<T, F> Call<T, F> {
         Self {
             channel: channel.clone(),
             method,
-            decode,
             limit: TimeLimit::new(channel.link.settings().timeout, context::inherited_deadline()),
             is_default: true,
             patience: None,
             metadata: None,
+            failures: None,
             sending: Sending::None,
             state,
         }
     }
 
-    /// Sends a stream along, which the method takes as its last argument. Generated clients do it.
-    pub fn with_items<I: Serialize + Send + 'static>(mut self, items: Streaming<I>) -> Self {
-        if matches!(self.state, State::Encoded(_, None)) {
-            self.sending = Sending::Items(Box::new(items));
-        }
-        self
-    }
-
-    /// How long the call may take, from its first poll. Replaces the channel's default. A
-    /// [`deadline`](Call::deadline) and that of the handler that makes the call, if one does, hold
-    /// all the same: the earliest counts.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.limit.timeout = Some(timeout);
-        self.is_default = false;
-        self
-    }
-
-    /// When the call has to be over. Replaces the channel's default. A [`timeout`](Call::timeout) and
-    /// other deadlines hold all the same: the earliest counts.
-    pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.limit.deadline = earlier(self.limit.deadline, Some(deadline));
-        if mem::replace(&mut self.is_default, false) {
-            self.limit.timeout = None;
-        }
-        self
-    }
-
-    /// The call may take as long as it likes, whatever the default, the handler's deadline and what
-    /// was said before. It still fails when the server dies: see
-    /// [`ChannelBuilder::keepalive`](super::ChannelBuilder::keepalive).
-    pub fn no_deadline(mut self) -> Self {
-        self.limit = TimeLimit::new(None, None);
-        self.is_default = false;
-        self
-    }
-
-    /// Adds metadata. The call fails, not sent, with *malformed request* for a key of 0 or of more
-    /// than 255 bytes, and with *too large* when another limit of [`Metadata`] is hit.
-    ///
-    /// Like the other settings of a call, it has no effect once the call has been polled.
-    pub fn metadata(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
+    fn add_metadata(&mut self, key: &str, value: &[u8]) {
         if !matches!(self.state, State::Encoded(_, None)) {
-            return self;
+            return;
         }
         let metadata = self.metadata.get_or_insert_default();
-        if let Err(error) = metadata.insert(key, value.as_ref()) {
+        if let Err(error) = metadata.insert(key, value) {
             let kind = match error {
                 MetadataError::Key { .. } => ErrorKind::MalformedRequest,
                 _ => ErrorKind::TooLarge,
             };
             self.state = State::Failed(RpcError::new(kind, Delivery::NotSent, error.to_string()));
         }
-        self
     }
 
-    /// The method that is called.
-    #[must_use]
-    pub fn method(&self) -> &'static Method {
-        self.method
+    /// What came in reply.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, RpcError>> {
+        let error = match ready!(self.poll_ending(cx)) {
+            Ok(Ending::Reply { body, app_error }) => {
+                return Poll::Ready(Ok(Received::Body(body, app_error)));
+            }
+            Err(Gone::Stream(items)) => return Poll::Ready(Ok(Received::Stream(items))),
+            Ok(Ending::Failed { kind, delivery, detail }) => {
+                RpcError::new(kind, delivery, self.explain(kind, delivery, detail))
+            }
+            Ok(Ending::Stream) => RpcError::new(ErrorKind::MalformedReply, Delivery::Replied, ""),
+            Ok(Ending::Lost(delivery)) => RpcError::new(ErrorKind::ConnectionLost, delivery, ""),
+            Err(Gone::Lost(delivery, closed)) => self.lost(delivery, closed),
+            Err(Gone::Error(error)) => {
+                self.state = State::Ended;
+                error
+            }
+        };
+        Poll::Ready(Err(error.of_method(self.method)))
+    }
+
+    /// The error of a reply that isn't what the caller expects.
+    fn malformed(&self, error: DecodeError) -> RpcError {
+        // r[impl codec.malformed]
+        let text = "the reply could not be decoded";
+        RpcError::new(ErrorKind::MalformedReply, Delivery::Replied, text)
+            .with_source(error)
+            .of_method(self.method)
     }
 
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ending, Gone>> {
@@ -225,9 +278,8 @@ impl<T, F> Call<T, F> {
                         self.channel.link.replace(&connection);
                         return Poll::Ready(Err(Gone::Lost(delivery, connection.closed())));
                     }
-                    if let Ending::Stream = ending {
-                        let incoming = self.incoming(connection, id);
-                        return Poll::Ready(Err(Gone::Stream(incoming)));
+                    if matches!(ending, Ending::Stream) {
+                        return Poll::Ready(Err(Gone::Stream(self.incoming(connection, id))));
                     }
                     return Poll::Ready(Ok(ending));
                 }
@@ -257,9 +309,12 @@ impl<T, F> Call<T, F> {
         let State::Encoded(body, connecting) = &mut self.state else { return Poll::Ready(Ok(())) };
         let connection = match connecting {
             None => {
-                let mut attempt = Attempt::new();
+                let mut attempt = Attempt::new(self.failures);
                 match self.channel.link.poll_connection(cx, &mut attempt) {
-                    Poll::Ready(connection) => connection?,
+                    Poll::Ready(connection) => {
+                        self.failures = attempt.seen();
+                        connection?
+                    }
                     Poll::Pending => {
                         self.limit.fix(clock::now());
                         let timer =
@@ -271,7 +326,10 @@ impl<T, F> Call<T, F> {
                 }
             }
             Some(waiting) => match self.channel.link.poll_connection(cx, &mut waiting.attempt) {
-                Poll::Ready(connection) => connection?,
+                Poll::Ready(connection) => {
+                    self.failures = waiting.attempt.seen();
+                    connection?
+                }
                 Poll::Pending => {
                     let Some(timer) = &mut waiting.timer else { return Poll::Pending };
                     ready!(timer.as_mut().poll(cx));
@@ -339,13 +397,16 @@ impl<T, F> Call<T, F> {
 
     /// Starts the task that sends the items of the arguments.
     fn begin_sending(&mut self, connection: &Arc<Connection>, id: CallId) {
+        if !matches!(self.sending, Sending::Items(_)) {
+            return;
+        }
         if let Sending::Items(items) = mem::replace(&mut self.sending, Sending::None) {
             let pump = ArgumentPump::new(Pump::new(Arc::clone(connection), id, items));
             self.sending = Sending::Task(tokio::spawn(pump).abort_handle());
         }
     }
 
-    /// The reader of the stream that has begun in reply.
+    /// The reader of the stream that has begun in reply. It has what the call needs from now on.
     fn incoming(&mut self, connection: Arc<Connection>, id: CallId) -> Incoming {
         let pump = match mem::replace(&mut self.sending, Sending::None) {
             Sending::Task(pump) => Some(pump),
@@ -388,17 +449,9 @@ impl<T, F> Call<T, F> {
             None => format!("{what} before the caller's deadline"),
         }
     }
-
-    fn decode(&self, received: Received<'_>) -> Result<Result<T, F>, RpcError> {
-        (self.decode)(received).map_err(|error| {
-            // r[impl codec.malformed]
-            let text = "the reply could not be decoded";
-            RpcError::new(ErrorKind::MalformedReply, Delivery::Replied, text).with_source(error)
-        })
-    }
 }
 
-/// What else a call ended with than a word about it from the peer.
+/// What a call ended with, other than a word about it from the peer.
 enum Gone {
     Stream(Incoming),
     Lost(Delivery, Option<Closed>),
@@ -411,33 +464,18 @@ impl<T, F: From<RpcError>> Future for Call<T, F> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let error = match ready!(this.poll_ending(cx)) {
-            Ok(Ending::Reply { body, app_error }) => {
-                match this.decode(Received::Body(body.as_slice(), app_error)) {
-                    Ok(result) => return Poll::Ready(result),
-                    Err(error) => error,
-                }
-            }
-            Ok(Ending::Failed { kind, delivery, detail }) => {
-                RpcError::new(kind, delivery, this.explain(kind, delivery, detail))
-            }
-            Err(Gone::Stream(incoming)) => match this.decode(Received::Stream(incoming)) {
-                Ok(result) => return Poll::Ready(result),
-                Err(error) => error,
-            },
-            Ok(Ending::Stream) => RpcError::new(ErrorKind::MalformedReply, Delivery::Replied, ""),
-            Ok(Ending::Lost(delivery)) => RpcError::new(ErrorKind::ConnectionLost, delivery, ""),
-            Err(Gone::Lost(delivery, closed)) => this.lost(delivery, closed),
-            Err(Gone::Error(error)) => {
-                this.state = State::Ended;
-                error
-            }
+        let received = match ready!(this.call.poll(cx)) {
+            Ok(received) => received,
+            Err(error) => return Poll::Ready(Err(error.into())),
         };
-        Poll::Ready(Err(error.of_method(this.method).into()))
+        Poll::Ready(match (this.decode)(received) {
+            Ok(result) => result,
+            Err(error) => Err(this.call.malformed(error).into()),
+        })
     }
 }
 
-impl<T, F> Drop for Call<T, F> {
+impl Drop for Untyped {
     fn drop(&mut self) {
         if let Sending::Task(pump) = &self.sending {
             pump.abort();
@@ -455,14 +493,14 @@ impl<T, F> Drop for Call<T, F> {
 
 impl<T, F> fmt::Debug for Call<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
+        let state = match &self.call.state {
             State::Encoded(..) => "not sent",
             State::Queued(..) => "waiting for a place",
             State::Open(..) => "under way",
             State::Failed(_) | State::Ended => "ended",
         };
         f.debug_struct("Call")
-            .field("method", &self.method.to_string())
+            .field("method", &self.method().to_string())
             .field("state", &state)
             .finish_non_exhaustive()
     }

@@ -92,21 +92,21 @@ impl Channel {
     ///
     /// Generated clients are made of this; `examples/by_hand.rs` uses it directly.
     #[inline]
-    pub fn call<R: Reply, A: Serialize>(
+    pub fn call<R: Reply>(
         &self,
         method: &'static Method,
-        args: &A,
+        args: impl Serialize,
     ) -> Call<R::Ok, R::Failure> {
-        Call::new(self, method, args, decode_value::<R>)
+        Call::new(self, method, &args, decode_value::<R>)
     }
 
     /// Makes a call of a method that returns a stream. See [`call`](Channel::call).
-    pub fn call_stream<R: StreamReply, A: Serialize>(
+    pub fn call_stream<R: StreamReply>(
         &self,
         method: &'static Method,
-        args: &A,
+        args: impl Serialize,
     ) -> Call<R::Ok, R::Failure> {
-        Call::new(self, method, args, decode_stream::<R>)
+        Call::new(self, method, &args, decode_stream::<R>)
     }
 }
 

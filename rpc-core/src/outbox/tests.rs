@@ -41,7 +41,7 @@ fn bulk(outbox: &mut Outbox, sequence: u64, bytes: usize, terminal: bool) {
 
 fn draw(outbox: &mut Outbox, frame_bytes: usize) -> Batch {
     let mut batch = Batch::default();
-    outbox.draw(&mut batch, frame_bytes, |_, _| {});
+    outbox.draw(&mut batch, frame_bytes, |_| {});
     batch
 }
 
@@ -153,7 +153,7 @@ fn a_large_message_is_finished_at_the_end_of_its_last_frame() {
     let mut ends = Vec::new();
     let mut batch = Batch::default();
     while !outbox.is_empty() {
-        outbox.draw(&mut batch, 16_384, |id, position| finished.push((id.lane(), position)));
+        outbox.draw(&mut batch, 16_384, |drawn| finished.push((drawn.call.lane(), drawn.position)));
         while let Some(frame) = batch.next_frame() {
             if frame.end {
                 ends.push((frame.lane, batch.position()));
@@ -268,7 +268,7 @@ fn an_idle_outbox_holds_no_memory() {
     let mut outbox = filled(1);
     let mut batch = Batch::default();
     while !outbox.is_empty() {
-        outbox.draw(&mut batch, 65_536, |_, _| {});
+        outbox.draw(&mut batch, 65_536, |_| {});
         batch.advance(batch.remaining());
     }
     outbox.shrink();

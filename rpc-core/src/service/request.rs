@@ -7,7 +7,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{MethodId, Reply, StreamReply};
 use crate::{
     body::Body,
-    codec::{Bincode, Codec},
+    codec::{Bincode, Codec, DecodeError, EncodeError},
     context::Context,
     error::ErrorKind,
     streaming::{Incoming, Items, Streaming},
@@ -62,10 +62,7 @@ impl Request {
     /// A refusal that becomes the caller's *malformed request*.
     pub fn args<'a, A: Deserialize<'a>>(&'a self) -> Result<A, Refusal> {
         // r[impl codec.arguments] r[impl codec.malformed]
-        Bincode::decode(self.body.as_slice()).map_err(|error| Refusal {
-            kind: ErrorKind::MalformedRequest,
-            detail: format!("the arguments could not be decoded: {error}"),
-        })
+        Bincode::decode(self.body.as_slice()).map_err(Refusal::of_arguments)
     }
 
     /// Encodes the reply, into the buffer that held the arguments.
@@ -76,10 +73,7 @@ impl Request {
         let mut body = self.body.into_buffer();
         match R::encode(output, &mut body) {
             Ok(app_error) => Ok(Answer { body, app_error, items: None }),
-            Err(error) => Err(Refusal {
-                kind: ErrorKind::MalformedReply,
-                detail: format!("the reply could not be encoded: {error}"),
-            }),
+            Err(error) => Err(Refusal::of_reply(error)),
         }
     }
 
@@ -88,11 +82,7 @@ impl Request {
     /// # Errors
     /// There is none: a refusal that becomes the caller's *malformed request*.
     pub fn items<T: DeserializeOwned>(&mut self) -> Result<Streaming<T>, Refusal> {
-        let items = self.items.take().ok_or_else(|| Refusal {
-            kind: ErrorKind::MalformedRequest,
-            detail: "the method takes a stream, and none came with the request".into(),
-        })?;
-        Ok(Streaming::remote(items))
+        self.items.take().map(Streaming::remote).ok_or_else(Refusal::without_items)
     }
 
     /// Replies with a stream, or with the handler's error in place of one.
@@ -103,10 +93,7 @@ impl Request {
         let mut body = self.body.into_buffer();
         match R::begin(output, &mut body) {
             Ok(items) => Ok(Answer { body, app_error: items.is_none(), items }),
-            Err(error) => Err(Refusal {
-                kind: ErrorKind::MalformedReply,
-                detail: format!("the reply could not be encoded: {error}"),
-            }),
+            Err(error) => Err(Refusal::of_reply(error)),
         }
     }
 
@@ -141,9 +128,28 @@ pub struct Refusal {
     pub(crate) detail: String,
 }
 
+// Apart from `Request`, whose generic methods are compiled for each method of the user's.
 impl Refusal {
     /// One that needs no words beside its kind.
     pub(crate) fn of(kind: ErrorKind) -> Self {
         Self { kind, detail: String::new() }
+    }
+
+    #[cold]
+    fn of_arguments(error: DecodeError) -> Self {
+        let detail = format!("the arguments could not be decoded: {error}");
+        Self { kind: ErrorKind::MalformedRequest, detail }
+    }
+
+    #[cold]
+    fn without_items() -> Self {
+        let detail = "the method takes a stream, and none came with the request".into();
+        Self { kind: ErrorKind::MalformedRequest, detail }
+    }
+
+    #[cold]
+    fn of_reply(error: EncodeError) -> Self {
+        let detail = format!("the reply could not be encoded: {error}");
+        Self { kind: ErrorKind::MalformedReply, detail }
     }
 }

@@ -9,6 +9,7 @@ mod conformance;
 mod delivery;
 mod hostile;
 mod lifecycle;
+mod local;
 mod planted;
 mod pressure;
 mod promises;

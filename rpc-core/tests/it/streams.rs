@@ -100,7 +100,7 @@ async fn serve(name: &str) -> (Server, Channel, Numbers) {
 async fn items_arrive_in_order_and_then_the_end() {
     let (_server, channel, _) = serve("count").await;
     for to in [0, 1, 10, 100_000] {
-        let mut items = channel.call_stream::<Streamed<u32>, _>(&COUNT, &(to,)).await.unwrap();
+        let mut items = channel.call_stream::<Streamed<u32>>(&COUNT, &(to,)).await.unwrap();
         for expected in 0..to {
             assert_eq!(items.next().await, Some(Ok(expected)));
         }
@@ -114,7 +114,7 @@ async fn large_items_arrive_whole() {
     let (_server, channel, _) = serve("blocks").await;
     for bytes in [1_000, 16_384, 65_536, 300_000, 5_000_000_u32] {
         let args = (5_u32, bytes);
-        let mut items = channel.call_stream::<Streamed<Vec<u8>>, _>(&BLOCKS, &args).await.unwrap();
+        let mut items = channel.call_stream::<Streamed<Vec<u8>>>(&BLOCKS, &args).await.unwrap();
         for n in 0..5 {
             let block = items.next().await.unwrap().unwrap();
             assert!(
@@ -130,7 +130,7 @@ async fn large_items_arrive_whole() {
 async fn an_error_in_place_of_a_stream_is_the_handlers_own() {
     let (_server, channel, _) = serve("fail").await;
     type Reply = FallibleStreamed<Result<Streaming<u32>, String>>;
-    let error = channel.call_stream::<Reply, _>(&FAIL, &()).await.unwrap_err();
+    let error = channel.call_stream::<Reply>(&FAIL, &()).await.unwrap_err();
     assert_eq!(error.app(), Some(&"no".to_owned()));
 }
 
@@ -138,7 +138,7 @@ async fn an_error_in_place_of_a_stream_is_the_handlers_own() {
 async fn arguments_can_be_a_stream() {
     let (_server, channel, _) = serve("sum").await;
     for count in [0, 1, 1000, 100_000_u32] {
-        let call = channel.call::<Plain<u64>, _>(&SUM, &());
+        let call = channel.call::<Plain<u64>>(&SUM, &());
         let sum = call.with_items::<u32>((0..count).collect()).await.unwrap();
         assert_eq!(sum, (0..u64::from(count)).sum());
     }
@@ -148,7 +148,7 @@ async fn arguments_can_be_a_stream() {
 async fn streams_go_both_ways_at_once() {
     let (_server, channel, _) = serve("double").await;
     let (sender, numbers) = Streaming::channel(1);
-    let call = channel.call_stream::<Streamed<u32>, _>(&DOUBLE, &());
+    let call = channel.call_stream::<Streamed<u32>>(&DOUBLE, &());
     let mut doubled = call.with_items(numbers).await.unwrap();
     for n in 0..10_000 {
         sender.send(n).await.unwrap();
@@ -161,7 +161,7 @@ async fn streams_go_both_ways_at_once() {
 #[tokio::test]
 async fn a_stream_that_is_dropped_stops_its_source() {
     let (server, channel, numbers) = serve("dropped").await;
-    let mut items = channel.call_stream::<Streamed<u32>, _>(&FOREVER, &()).await.unwrap();
+    let mut items = channel.call_stream::<Streamed<u32>>(&FOREVER, &()).await.unwrap();
     assert_eq!(items.next().await, Some(Ok(1)));
     drop(items);
     while numbers.dropped.load(Ordering::SeqCst) < 1 {
@@ -174,7 +174,7 @@ async fn a_stream_that_is_dropped_stops_its_source() {
 #[tokio::test(start_paused = true)]
 async fn the_timeout_counts_for_each_item() {
     let (_server, channel, _) = serve("patience").await;
-    let call = channel.call_stream::<Streamed<u32>, _>(&FOREVER, &());
+    let call = channel.call_stream::<Streamed<u32>>(&FOREVER, &());
     let mut items = call.timeout(Duration::from_millis(100)).await.unwrap();
     assert_eq!(items.next().await, Some(Ok(1)));
     let error = items.next().await.unwrap().unwrap_err();
@@ -186,7 +186,7 @@ async fn the_timeout_counts_for_each_item() {
 #[tokio::test]
 async fn a_server_that_goes_ends_its_streams_with_an_error() {
     let (server, channel, _) = serve("gone").await;
-    let mut items = channel.call_stream::<Streamed<u32>, _>(&FOREVER, &()).await.unwrap();
+    let mut items = channel.call_stream::<Streamed<u32>>(&FOREVER, &()).await.unwrap();
     assert_eq!(items.next().await, Some(Ok(1)));
     drop(server);
     let error = items.next().await.unwrap().unwrap_err();
@@ -198,8 +198,8 @@ async fn a_server_that_goes_ends_its_streams_with_an_error() {
 async fn a_reader_that_does_not_read_holds_up_its_own_stream_only() {
     let (_server, channel, _) = serve("slow").await;
     let args = (1000_u32, 60_000_u32);
-    let mut slow = channel.call_stream::<Streamed<Vec<u8>>, _>(&BLOCKS, &args).await.unwrap();
-    let mut quick = channel.call_stream::<Streamed<u32>, _>(&COUNT, &(100_000_u32,)).await.unwrap();
+    let mut slow = channel.call_stream::<Streamed<Vec<u8>>>(&BLOCKS, &args).await.unwrap();
+    let mut quick = channel.call_stream::<Streamed<u32>>(&COUNT, &(100_000_u32,)).await.unwrap();
     for expected in 0..100_000 {
         assert_eq!(quick.next().await, Some(Ok(expected)));
     }

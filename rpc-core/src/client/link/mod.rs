@@ -83,8 +83,15 @@ impl Attempt {
         Self { waiter: None, failures: None, fail_fast: true }
     }
 
-    pub(super) fn new() -> Self {
-        Self { waiter: None, failures: None, fail_fast: false }
+    /// `failures` is what [`seen`](Attempt::seen) said at an earlier wait of the same call, if there
+    /// was one.
+    pub(super) fn new(failures: Option<u64>) -> Self {
+        Self { waiter: None, failures, fail_fast: false }
+    }
+
+    /// How many attempts had failed when the call first asked for a connection.
+    pub(super) fn seen(&self) -> Option<u64> {
+        self.failures
     }
 }
 
@@ -125,10 +132,12 @@ impl Link {
         cx: &mut Context<'_>,
         attempt: &mut Attempt,
     ) -> Poll<Result<Arc<Connection>, RpcError>> {
-        if let Phase::Up(connection) = &self.lock().phase
-            && attempt.waiter.is_none()
-        {
-            return Poll::Ready(Ok(Arc::clone(connection)));
+        if attempt.waiter.is_none() {
+            let state = self.lock();
+            if let Phase::Up(connection) = &state.phase {
+                attempt.failures.get_or_insert(state.failures);
+                return Poll::Ready(Ok(Arc::clone(connection)));
+            }
         }
         self.wait(cx, attempt)
     }

@@ -89,7 +89,7 @@ proptest! {
     fn requests_come_back(
         id in call(),
         (method, timeout_ms) in any::<(u64, u32)>(),
-        (idempotent, more) in any::<(bool, bool)>(),
+        (idempotent, more, stream) in any::<(bool, bool, bool)>(),
         entries in vec((".{1,20}", vec(any::<u8>(), 0..20)), 0..8),
         body in vec(any::<u8>(), 0..64),
     ) {
@@ -100,7 +100,7 @@ proptest! {
         let mut encoded = Vec::new();
         Extensions::encode_metadata(&mut encoded, &metadata);
         let method = MethodId::from_wire(method);
-        let header = RequestHeader { method, idempotent, timeout_ms, extensions: &encoded };
+        let header = RequestHeader { method, idempotent, stream, timeout_ms, extensions: &encoded };
         let mut out = Vec::new();
         framed(&mut out, id.lane(), !more, |out| {
             encode_request_header(out, &header, more);
@@ -111,7 +111,7 @@ proptest! {
         prop_assert_eq!((lane, end), (id.lane(), !more));
         let extensions = Extensions::decode(&encoded).unwrap();
         let expected =
-            Frame::Request { method, timeout_ms, idempotent, more, extensions, body: &body };
+            Frame::Request { method, timeout_ms, idempotent, more, stream, extensions, body: &body };
         prop_assert_eq!(frame, expected);
         let read = Metadata::decode(extensions.metadata(), Metadata::BYTES_MAX).unwrap();
         prop_assert_eq!(read, metadata);
@@ -128,10 +128,10 @@ proptest! {
             encode_reply_header(out, app_error, more);
             out.extend_from_slice(&body);
         });
-        let reply = Frame::Reply { app_error, more, body: &body };
+        let reply = Frame::Reply { app_error, more, stream: false, body: &body };
         prop_assert_eq!(decoded(&out), (id.lane(), !more, reply));
         set_more(&mut out, PREFIX_BYTES, !more);
-        let reply = Frame::Reply { app_error, more: !more, body: &body };
+        let reply = Frame::Reply { app_error, more: !more, stream: false, body: &body };
         prop_assert_eq!(decoded(&out), (id.lane(), !more, reply));
 
         out.clear();

@@ -150,7 +150,7 @@ async fn what_is_sent_is_what_is_received() {
     for takes in [1, 5, 12, 4096, usize::MAX] {
         let mut transport = transport(&[], 1, takes);
         let (mut outbox, mut batch) = (outbox(), Batch::default());
-        outbox.draw(&mut batch, 16 * 1024, |_, _| {});
+        outbox.draw(&mut batch, 16 * 1024, |_| {});
         poll_fn(|cx| transport.poll_send(cx, &mut batch)).await.unwrap();
         assert!(batch.is_empty() && outbox.is_empty());
         let sent = &transport.get_ref().outgoing;
@@ -183,7 +183,7 @@ async fn what_is_sent_is_what_is_received() {
 async fn a_stream_that_takes_nothing_is_broken() {
     let mut transport = transport(&[], 1, 0);
     let (mut outbox, mut batch) = (outbox(), Batch::default());
-    outbox.draw(&mut batch, 16 * 1024, |_, _| {});
+    outbox.draw(&mut batch, 16 * 1024, |_| {});
     let sent = poll_fn(|cx| transport.poll_send(cx, &mut batch)).await;
     assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::WriteZero);
 }

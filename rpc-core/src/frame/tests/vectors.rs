@@ -34,7 +34,7 @@ fn describe(lane: Lane, end: bool, bytes: &[u8], frame: &Frame<'_>) -> String {
             hello.metadata_bytes,
             hello.window_bytes
         ),
-        Frame::Request { method, timeout_ms, idempotent, more, extensions: _, body } => {
+        Frame::Request { method, timeout_ms, idempotent, more, stream: _, extensions: _, body } => {
             let (more, idempotent) = (u8::from(*more), u8::from(*idempotent));
             let extensions = &bytes[RequestHeader::BYTES..bytes.len() - body.len()];
             let (method, extensions) = (method.number(), hex(extensions));
@@ -44,10 +44,15 @@ fn describe(lane: Lane, end: bool, bytes: &[u8], frame: &Frame<'_>) -> String {
                 hex(body)
             )
         }
-        Frame::Reply { app_error, more, body } => {
+        Frame::Reply { app_error, more, stream: _, body } => {
             let (more, app_error) = (u8::from(*more), u8::from(*app_error));
             format!("more={more} app_error={app_error} body={}", hex(body))
         }
+        Frame::Item { more, body } => {
+            format!("more={} body={}", u8::from(*more), hex(body))
+        }
+        Frame::End => String::new(),
+        Frame::Stop(id) => format!("call={:#018x}", id.lane().number()),
         Frame::Error { code, ran, text } => {
             format!("code={code} ran={} text=\"{text}\"", *ran as u8)
         }
@@ -97,7 +102,8 @@ fn encoded(file: &str, fields: &Fields) -> Vec<u8> {
             let extensions = &fields.bytes("extensions");
             let method = MethodId::from_wire(fields.u64("method"));
             let (idempotent, timeout_ms) = (fields.flag("idempotent"), fields.u32("timeout_ms"));
-            let header = RequestHeader { method, idempotent, timeout_ms, extensions };
+            let header =
+                RequestHeader { method, idempotent, stream: false, timeout_ms, extensions };
             encode_request_header(out, &header, fields.flag("more"));
             out.extend(body("body"));
         }),

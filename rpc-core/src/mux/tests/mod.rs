@@ -113,6 +113,7 @@ struct Want {
     timeout: Option<Duration>,
     idempotent: bool,
     metadata: Metadata,
+    stream: bool,
 }
 
 /// How a call ended, for comparisons.
@@ -120,6 +121,8 @@ struct Want {
 enum End {
     Reply(Vec<u8>),
     AppError(Vec<u8>),
+    /// A stream has begun.
+    Stream,
     Failed(ErrorKind, Delivery),
     Lost(Delivery),
 }
@@ -230,6 +233,7 @@ impl Side {
             timeout: want.timeout,
             deadline: want.timeout.map(|timeout| self.now + timeout),
             metadata: &want.metadata,
+            stream: want.stream,
         };
         let waker = self.waker();
         let opened = self.mux.open_call(&call, ticket, &mut want.body.clone(), waker);
@@ -265,6 +269,7 @@ impl Side {
         Some(match ending? {
             Ending::Reply { body, app_error: false } => End::Reply(body.as_slice().to_vec()),
             Ending::Reply { body, app_error: true } => End::AppError(body.as_slice().to_vec()),
+            Ending::Stream => End::Stream,
             Ending::Failed { kind, delivery, .. } => End::Failed(kind, delivery),
             Ending::Lost(delivery) => End::Lost(delivery),
         })
@@ -338,6 +343,10 @@ fn kinds(frames: &[OutFrame]) -> String {
         Frame::Data { abort: true, .. } => "abort",
         Frame::Data { more: false, .. } => "data",
         Frame::Data { more: true, .. } => "data…",
+        Frame::Item { more: false, .. } => "item",
+        Frame::Item { more: true, .. } => "item…",
+        Frame::End => "end",
+        Frame::Stop(_) => "stop",
         Frame::Credit { .. } => "credit",
         Frame::Hello(_) => "hello",
         Frame::Cancel(_) => "cancel",

@@ -188,6 +188,7 @@ impl Simulation {
             timeout: self.random.one_in(3).then(|| ms(self.random.below(300))),
             idempotent: self.random.one_in(2),
             metadata: Metadata::new(),
+            stream: false,
         };
         let opened = self.sides[by].open(&want, None);
         let entry = Entry { by, want, stage: Stage::Over, ran: 0, reply: None, end: None };

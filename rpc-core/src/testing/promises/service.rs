@@ -96,8 +96,8 @@ pub(super) async fn carry_out(channel: Channel, call: CallPlan, number: u32, led
     let table = TABLES.get(call.service).unwrap_or(&TABLES[0]);
     let told = match call.shape {
         Shape::Fail => {
-            let fallible = channel
-                .call::<Fallible<Result<String, String>>, _>(&table[FALLIBLE], &(number, text));
+            let fallible =
+                channel.call::<Fallible<Result<String, String>>>(&table[FALLIBLE], &(number, text));
             drop(channel);
             watch(fallible, &call, number, |error| match error {
                 CallError::App(text) => (End::AppError, text),
@@ -113,9 +113,9 @@ pub(super) async fn carry_out(channel: Channel, call: CallPlan, number: u32, led
                 _ => &table[PLAIN],
             };
             let plain = if shape == Shape::Malformed {
-                channel.call::<Plain<String>, _>(method, &(number, u64::MAX))
+                channel.call::<Plain<String>>(method, &(number, u64::MAX))
             } else {
-                channel.call::<Plain<String>, _>(method, &(number, text))
+                channel.call::<Plain<String>>(method, &(number, text))
             };
             drop(channel);
             watch(plain, &call, number, |error| failed(&error)).await
