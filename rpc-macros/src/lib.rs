@@ -3,6 +3,19 @@
 //! `args` and `lower` read the user's trait into a `model` and collect every mistake in it (`diag`
 //! has the texts, `types` the rules about types, `attrs` those about attributes); `expand` writes
 //! the model down, and can't fail. `src/expand/snapshots` shows what comes out.
+//!
+//! What a method costs in a release build without LTO, beside tarpc 0.38 in the same program: a
+//! client and a server of 100 methods, each called once, less the same with one method, by 99. CPU
+//! time is that of rustc, on a busy machine: good for a comparison only.
+//!
+//! | | ours | tarpc |
+//! |---|---|---|
+//! | 10 signatures of std's types: code | 2.5 KB | 3.9 KB |
+//! | time | 29 ms | 56 ms |
+//! | two types of its own for each method, with serde's derives: code | 7.3 KB | 3.9 KB |
+//! | time | 148 ms | 80 ms |
+//!
+//! More than half of the 7.3 KB is coding: each type has code of its own, on both sides.
 
 use proc_macro2::TokenStream;
 

@@ -1,4 +1,4 @@
-//! An error that serde doesn't know.
+//! An error that serde doesn't know: one error, under the reply.
 
 pub struct Plain;
 

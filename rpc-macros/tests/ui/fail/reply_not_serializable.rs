@@ -1,4 +1,4 @@
-//! A reply that serde doesn't know.
+//! A reply that serde doesn't know: one error, under the reply.
 
 pub struct Plain;
 
@@ -7,7 +7,8 @@ pub struct Known;
 
 #[rpc_core::service]
 pub trait Greeter {
-    async fn reply(&self) -> Vec<Plain>;
+    async fn reply(&self) -> Plain;
+    async fn list(&self) -> Vec<Plain>;
 }
 
 fn main() {}
