@@ -416,7 +416,7 @@ impl Simulation {
                 Some(End::Reply(body)) => {
                     assert_eq!((entry.ran, Some(body)), (1, entry.reply.as_ref()), "{}", what());
                 }
-                Some(End::AppError(_)) => panic!("{}", what()),
+                Some(End::AppError(_) | End::Stream) => panic!("{}", what()),
                 Some(End::Failed(_, delivery) | End::Lost(delivery)) => match delivery {
                     Delivery::NotSent | Delivery::Rejected => {
                         assert_eq!(entry.ran, 0, "{}", what());
