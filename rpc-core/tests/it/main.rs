@@ -6,6 +6,8 @@ mod adversary;
 mod calls;
 mod conformance;
 mod lifecycle;
+mod panics;
 mod planted;
 mod raw;
+mod rig;
 mod wire;
