@@ -5,9 +5,11 @@
 mod adversary;
 mod calls;
 mod conformance;
+mod handlers;
 mod lifecycle;
 mod panics;
 mod planted;
 mod raw;
+mod reentry;
 mod rig;
 mod wire;

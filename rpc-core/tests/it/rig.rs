@@ -87,7 +87,7 @@ pub(crate) fn until(what: &str, holds: impl Fn() -> bool) -> impl Future<Output 
     async move {
         let began = Instant::now();
         while !holds() {
-            assert!(began.elapsed() < Duration::from_secs(30), "{what}: not so, at {caller}");
+            assert!(began.elapsed() < Duration::from_secs(20), "{what}: not so, at {caller}");
             tokio::task::yield_now().await;
         }
     }
