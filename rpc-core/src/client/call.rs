@@ -42,7 +42,9 @@ type Decode<T, F> = fn(&[u8], bool) -> Result<Result<T, F>, DecodeError>;
 ///
 /// # Panics
 /// Polling panics outside of a tokio runtime when a connection has to be made, and after the call
-/// has ended.
+/// has ended. A panic in `Serialize` of an argument is the caller's own, where the stub is called,
+/// and so is one in `Deserialize` of the reply, where the call is awaited. Neither harms the
+/// connection.
 ///
 /// # Cancel safety
 /// Dropping the call at any time leaves the connection and other calls alone. Whether the handler
