@@ -6,6 +6,7 @@ mod adversary;
 mod blocking;
 mod calls;
 mod conformance;
+mod drops;
 mod handlers;
 mod lifecycle;
 mod panics;
