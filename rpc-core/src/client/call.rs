@@ -203,11 +203,13 @@ impl<T, F> Call<T, F> {
                 match self.channel.link.poll_connection(cx, &mut attempt) {
                     Poll::Ready(connection) => connection?,
                     Poll::Pending => {
+                        // Kept before the timer is made, which panics on a runtime without time.
+                        let connecting =
+                            connecting.insert(Box::new(Connecting { attempt, timer: None }));
                         // From here on the deadline is a fixed instant.
                         self.deadline = deadline_of(self.timeout.take(), self.deadline);
                         let timer = self.deadline.map(|at| tokio::time::sleep_until(at.into()));
-                        let timer = timer.map(Box::pin);
-                        *connecting = Some(Box::new(Connecting { attempt, timer }));
+                        connecting.timer = timer.map(Box::pin);
                         return self.poll_connect(cx);
                     }
                 }
