@@ -4,6 +4,7 @@
 
 mod adversary;
 mod blocking;
+mod callers;
 mod calls;
 mod conformance;
 mod drops;
