@@ -8,6 +8,7 @@ mod callers;
 mod calls;
 mod conformance;
 mod drops;
+mod endings;
 mod handlers;
 mod lifecycle;
 mod panics;

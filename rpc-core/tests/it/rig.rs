@@ -51,14 +51,17 @@ impl Connector for Counting {
     }
 }
 
-/// Serves `service` with at most `calls` calls at a time on a connection.
+/// Serves `service` with at most `calls` calls at a time on a connection, under a name that nothing
+/// in this process has had before: who comes too late finds nobody.
 pub(crate) async fn rig(service: impl Service, calls: u32) -> Rig {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("rig {}", NEXT.fetch_add(1, Ordering::SeqCst));
     let mut limits = Limits::default();
     limits.calls = calls;
     let server = Server::builder()
         .service(service)
         .limits(limits)
-        .listen(memory::listen("rig:0").await.unwrap())
+        .listen(memory::listen(name).await.unwrap())
         .start()
         .unwrap();
     let dials = Dials::default();
