@@ -150,6 +150,32 @@ async fn calls_that_race_a_servers_end_are_answered_or_told() {
     }
 }
 
+/// On several threads, so that a connection is accepted between any two steps of the shutdown.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn clients_that_keep_connecting_cannot_hold_up_a_shutdown() {
+    for _ in 0..100 {
+        let Rig { server, .. } = rig(LabServer::new(Bench::default()), 1024).await;
+        let target = to(&server);
+        let clients = (0..4).map(|_| {
+            let target = target.clone();
+            tokio::spawn(async move {
+                loop {
+                    let channel = Channel::builder().fail_fast(true).lazy(target.clone());
+                    if let Err(error) = LabClient::new(channel).add(1, 2).await {
+                        return error;
+                    }
+                }
+            })
+        });
+        let clients: Vec<_> = clients.collect();
+        assert!(server.shutdown(Duration::from_secs(20)).await, "a connection was not told");
+        for client in clients {
+            let error = client.await.unwrap();
+            assert_eq!(error.delivery(), Delivery::NotSent, "{error}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_without_grace_closes_at_once() {
     let Rig { server, channel, .. } = rig(LabServer::new(Bench::default()), 1024).await;
