@@ -53,9 +53,10 @@ trait Elsewhere {
 /// What a caller can decide by: the kind says who must act, the delivery whether to repeat.
 fn explain(error: &RpcError) {
     let advice = match error.delivery() {
-        Delivery::NotSent | Delivery::Rejected => "safe to repeat",
-        Delivery::Replied => "the handler ran, repeating does it again",
-        _ => "find out before you repeat",
+        _ if error.may_repeat() => "call again",
+        Delivery::NotSent | Delivery::Rejected => "it did not run, and would not the next time",
+        Delivery::Replied => "it ran, and calling again would run it again",
+        _ => "find out whether it ran",
     };
     println!("{error} -> {advice}");
 }

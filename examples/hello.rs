@@ -1,6 +1,13 @@
-//! Server and client in one process: a greeting, the handler's own error, a call that takes too long.
+//! Server and client in one process: a greeting, the handler's own error, a call that takes too
+//! long.
 //!
 //! `cargo run --example hello`, or with `-- --transport memory`.
+//!
+//! ```text
+//! greeting: Hello, Ada!
+//! typed error: nobody to greet
+//! timed out: Greeter.nap: deadline exceeded: no reply within 50ms (the handler may have run)
+//! ```
 
 use std::{error::Error, time::Duration};
 

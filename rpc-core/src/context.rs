@@ -15,7 +15,8 @@ thread_local! {
 /// The context of the call that a handler is running for. Cheap to clone.
 ///
 /// A handler gets it from [`Context::current`], or as a `#[ctx] cx: &Context` parameter of its
-/// method. Calls made inside a handler inherit its deadline.
+/// method. Calls made inside a handler inherit its deadline and nothing else: metadata goes on only
+/// where the handler adds it to a call, as in `examples/metadata.rs`.
 #[derive(Debug, Clone)]
 pub struct Context {
     peer: Arc<Peer>,

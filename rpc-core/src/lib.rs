@@ -49,7 +49,7 @@
 //! |---|---|---|
 //! | `runtime` | yes | channels, servers and transports, on tokio |
 //! | `macros` | yes | the attribute [`service`](macro@service) |
-//! | `testing` | no | the conformance kit for transports, and an adversarial one |
+//! | `testing` | no | the kits that check transports and calls over them, and an adversarial transport |
 
 #![cfg_attr(
     not(feature = "runtime"),
@@ -78,6 +78,7 @@ mod codec;
 mod connection;
 #[cfg(feature = "runtime")]
 mod context;
+mod counters;
 mod error;
 mod frame;
 mod limits;
@@ -95,6 +96,8 @@ pub use client::{Call, Channel, ChannelBuilder};
 pub use codec::{DecodeError, EncodeError};
 #[cfg(feature = "runtime")]
 pub use context::Context;
+#[cfg(feature = "runtime")]
+pub use counters::Counters;
 pub use error::{CallError, Delivery, ErrorKind, RpcError};
 pub use frame::{Metadata, MetadataError};
 pub use limits::Limits;

@@ -8,11 +8,12 @@ use crate::frame::{Hello, Metadata};
 /// |---|---|---|
 /// | [`frame_bytes`](Limits::frame_bytes) | 64 KiB | the peer broke its word: the connection is closed |
 /// | [`message_bytes`](Limits::message_bytes) | 16 MiB | that call fails with *too large* |
-/// | [`reassembly_bytes`](Limits::reassembly_bytes) | 64 MiB | the message that exceeds it fails with *overloaded* |
+/// | [`held_bytes`](Limits::held_bytes) | 64 MiB | the message that exceeds it fails with *overloaded* |
 /// | [`metadata_bytes`](Limits::metadata_bytes) | 8 KiB | that call fails with *too large* |
 /// | [`calls`](Limits::calls) | 1,024 | the caller waits; a peer that ignores it is closed |
 /// | [`waiting_calls`](Limits::waiting_calls) | 65,536 | that call fails with *overloaded*, not sent |
 /// | [`outbox_bytes`](Limits::outbox_bytes) | 1 MiB | calls wait until the peer takes what is queued |
+/// | [`reply_bytes`](Limits::reply_bytes) | 4 MiB | further requests wait until the peer takes its replies |
 ///
 /// Values out of range are brought into it. Bodies above 1 GiB are refused whatever
 /// `message_bytes` says.
@@ -29,8 +30,9 @@ pub struct Limits {
     pub frame_bytes: u32,
     /// The largest message (arguments or reply) to accept and to send, in bytes.
     pub message_bytes: u32,
-    /// Bytes of incomplete messages to hold for one connection.
-    pub reassembly_bytes: usize,
+    /// Bytes to hold for one connection: of messages that are incomplete, and of requests that wait
+    /// to be run.
+    pub held_bytes: usize,
     /// The most bytes of metadata to accept with a call; at most 8 KiB.
     pub metadata_bytes: u32,
     /// How many calls to accept at a time on one connection; 1 to 65,536.
@@ -40,6 +42,10 @@ pub struct Limits {
     /// How many bytes of small frames may wait to be sent before new calls wait. Large messages take
     /// turns with them, and don't count.
     pub outbox_bytes: usize,
+    /// How many bytes of replies (and whatever else is queued) may wait to be sent before further
+    /// requests wait to be run. A peer that calls and doesn't read holds up its own calls only. What
+    /// handlers that have begun by then return comes on top.
+    pub reply_bytes: usize,
 }
 
 impl Default for Limits {
@@ -47,11 +53,12 @@ impl Default for Limits {
         Self {
             frame_bytes: 64 * 1024,
             message_bytes: 16 * 1024 * 1024,
-            reassembly_bytes: 64 * 1024 * 1024,
+            held_bytes: 64 * 1024 * 1024,
             metadata_bytes: 8 * 1024,
             calls: 1024,
             waiting_calls: 65_536,
             outbox_bytes: 1024 * 1024,
+            reply_bytes: 4 * 1024 * 1024,
         }
     }
 }

@@ -13,17 +13,15 @@ use std::{
 use serde::Serialize;
 use tokio::time::Sleep;
 
-use super::{
-    Channel,
-    link::{Attempt, deadline_of},
-};
+use super::{Channel, link::Attempt};
 use crate::{
+    clock,
     codec::{Bincode, Codec, DecodeError},
-    connection::{CallOptions, Connection},
+    connection::{CallOptions, Connection, TimeLimit},
     context,
     error::{Delivery, ErrorKind, RpcError},
     frame::{CallId, Metadata, MetadataError},
-    mux::{Closed, Ending, Opened, Ticket},
+    mux::{Closed, Ending, Opened, Ticket, earlier},
     service::Method,
 };
 
@@ -54,8 +52,9 @@ pub struct Call<T, F = RpcError> {
     channel: Channel,
     method: &'static Method,
     decode: Decode<T, F>,
-    timeout: Option<Duration>,
-    deadline: Option<Instant>,
+    limit: TimeLimit,
+    /// Whether its timeout is the channel's default.
+    is_default: bool,
     metadata: Option<Box<Metadata>>,
     state: State,
 }
@@ -102,32 +101,38 @@ impl<T, F> Call<T, F> {
             channel: channel.clone(),
             method,
             decode,
-            timeout: channel.link.settings().timeout,
-            deadline: context::inherited_deadline(),
+            limit: TimeLimit::new(channel.link.settings().timeout, context::inherited_deadline()),
+            is_default: true,
             metadata: None,
             state,
         }
     }
 
-    /// How long the call may take, from its first poll. Replaces the channel's default; the
-    /// deadline of the handler that makes the call, if it is one, holds all the same.
+    /// How long the call may take, from its first poll. Replaces the channel's default. A
+    /// [`deadline`](Call::deadline) and that of the handler that makes the call, if one does, hold
+    /// all the same: the earliest counts.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.limit.timeout = Some(timeout);
+        self.is_default = false;
         self
     }
 
-    /// When the call has to be over, whatever its timeout.
+    /// When the call has to be over. Replaces the channel's default. A [`timeout`](Call::timeout) and
+    /// other deadlines hold all the same: the earliest counts.
     pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.deadline = Some(self.deadline.map_or(deadline, |inherited| inherited.min(deadline)));
-        self.timeout = None;
+        self.limit.deadline = earlier(self.limit.deadline, Some(deadline));
+        if mem::replace(&mut self.is_default, false) {
+            self.limit.timeout = None;
+        }
         self
     }
 
-    /// The call may take as long as it likes, whatever the default and the handler's deadline. It
-    /// still fails when the server dies: see [`ChannelBuilder::keepalive`](super::ChannelBuilder::keepalive).
+    /// The call may take as long as it likes, whatever the default, the handler's deadline and what
+    /// was said before. It still fails when the server dies: see
+    /// [`ChannelBuilder::keepalive`](super::ChannelBuilder::keepalive).
     pub fn no_deadline(mut self) -> Self {
-        self.timeout = None;
-        self.deadline = None;
+        self.limit = TimeLimit::new(None, None);
+        self.is_default = false;
         self
     }
 
@@ -206,9 +211,9 @@ impl<T, F> Call<T, F> {
                         // Kept before the timer is made, which panics on a runtime without time.
                         let connecting =
                             connecting.insert(Box::new(Connecting { attempt, timer: None }));
-                        // From here on the deadline is a fixed instant.
-                        self.deadline = deadline_of(self.timeout.take(), self.deadline);
-                        let timer = self.deadline.map(|at| tokio::time::sleep_until(at.into()));
+                        self.limit.fix(clock::now());
+                        let timer =
+                            self.limit.deadline.map(|at| tokio::time::sleep_until(at.into()));
                         connecting.timer = timer.map(Box::pin);
                         return self.poll_connect(cx);
                     }
@@ -255,14 +260,13 @@ impl<T, F> Call<T, F> {
             method: self.method.id(),
             idempotent: self.method.is_idempotent(),
             metadata: self.metadata.as_deref().unwrap_or(NONE),
-            timeout: self.timeout,
-            deadline: self.deadline,
+            limit: self.limit,
         };
-        match connection.open_call(&mut options, ticket, &mut body, cx.waker()) {
+        let opened = connection.open_call(&mut options, ticket, &mut body, cx.waker());
+        self.limit = options.limit;
+        match opened {
             Opened::Call(id) => self.state = State::Open(connection, id),
             Opened::Wait(ticket) => {
-                self.deadline = options.deadline;
-                self.timeout = None;
                 self.state = State::Queued(body, connection, ticket);
             }
             Opened::Gone => {
@@ -291,12 +295,17 @@ impl<T, F> Call<T, F> {
     }
 
     /// Adds what only the caller's side knows.
-    fn explain(&self, kind: ErrorKind, detail: String) -> String {
-        match (kind, self.timeout) {
-            (ErrorKind::DeadlineExceeded, Some(timeout)) if detail.is_empty() => {
-                format!("no reply within {timeout:?}")
-            }
-            _ => detail,
+    fn explain(&self, kind: ErrorKind, delivery: Delivery, detail: String) -> String {
+        if kind != ErrorKind::DeadlineExceeded || !detail.is_empty() {
+            return detail;
+        }
+        let what = match delivery {
+            Delivery::NotSent => "it could not be sent",
+            _ => "no reply",
+        };
+        match self.limit.timeout {
+            Some(timeout) => format!("{what} within {timeout:?}"),
+            None => format!("{what} before the caller's deadline"),
         }
     }
 
@@ -329,7 +338,7 @@ impl<T, F: From<RpcError>> Future for Call<T, F> {
                 }
             }
             Ok(Ending::Failed { kind, delivery, detail }) => {
-                RpcError::new(kind, delivery, this.explain(kind, detail))
+                RpcError::new(kind, delivery, this.explain(kind, delivery, detail))
             }
             Ok(Ending::Lost(delivery)) => RpcError::new(ErrorKind::ConnectionLost, delivery, ""),
             Err(Gone::Lost(delivery, closed)) => this.lost(delivery, closed),

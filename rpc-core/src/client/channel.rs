@@ -8,7 +8,10 @@ use super::{
     Call, ChannelBuilder,
     link::{Attempt, Link},
 };
+#[cfg(feature = "testing")]
+use crate::connection::Connection;
 use crate::{
+    counters::Counters,
     error::RpcError,
     service::{Method, Reply},
     transport::{Address, Connector},
@@ -67,6 +70,23 @@ impl Channel {
         self.link.target()
     }
 
+    /// Waits for the end of the present connection, and returns how it ended. If the server says that
+    /// it is going away, that is when the calls under way have ended, or when another call makes
+    /// another connection. Returns at once if there is none. Nobody has to wait for this: calls make
+    /// a connection when they need one.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn closed(&self) -> RpcError {
+        self.link.gone().await
+    }
+
+    /// What has happened so far, on all connections that this channel has made.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.link.counters()
+    }
+
     /// Makes a call: encodes the arguments, a tuple, and sends nothing before the call is polled.
     ///
     /// Generated clients are made of this; `examples/by_hand.rs` uses it directly.
@@ -77,6 +97,19 @@ impl Channel {
         args: &A,
     ) -> Call<R::Ok, R::Failure> {
         Call::new(self, method, args, R::decode)
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Channel {
+    /// Its connection, if it has one, for a kit that looks into it.
+    pub(crate) fn connection(&self) -> Option<Arc<Connection>> {
+        self.link.present()
+    }
+
+    /// How many calls wait for a connection.
+    pub(crate) fn waiting(&self) -> usize {
+        self.link.waiting()
     }
 }
 

@@ -7,7 +7,7 @@
 use std::{
     mem,
     sync::Arc,
-    task::Waker,
+    task::{self, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -24,7 +24,7 @@ use crate::{
     context::Context,
     error::{ErrorKind, Ran},
     frame::{self, CallId, PREFIX_BYTES},
-    mux::{Accepted, ReplyLimits},
+    mux::{Accepted, Mux, ReplyLimits},
     service::{Answer, Outcome, Refusal, Request},
     transport::Peer,
 };
@@ -70,8 +70,10 @@ pub(super) struct Dispatcher {
     staged: Vec<u8>,
     /// The calls they end.
     ended: Vec<CallId>,
-    /// What can't be staged: large replies.
-    bulk: Vec<(CallId, bool, Bytes)>,
+    /// How other calls end: with large replies, or with errors.
+    others: Vec<(CallId, ReplyFrames)>,
+    /// Bytes of those large replies.
+    large_bytes: usize,
     /// Buffers of staged replies, to use again.
     spent: Vec<Vec<u8>>,
     /// Handlers to move to tasks, after the lock has been taken for the rest.
@@ -89,7 +91,8 @@ impl Dispatcher {
             accepted: Vec::new(),
             staged: Vec::new(),
             ended: Vec::new(),
-            bulk: Vec::new(),
+            others: Vec::new(),
+            large_bytes: 0,
             spent: Vec::new(),
             spawned: Vec::new(),
             timing: false,
@@ -155,28 +158,36 @@ impl Dispatcher {
         let Accepted { id, method, deadline, metadata, body } = accepted;
         let (at, route) = match self.router.find(method) {
             Ok(found) => found,
-            Err(kind) => {
-                self.stage(id, Err(Refusal { kind, detail: String::new() }), limits);
-                return;
-            }
+            Err(refusal) => return self.stage(id, Err(refusal), limits),
         };
         let context = Context::new(Arc::clone(&self.peer), deadline, metadata);
-        let request = Request::new(method, context.clone(), body);
-        let inline = patience && route.is_inline() && coop::has_budget_remaining();
-        let mut running = Running { context: Some(context), handler: None };
-        let began = self.timing.then(clock::now);
-        let outcome = running.start(&*route.service, request, inline);
-        if let Some(began) = began.filter(|_| inline) {
-            route.note(clock::now().duration_since(began));
+        let mut running = Running::new(context.clone());
+        let mut request = Some(Request::new(method, context, body));
+        let room = self.staged.len() + self.large_bytes < limits.room;
+        if patience && room && route.is_inline() && coop::has_budget_remaining() {
+            let began = self.timing.then(clock::now);
+            let mut cx = task::Context::from_waker(Waker::noop());
+            let polled = running.start(&*route.service, &mut request, &mut cx);
+            if let Some(began) = began {
+                route.note(clock::now().duration_since(began));
+            }
+            if let Poll::Ready(outcome) = polled {
+                drop(running);
+                return self.stage(id, outcome, limits);
+            }
+            self.router.enter_begun();
+        } else if let Err(refusal) = self.router.enter() {
+            return self.stage(id, Err(refusal), limits);
         }
-        if let Some(outcome) = outcome {
-            drop(running);
-            self.stage(id, outcome, limits);
-        } else {
-            let route = (!inline).then(|| (Arc::clone(&self.router), at));
-            let connection = Some(Arc::clone(connection));
-            self.spawned.push(HandlerTask { id, running, connection, route });
-        }
+        self.spawned.push(HandlerTask {
+            id,
+            running,
+            request,
+            waited: false,
+            connection: Some(Arc::clone(connection)),
+            router: Arc::clone(&self.router),
+            at,
+        });
     }
 
     /// Turns the outcome of a call that ended inline into frames.
@@ -190,21 +201,20 @@ impl Dispatcher {
                 frame::encode_reply_header(&mut self.staged, answer.app_error, false);
                 self.staged.extend_from_slice(&answer.body);
                 self.spent.push(answer.body);
+                self.ended.push(id);
             }
-            ReplyFrames::Bulk(app_error, body) => {
-                self.bulk.push((id, app_error, body));
-                return;
-            }
-            ReplyFrames::Error(kind, ran, text) => {
-                frame::encode_error(&mut self.staged, id, kind, ran, &text);
+            large_or_error => {
+                self.large_bytes += large_or_error.bytes();
+                self.others.push((id, large_or_error));
             }
         }
-        self.ended.push(id);
     }
 
     /// Queues what was staged, under the lock, and starts tasks for the rest.
     fn queue(&mut self, connection: &Arc<Connection>) {
-        if !self.ended.is_empty() || !self.bulk.is_empty() {
+        let waiting = self.spawned.iter().filter_map(|task| task.request.as_ref());
+        let waiting_bytes: usize = waiting.map(Request::bytes).sum();
+        if !self.ended.is_empty() || !self.others.is_empty() || waiting_bytes > 0 {
             connection.with(|mux| {
                 #[expect(clippy::cast_possible_truncation, reason = "at most the limit on calls")]
                 let terminals = self.ended.len() as u32;
@@ -214,13 +224,13 @@ impl Dispatcher {
                 }
                 mux.append_staged(&self.staged, terminals);
                 mux.recycle(&mut self.spent);
-                for (id, app_error, body) in self.bulk.drain(..) {
-                    if mux.finish(id) {
-                        mux.queue_bulk_reply(id, app_error, body);
-                    }
+                for (id, frames) in self.others.drain(..) {
+                    frames.queue(mux, id);
                 }
+                mux.hold(waiting_bytes);
             });
             self.staged.clear();
+            self.large_bytes = 0;
         }
         for task in self.spawned.drain(..) {
             let id = task.id;
@@ -247,6 +257,26 @@ pub(super) enum ReplyFrames {
 }
 
 impl ReplyFrames {
+    /// Queues them as the end of a call, unless that has ended.
+    pub(super) fn queue(self, mux: &mut Mux, id: CallId) {
+        if !mux.finish(id) {
+            return;
+        }
+        match self {
+            Self::Small(answer) => mux.queue_reply(id, answer.app_error, &answer.body),
+            Self::Bulk(app_error, body) => mux.queue_bulk_reply(id, app_error, body),
+            Self::Error(kind, ran, text) => mux.queue_error(id, kind, ran, &text),
+        }
+    }
+
+    /// Bytes that aren't staged.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Bulk(_, body) => body.len(),
+            Self::Small(_) | Self::Error(..) => 0,
+        }
+    }
+
     #[inline]
     pub(super) fn of(outcome: Outcome, limits: ReplyLimits) -> Self {
         match outcome {

@@ -7,7 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::{Context as TaskContext, Poll, Waker},
+    task::{Context as TaskContext, Poll},
 };
 
 use tokio::task::AbortHandle;
@@ -16,9 +16,9 @@ use super::{Connection, Router, dispatch::ReplyFrames};
 use crate::{
     clock,
     context::{Context, Entered},
-    error::ErrorKind,
+    error::{ErrorKind, Ran},
     frame::CallId,
-    mux::Mux,
+    mux::{Mux, Start},
     service::{Handler, Outcome, Refusal, Request, Service},
 };
 
@@ -42,39 +42,41 @@ impl Connection {
 
 /// A handler and the context it runs in.
 pub(super) struct Running {
-    pub(super) context: Option<Context>,
-    pub(super) handler: Option<Handler>,
+    context: Option<Context>,
+    handler: Option<Handler>,
 }
 
 impl Running {
-    /// Makes the handler's future, and polls it once if it is to run inline. Returns its outcome if
-    /// it has one already.
+    pub(super) fn new(context: Context) -> Self {
+        Self { context: Some(context), handler: None }
+    }
+
+    /// Takes the request, makes the handler's future, and polls it once.
     #[inline]
     pub(super) fn start(
         &mut self,
         service: &dyn Service,
-        request: Request,
-        poll: bool,
-    ) -> Option<Outcome> {
-        let entered = Entered::enter(self.context.take()?);
+        request: &mut Option<Request>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Outcome> {
+        let Some(request) = request.take() else { return Poll::Pending };
+        let Some(context) = self.context.take() else { return Poll::Pending };
+        let entered = Entered::enter(context);
         let started = catch_unwind(AssertUnwindSafe(|| {
             let mut handler = service.call(request);
-            if poll {
-                let mut cx = TaskContext::from_waker(Waker::noop());
-                if let Poll::Ready(outcome) = handler.as_mut().poll(&mut cx) {
-                    return Ok(outcome);
-                }
+            match handler.as_mut().poll(cx) {
+                Poll::Ready(outcome) => Ok(outcome),
+                Poll::Pending => Err(handler),
             }
-            Err(handler)
         }));
         self.context = entered.leave();
         match started {
-            Ok(Ok(outcome)) => Some(outcome),
+            Ok(Ok(outcome)) => Poll::Ready(outcome),
             Ok(Err(handler)) => {
                 self.handler = Some(handler);
-                None
+                Poll::Pending
             }
-            Err(panic) => Some(Err(panicked(panic))),
+            Err(panic) => Poll::Ready(Err(panicked(panic))),
         }
     }
 
@@ -104,10 +106,41 @@ impl Running {
 pub(super) struct HandlerTask {
     pub(super) id: CallId,
     pub(super) running: Running,
+    /// Until the handler is started.
+    pub(super) request: Option<Request>,
+    /// Whether it had to wait before it could be started.
+    pub(super) waited: bool,
     /// Taken when the call has ended.
     pub(super) connection: Option<Arc<Connection>>,
-    /// The method whose first poll is to be timed.
-    pub(super) route: Option<(Arc<Router>, usize)>,
+    /// Where the method is in the router.
+    pub(super) router: Arc<Router>,
+    pub(super) at: usize,
+}
+
+impl HandlerTask {
+    /// Whether the handler may start. A request that had to wait lets the next one try after its
+    /// first poll, when it is known whether there is still room.
+    fn may_start(&mut self, cx: &TaskContext<'_>) -> Start {
+        let Some((connection, request)) = self.connection.as_ref().zip(self.request.as_ref())
+        else {
+            return Start::Never;
+        };
+        let start = connection.with(|mux| mux.may_start(self.id, request.bytes(), cx.waker()));
+        self.waited |= start == Start::Wait;
+        start
+    }
+
+    /// Starts the handler, and notes how long its first poll takes.
+    fn start(&mut self, cx: &mut TaskContext<'_>) -> Poll<Outcome> {
+        let Some(route) = self.router.route(self.at) else { return Poll::Pending };
+        let began = clock::now();
+        let polled = self.running.start(&*route.service, &mut self.request, cx);
+        route.note(clock::now().duration_since(began));
+        if let Some(connection) = self.connection.as_ref().filter(|_| self.waited) {
+            connection.with(Mux::start_next);
+        }
+        polled
+    }
 }
 
 impl Future for HandlerTask {
@@ -115,15 +148,14 @@ impl Future for HandlerTask {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let this = &mut *self;
-        let polled = if let Some((router, at)) = this.route.take() {
-            let began = clock::now();
-            let polled = this.running.poll(cx);
-            if let Some(route) = router.route(at) {
-                route.note(clock::now().duration_since(began));
-            }
-            polled
-        } else {
+        let polled = if this.request.is_none() {
             this.running.poll(cx)
+        } else {
+            match this.may_start(cx) {
+                Start::Now => this.start(cx),
+                Start::Wait => return Poll::Pending,
+                Start::Never => return Poll::Ready(()),
+            }
         };
         let Poll::Ready(outcome) = polled else { return Poll::Pending };
         // r[impl reply.handler-gone]
@@ -139,9 +171,10 @@ impl Future for HandlerTask {
 impl Drop for HandlerTask {
     /// The task was stopped: the call was cancelled, its deadline passed, or the runtime is going.
     fn drop(&mut self) {
+        self.router.leave();
         self.running.discard();
         if let Some(connection) = self.connection.take() {
-            connection.stopped(self.id);
+            connection.stopped(self.id, self.request.take().map(|request| request.bytes()));
         }
     }
 }
@@ -150,25 +183,16 @@ impl Drop for HandlerTask {
 fn end_call(connection: &Connection, id: CallId, outcome: Outcome) {
     let limits = connection.with(|mux| mux.reply_limits());
     let frames = ReplyFrames::of(outcome, limits);
-    let task = connection.end_task(id, |mux| {
-        if !mux.finish(id) {
-            return;
-        }
-        match frames {
-            ReplyFrames::Small(answer) => mux.queue_reply(id, answer.app_error, &answer.body),
-            ReplyFrames::Bulk(app_error, body) => mux.queue_bulk_reply(id, app_error, body),
-            ReplyFrames::Error(kind, ran, text) => mux.queue_error(id, kind, ran, &text),
-        }
-    });
-    drop(task);
+    drop(connection.end_task(id, |mux| frames.queue(mux, id)));
 }
 
 impl Connection {
-    /// Ends a call whose handler had a task, and returns the task's handle.
+    /// Ends a call whose handler had a task, and returns the task's handle. Another may start now.
     fn end_task(&self, id: CallId, end: impl FnOnce(&mut Mux)) -> Option<AbortHandle> {
         let mut state = self.lock();
         let task = state.take_task(id);
         end(&mut state.mux);
+        state.mux.start_next();
         state.release();
         task
     }
@@ -184,9 +208,16 @@ impl Connection {
         }
     }
 
-    /// A handler's future is gone before it ended.
-    fn stopped(&self, id: CallId) {
-        drop(self.end_task(id, |mux| mux.end_stopped(id)));
+    /// A handler's future is gone before it ended; `unrun` has the bytes of its request if it
+    /// wasn't even started.
+    fn stopped(&self, id: CallId, unrun: Option<usize>) {
+        let task = self.end_task(id, |mux| {
+            if let Some(bytes) = unrun {
+                mux.release(id, bytes);
+            }
+            mux.end_stopped(id, if unrun.is_some() { Ran::Never } else { Ran::Maybe });
+        });
+        drop(task);
     }
 
     /// Stops every handler: the connection is gone.
@@ -202,7 +233,7 @@ impl Connection {
 /// where panics always go, with the panic hook.
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Refusal {
     forget_panic(panic);
-    Refusal { kind: ErrorKind::HandlerPanicked, detail: String::new() }
+    Refusal::of(ErrorKind::HandlerPanicked)
 }
 
 /// Drops a panic's payload, whose destructor may panic in turn.

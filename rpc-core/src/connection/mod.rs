@@ -24,9 +24,10 @@ pub(crate) use router::Router;
 
 use crate::{
     clock,
+    counters::Counters,
     error::CloseReason,
     frame::{CallId, Metadata, Role},
-    mux::{Closed, Ending, Mux, NewCall, Opened, Phase, Settings, Ticket},
+    mux::{Closed, Ending, Mux, NewCall, Opened, Phase, Settings, Ticket, earlier},
     service::MethodId,
 };
 
@@ -66,10 +67,39 @@ pub(crate) struct CallOptions<'a> {
     pub(crate) method: MethodId,
     pub(crate) idempotent: bool,
     pub(crate) metadata: &'a Metadata,
-    /// How long the call may take from now on.
+    pub(crate) limit: TimeLimit,
+}
+
+/// How long a call may take.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TimeLimit {
+    /// From its first poll on. Kept afterwards if that is what decided, for error texts.
     pub(crate) timeout: Option<Duration>,
-    /// A deadline that it must keep besides.
+    /// Until when: what the caller and the handler around it say. From the first poll on it includes
+    /// the timeout.
     pub(crate) deadline: Option<Instant>,
+    is_fixed: bool,
+}
+
+impl TimeLimit {
+    pub(crate) fn new(timeout: Option<Duration>, deadline: Option<Instant>) -> Self {
+        Self { timeout, deadline, is_fixed: false }
+    }
+
+    /// Begins to count, if that hasn't been done. A timeout that no clock can express is none.
+    #[inline]
+    pub(crate) fn fix(&mut self, now: Instant) {
+        if mem::replace(&mut self.is_fixed, true) {
+            return;
+        }
+        let own = self.timeout.and_then(|timeout| now.checked_add(timeout));
+        if let (Some(own), Some(other)) = (own, self.deadline)
+            && other < own
+        {
+            self.timeout = None;
+        }
+        self.deadline = earlier(own, self.deadline);
+    }
 }
 
 impl Connection {
@@ -137,6 +167,16 @@ impl Connection {
         self.with(|mux| mux.leave_queue(ticket));
     }
 
+    /// Whether the peer has said hello.
+    pub(crate) fn hello_arrived(&self) -> bool {
+        self.lock().mux.hello_arrived()
+    }
+
+    /// What has happened on it so far.
+    pub(crate) fn counters(&self) -> Counters {
+        self.lock().mux.counters()
+    }
+
     /// How the connection ended, if it has.
     pub(crate) fn closed(&self) -> Option<Closed> {
         match self.lock().mux.phase() {
@@ -180,22 +220,32 @@ impl Connection {
     }
 }
 
+#[cfg(feature = "testing")]
+impl Connection {
+    /// What is left of calls although nobody uses the connection at present, by name. A connection
+    /// that is closed is on its way out, and has none.
+    pub(crate) fn leftovers(&self) -> Vec<(&'static str, usize)> {
+        let state = self.lock();
+        if matches!(state.mux.phase(), Phase::Closed(_)) {
+            return Vec::new();
+        }
+        let mut left = state.mux.leftovers();
+        let tasks = state.tasks.iter().flatten().count();
+        left.extend((tasks > 0).then_some(("tasks of handlers", tasks)));
+        left
+    }
+}
+
 impl<'a> CallOptions<'a> {
-    /// Turns the relative timeout and the inherited deadline into one deadline, which is kept.
     #[inline]
     fn resolve(&mut self, now: Instant) -> NewCall<'a> {
-        // A timeout that no clock can express is none.
-        let own = self.timeout.and_then(|timeout| now.checked_add(timeout));
-        self.deadline = match (own, self.deadline) {
-            (Some(own), Some(inherited)) => Some(own.min(inherited)),
-            (own, inherited) => own.or(inherited),
-        };
+        self.limit.fix(now);
         NewCall {
             now,
             method: self.method,
             idempotent: self.idempotent,
-            timeout: self.deadline.map(|deadline| deadline.saturating_duration_since(now)),
-            deadline: self.deadline,
+            timeout: self.limit.deadline.map(|deadline| deadline.saturating_duration_since(now)),
+            deadline: self.limit.deadline,
             metadata: self.metadata,
         }
     }

@@ -1,17 +1,18 @@
-//! Finds the service of a method, and remembers which methods are quick; runs nothing.
+//! Finds the service of a method, remembers which methods are quick, counts the handlers that run;
+//! runs nothing.
 
 use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use crate::{
     error::ErrorKind,
-    service::{MethodId, Service},
+    service::{MethodId, Refusal, Service},
 };
 
 /// First polls that have to be fast before a method runs inline.
@@ -28,6 +29,9 @@ pub(crate) struct Router {
     routes: Vec<Route>,
     /// The half of the ids that names the service, sorted.
     services: Vec<u32>,
+    /// How many handlers have tasks, and how many may.
+    tasks: AtomicUsize,
+    tasks_max: usize,
 }
 
 /// One method of a service.
@@ -49,8 +53,9 @@ pub(crate) enum RouterError {
 }
 
 impl Router {
-    pub(crate) fn new(services: Vec<Arc<dyn Service>>) -> Result<Self, RouterError> {
-        let mut router = Self::default();
+    /// `calls` is how many handlers may run at a time.
+    pub(crate) fn new(services: Vec<Arc<dyn Service>>, calls: usize) -> Result<Self, RouterError> {
+        let mut router = Self { tasks_max: calls, ..Self::default() };
         let mut names = HashSet::new();
         let mut ids = HashSet::new();
         for service in services {
@@ -73,6 +78,31 @@ impl Router {
         Ok(router)
     }
 
+    /// Takes a place for a handler's task, to be given back with [`leave`](Self::leave).
+    pub(super) fn enter(&self) -> Result<(), Refusal> {
+        if self.tasks.fetch_add(1, Ordering::Relaxed) < self.tasks_max {
+            return Ok(());
+        }
+        self.leave();
+        Err(self.full())
+    }
+
+    /// Takes a place for a handler that was started without one.
+    pub(super) fn enter_begun(&self) {
+        self.tasks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn leave(&self) {
+        self.tasks.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What is said to requests that find every place taken.
+    fn full(&self) -> Refusal {
+        let detail =
+            format!("the server runs {} calls already (ServerBuilder::calls)", self.tasks_max);
+        Refusal { kind: ErrorKind::Overloaded, detail }
+    }
+
     /// The route that [`find`](Self::find) found.
     pub(super) fn route(&self, at: usize) -> Option<&Route> {
         self.routes.get(at)
@@ -86,15 +116,18 @@ impl Router {
         }
     }
 
+    /// Finds a method that may be run now.
     #[inline]
-    pub(super) fn find(&self, id: MethodId) -> Result<(usize, &Route), ErrorKind> {
-        match self.routes.binary_search_by_key(&id, |route| route.id) {
-            Ok(at) => self.routes.get(at).map(|route| (at, route)).ok_or(ErrorKind::UnknownMethod),
+    pub(super) fn find(&self, id: MethodId) -> Result<(usize, &Route), Refusal> {
+        let found = self.routes.binary_search_by_key(&id, |route| route.id);
+        match found.ok().and_then(|at| Some((at, self.routes.get(at)?))) {
+            Some(_) if self.tasks.load(Ordering::Relaxed) >= self.tasks_max => Err(self.full()),
+            Some(found) => Ok(found),
             // r[impl method.unknown]
-            Err(_) if self.services.binary_search(&id.service_half()).is_ok() => {
-                Err(ErrorKind::UnknownMethod)
+            None if self.services.binary_search(&id.service_half()).is_ok() => {
+                Err(Refusal::of(ErrorKind::UnknownMethod))
             }
-            Err(_) => Err(ErrorKind::UnknownService),
+            None => Err(Refusal::of(ErrorKind::UnknownService)),
         }
     }
 }
@@ -136,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_method_comes_inline_after_fast_polls_and_leaves_after_a_slow_one() {
-        let router = Router::new(vec![Arc::new(One)]).unwrap();
+        let router = Router::new(vec![Arc::new(One)], 1).unwrap();
         let (_, route) = router.find(MethodId::of("One", "method")).ok().unwrap();
         for _ in 0..2 {
             for _ in 0..PROMOTE_AFTER {

@@ -90,6 +90,12 @@ pub enum Delivery {
 }
 
 impl Delivery {
+    /// Whether the handler certainly did not run: not sent, or rejected.
+    #[must_use]
+    pub const fn never_ran(self) -> bool {
+        matches!(self, Self::NotSent | Self::Rejected)
+    }
+
     const fn text(self) -> &'static str {
         match self {
             Self::NotSent => "the request was not sent",
@@ -110,8 +116,7 @@ impl fmt::Display for Delivery {
 ///
 /// [`kind`](RpcError::kind) says who must act, [`delivery`](RpcError::delivery) whether the handler
 /// may have run, [`source`](Error::source) what caused it. Whether to repeat the call is the
-/// caller's decision: safe after [`NotSent`](Delivery::NotSent) and
-/// [`Rejected`](Delivery::Rejected), and for idempotent methods.
+/// caller's decision: [`may_repeat`](RpcError::may_repeat) says when it is safe and can help.
 #[derive(Clone)]
 pub struct RpcError {
     inner: Arc<Inner>,
@@ -159,6 +164,16 @@ impl RpcError {
     #[must_use]
     pub fn delivery(&self) -> Delivery {
         self.inner.delivery
+    }
+
+    /// Whether the same call may be made again: nothing runs twice that must not, because the handler
+    /// [never ran](Delivery::never_ran) or the method is idempotent, and what went wrong may pass:
+    /// *connection lost*, *overloaded*, *shutting down*. Wait a little before.
+    #[must_use]
+    pub fn may_repeat(&self) -> bool {
+        use ErrorKind::{ConnectionLost, Overloaded, ShuttingDown};
+        let passes = matches!(self.kind(), ConnectionLost | Overloaded | ShuttingDown);
+        passes && (self.delivery().never_ran() || self.method().is_some_and(Method::is_idempotent))
     }
 
     /// The method that was called, if the error belongs to a call.

@@ -227,3 +227,21 @@ fn errors_are_one_pointer() {
     assert_eq!(size_of::<CallError<()>>(), size_of::<usize>());
     assert!(size_of::<Result<u64, CallError<u8>>>() <= 16);
 }
+
+#[test]
+fn a_call_may_be_repeated_if_that_is_safe_and_can_help() {
+    const ONCE: Method = Method::new("S", "once");
+    const TWICE: Method = Method::new("S", "twice").idempotent();
+    let repeats = |method: &Method| {
+        let all = kinds().into_iter().flat_map(|kind| DELIVERIES.map(|delivery| (kind, delivery)));
+        let errors =
+            all.map(|(kind, delivery)| RpcError::new(kind, delivery, "").of_method(method));
+        let errors: Vec<_> = errors.filter(RpcError::may_repeat).collect();
+        let kinds: HashSet<_> = errors.iter().map(RpcError::kind).collect();
+        let deliveries: HashSet<_> = errors.iter().map(RpcError::delivery).collect();
+        (kinds.len(), deliveries)
+    };
+    let never_ran = DELIVERIES.into_iter().filter(|delivery| delivery.never_ran()).collect();
+    assert_eq!(repeats(&ONCE), (3, never_ran));
+    assert_eq!(repeats(&TWICE), (3, DELIVERIES.into_iter().collect()));
+}

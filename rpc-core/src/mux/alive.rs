@@ -26,9 +26,11 @@ pub(super) struct Alive {
     heard: Option<Instant>,
     /// When it began to owe us an answer.
     waiting: Option<Instant>,
-    /// When it was pinged, if nothing has come since.
+    /// Since when an answer to a ping is awaited, if nothing has come since.
     pinged: Option<Instant>,
+    /// Pings sent, and answers that came.
     token: u64,
+    answers: u64,
 }
 
 /// What is to be done.
@@ -42,7 +44,7 @@ pub(super) enum Due {
 
 impl Alive {
     pub(super) fn new(keepalive: Option<Keepalive>) -> Self {
-        Self { keepalive, heard: None, waiting: None, pinged: None, token: 0 }
+        Self { keepalive, heard: None, waiting: None, pinged: None, token: 0, answers: 0 }
     }
 
     /// Something came.
@@ -50,6 +52,12 @@ impl Alive {
     pub(super) fn hear(&mut self, now: Instant) {
         self.heard = Some(now);
         self.pinged = None;
+    }
+
+    /// A pong came. Returns whether there was a ping for it.
+    pub(super) fn is_answer(&mut self) -> bool {
+        self.answers += 1;
+        self.answers <= self.token
     }
 
     /// The first of the calls under way was opened: silence counts from now on.
@@ -77,6 +85,10 @@ impl Alive {
             Some(_) if due => Due::GiveUp,
             None if due || urgent && self.keepalive.is_some() => {
                 self.pinged = Some(now);
+                // The answer to an earlier ping may still be under way: it will do.
+                if self.answers < self.token {
+                    return Due::Nothing;
+                }
                 self.token += 1;
                 Due::Ping(self.token)
             }

@@ -21,6 +21,16 @@ pub(crate) enum Ending {
     Lost(Delivery),
 }
 
+impl Ending {
+    /// What a failure says about the handler.
+    fn delivery(&self) -> Option<Delivery> {
+        match self {
+            Self::Reply { .. } => None,
+            Self::Failed { delivery, .. } | Self::Lost(delivery) => Some(*delivery),
+        }
+    }
+}
+
 /// One slot of the table.
 #[derive(Debug)]
 struct Slot {
@@ -76,6 +86,9 @@ pub(crate) struct Calls {
     open: u32,
     /// Requests that were sent or are on their way, for the drain.
     pub(super) sent: u64,
+    /// Calls that ended as *rejected*, and as *unknown*.
+    pub(super) rejected: u64,
+    pub(super) unknown: u64,
     /// Bytes of incomplete replies.
     pub(super) partial_bytes: usize,
 }
@@ -107,6 +120,8 @@ impl Calls {
             sequence: 1,
             open: 0,
             sent: 0,
+            rejected: 0,
+            unknown: 0,
             partial_bytes: 0,
         }
     }
@@ -241,8 +256,11 @@ impl Calls {
     /// otherwise the slot goes on waiting for the terminal frame.
     pub(crate) fn give_up(&mut self, id: CallId, ending: Ending, terminal: bool) -> Option<Waker> {
         let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id))?;
+        let delivery = ending.delivery();
         match mem::replace(&mut slot.state, State::Done { ending, terminal }) {
             State::Pending { waker, reply } => {
+                self.rejected += u64::from(delivery == Some(Delivery::Rejected));
+                self.unknown += u64::from(delivery == Some(Delivery::Unknown));
                 self.partial_bytes -= reply.buffer.len();
                 Some(waker)
             }
@@ -295,6 +313,16 @@ impl Calls {
             }
             _ => self.unwanted(id, more),
         }
+    }
+
+    /// Whether a pending call can't have a reply now: its request hasn't left, or a reply is coming
+    /// in already. `drawn` is as for [`reply`](Calls::reply).
+    pub(crate) fn is_early(&self, id: CallId, drawn: u64) -> bool {
+        let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id));
+        slot.is_some_and(|slot| match &slot.state {
+            State::Pending { reply, .. } => reply.begun || slot.leaves_at > drawn,
+            _ => false,
+        })
     }
 
     /// A further frame of a reply of which [`collected`](Calls::collected) knows the beginning.
@@ -368,6 +396,7 @@ impl Calls {
             match mem::replace(&mut slot.state, State::Vacant) {
                 State::Pending { waker, .. } => {
                     let ending = Ending::Lost(delivery);
+                    self.unknown += u64::from(delivery == Delivery::Unknown);
                     slot.state = State::Done { ending, terminal: true };
                     wakers.push(waker);
                 }
@@ -380,6 +409,13 @@ impl Calls {
             }
         }
         self.partial_bytes = 0;
+    }
+
+    /// The pending calls whose requests end beyond the position up to which they have left.
+    pub(crate) fn queued_beyond(&self, sent: u64) -> Vec<CallId> {
+        let queued =
+            |slot: &&Slot| matches!(slot.state, State::Pending { .. }) && slot.leaves_at > sent;
+        self.slots.iter().filter(queued).filter_map(|slot| slot.id).collect()
     }
 
     /// Collects the pending calls whose deadline is at or before `now`, and returns the earliest

@@ -1,10 +1,13 @@
 //! What happens to the calls of the peer: from the request's first frame to the terminal frame.
 
-use std::time::{Duration, Instant};
+use std::{
+    task::Waker,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
-use super::{Accepted, CallId, Mux, Phase, TIMEOUT_MAX, requests::Stop};
+use super::{Accepted, CallId, Mux, Phase, Start, TIMEOUT_MAX, requests::Stop};
 use crate::{
     body::Body,
     error::{CloseReason, ErrorKind, Ran},
@@ -29,6 +32,8 @@ pub(crate) struct ReplyLimits {
     /// The largest reply that both sides accept.
     pub(crate) message_bytes: usize,
     frame_bytes: usize,
+    /// How many more bytes of replies may be queued before further requests wait.
+    pub(crate) room: usize,
 }
 
 impl ReplyLimits {
@@ -79,7 +84,8 @@ impl Mux {
     /// What replies may be like.
     pub(crate) fn reply_limits(&self) -> ReplyLimits {
         let message_bytes = self.peer_limits.message_bytes.min(self.limits.message_bytes as usize);
-        ReplyLimits { message_bytes, frame_bytes: self.frame_bytes() }
+        let room = self.limits.reply_bytes.saturating_sub(self.outbox.queued_bytes());
+        ReplyLimits { message_bytes, frame_bytes: self.frame_bytes(), room }
     }
 
     /// Whether the handler of one of the peer's calls is still wanted.
@@ -92,16 +98,57 @@ impl Mux {
         self.requests.note_stop(id, why);
     }
 
-    /// The handler of a call is gone before it ended.
-    pub(crate) fn end_stopped(&mut self, id: CallId) {
+    /// The handler of a call is gone before it ended. `ran` says whether it had been started.
+    pub(crate) fn end_stopped(&mut self, id: CallId, ran: Ran) {
         let why = self.requests.stop_reason(id).unwrap_or(ErrorKind::ShuttingDown);
         if self.finish(id) {
-            self.queue_error(id, why, Ran::Maybe, "");
+            self.queue_error(id, why, ran, "");
         }
+    }
+
+    /// Requests of so many bytes are going to be started in tasks of their own.
+    pub(crate) fn hold(&mut self, bytes: usize) {
+        self.backlog.bytes += bytes;
+    }
+
+    /// A request of so many bytes that was held is being started, or never will be.
+    pub(crate) fn release(&mut self, id: CallId, bytes: usize) {
+        self.backlog.bytes -= bytes;
+        self.output.discarded.extend(self.backlog.leave(id));
+    }
+
+    /// Whether a handler may start: not while too many replies wait for a peer that doesn't read,
+    /// for its own would come on top of them.
+    pub(crate) fn may_start(&mut self, id: CallId, bytes: usize, waker: &Waker) -> Start {
+        if self.is_closed() || !self.requests.is_running(id) {
+            return Start::Never;
+        }
+        if self.has_reply_room() {
+            self.release(id, bytes);
+            return Start::Now;
+        }
+        // The task of a handler is ours, and so is its waker: no user code runs here.
+        self.output.discarded.extend(self.backlog.park(id, waker.clone()));
+        Start::Wait
+    }
+
+    /// Wakes the request that has waited longest, if there is room for its reply. It wakes the next
+    /// one in turn, so that they don't all start at once.
+    pub(crate) fn start_next(&mut self) {
+        if self.has_reply_room() {
+            self.output.wakers.extend(self.backlog.next());
+        }
+    }
+
+    fn has_reply_room(&self) -> bool {
+        self.outbox.queued_bytes() < self.limits.reply_bytes
     }
 
     /// Queues an error as the terminal frame of one of the peer's calls.
     pub(crate) fn queue_error(&mut self, id: CallId, kind: ErrorKind, ran: Ran, text: &str) {
+        self.counters.requests_refused += u64::from(ran == Ran::Never);
+        self.counters.requests_stopped += u64::from(ran == Ran::Maybe);
+        self.counters.panics += u64::from(kind == ErrorKind::HandlerPanicked);
         self.outbox.append(|out| frame::encode_error(out, id, kind, ran, text));
         self.outbox.count_terminal();
     }
@@ -172,7 +219,8 @@ impl Mux {
             let detail = "the request came after the last one that was announced".into();
             return Err((ErrorKind::ShuttingDown, detail));
         }
-        self.check_message(0, bytes, request.more, "the request")?;
+        let held = request.more || self.backlog.bytes > 0;
+        self.check_message(0, bytes, held, "the request")?;
         Metadata::decode(request.extensions.metadata(), self.limits.metadata_bytes as usize)
             .map_err(|error| match error {
                 MetadataError::Malformed => (ErrorKind::MalformedRequest, error.to_string()),
@@ -180,14 +228,14 @@ impl Mux {
             })
     }
 
-    /// Whether a message of which `had` bytes are here may grow by `bytes`. `partial` says that it
-    /// comes in several frames, and is to be collected.
+    /// Whether a message of which `had` bytes are here may grow by `bytes`. `held` says that it isn't
+    /// used at once: more of it is to come, or others are to be run before.
     #[inline]
     pub(super) fn check_message(
         &self,
         had: usize,
         bytes: usize,
-        partial: bool,
+        held: bool,
         what: &str,
     ) -> Result<(), (ErrorKind, String)> {
         let limit = self.limits.message_bytes as usize;
@@ -197,16 +245,20 @@ impl Mux {
             return Err((ErrorKind::TooLarge, detail));
         }
         // r[impl message.reassembly]
-        let held = self.requests.partial_bytes + self.calls.partial_bytes;
-        let limit = self.limits.reassembly_bytes;
-        if partial && held + bytes > limit {
+        let limit = self.limits.held_bytes;
+        if held && self.held_bytes() + bytes > limit {
             let detail = format!(
-                "incomplete messages on this connection have more than {limit} bytes \
-                 (Limits::reassembly_bytes)"
+                "messages that are incomplete or wait to be run have more than {limit} bytes on \
+                 this connection (Limits::held_bytes)"
             );
             return Err((ErrorKind::Overloaded, detail));
         }
         Ok(())
+    }
+
+    /// Bytes of messages that aren't used yet.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.requests.partial_bytes + self.calls.partial_bytes + self.backlog.bytes
     }
 
     /// Keeps a body: small ones are copied, so that a short request never pins a large read buffer.
@@ -257,14 +309,28 @@ impl Mux {
     }
 
     pub(super) fn handle_cancel(&mut self, id: CallId) -> Result<(), CloseReason> {
+        if !self.requests.expects_cancel() {
+            self.count_stray()?;
+        }
         // r[impl cancel.effect]
         match self.requests.cancel(id)? {
+            Stop::Handler if self.forget_accepted(id) => {
+                self.requests.finish(id);
+                self.queue_error(id, ErrorKind::Cancelled, Ran::Never, "");
+            }
             Stop::Handler => self.output.stopped.push((id, ErrorKind::Cancelled)),
             Stop::Unrun => self.queue_error(id, ErrorKind::Cancelled, Ran::Never, ""),
             Stop::Reply => self.take_back_reply(id),
             Stop::Nothing => {}
         }
         Ok(())
+    }
+
+    /// Takes back a request that came in the same read as its cancel. It is among the last.
+    fn forget_accepted(&mut self, id: CallId) -> bool {
+        let accepted = &mut self.output.accepted;
+        let at = accepted.iter().rposition(|accepted| accepted.id == id);
+        at.map(|at| accepted.remove(at)).is_some()
     }
 
     /// Nobody waits for a large reply any more: what hasn't been drawn of it isn't sent.

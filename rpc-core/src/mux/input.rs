@@ -3,10 +3,10 @@
 
 use std::{mem, time::Instant};
 
-use super::{Closed, Mux, Phase, SCAN_REST, alive::Due, incoming::NewRequest};
+use super::{Closed, Ending, Mux, Phase, SCAN_REST, alive::Due, incoming::NewRequest, shown};
 use crate::{
     codec::{Bincode, Codec},
-    error::CloseReason,
+    error::{CloseReason, Delivery},
     frame::{self, CallId, Frame, Hello, WIRE_VERSION},
     limits::PeerLimits,
     transport::InFrame,
@@ -65,11 +65,13 @@ impl Mux {
             Frame::Hello(hello) => self.handle_hello(&hello),
             Frame::Cancel(id) => self.handle_cancel(id),
             Frame::Ping(token) => {
-                self.pong = Some(token);
-                Ok(())
+                let hasty = self.pong.replace(token).is_some();
+                if hasty { self.count_stray() } else { Ok(()) }
             }
-            // Streams are not part of this version, and a pong has done its work by arriving.
-            Frame::Credit { .. } | Frame::Pong(_) | Frame::Skipped => Ok(()),
+            Frame::Pong(_) if self.alive.is_answer() => Ok(()),
+            // Streams are not part of this version.
+            Frame::Pong(_) | Frame::Credit { .. } => self.count_stray(),
+            Frame::Skipped => Ok(()),
             Frame::GoAway { requests, answer } => self.handle_go_away(requests, answer),
             Frame::Close { reason, text } => {
                 self.handle_close(reason, text);
@@ -120,7 +122,11 @@ impl Mux {
     /// The peer begins nothing new, or answers that it doesn't. Spec: `r[drain.answer]`.
     fn handle_go_away(&mut self, sent: u64, answer: bool) -> Result<(), CloseReason> {
         // r[impl drain.answer]
-        if !answer && !mem::replace(&mut self.asked_to_go, true) {
+        let seen = if answer { &mut self.go_away_answered } else { &mut self.asked_to_go };
+        if mem::replace(seen, true) {
+            return self.count_stray();
+        }
+        if !answer {
             self.go_away = Some(true);
         }
         match &mut self.phase {
@@ -134,16 +140,27 @@ impl Mux {
 
     fn handle_close(&mut self, reason: CloseReason, text: &str) {
         let text = if text.is_empty() { reason.text() } else { text };
-        let text = format!("the peer closed the connection: {}", text.escape_debug());
+        let text = format!("the peer closed the connection: {}", shown(text));
         let closed = Closed::new(reason.kind(), text);
         // Lanes overtake each other: answers that the peer has sent before may come after this.
         if reason == CloseReason::Done && self.calls.open() > 0 {
+            self.take_back_queued(&closed);
             self.farewell = Some(closed);
             if self.phase == Phase::Open {
                 self.begin_drain(None);
             }
         } else {
             self.phase = Phase::Closed(closed);
+        }
+    }
+
+    /// Fails the calls whose requests haven't left as a whole: the peer has stopped listening.
+    fn take_back_queued(&mut self, closed: &Closed) {
+        let sent = self.outbox.void_requests();
+        for id in self.calls.queued_beyond(sent) {
+            let (kind, detail) = (closed.kind, closed.text.clone());
+            let ending = Ending::Failed { kind, delivery: Delivery::NotSent, detail };
+            self.output.wakers.extend(self.calls.give_up(id, ending, true));
         }
     }
 
@@ -176,6 +193,7 @@ impl Mux {
         match self.alive.check(now, urgent) {
             Due::Nothing => {}
             Due::Ping(token) => {
+                self.counters.pings += 1;
                 self.outbox.append(|out| frame::encode_ping(out, token));
             }
             Due::GiveUp => self.close(CloseReason::Unresponsive, ""),
@@ -201,6 +219,7 @@ impl Mux {
     fn lose_calls(&mut self, sent: u64) {
         self.calls.lose(sent, &mut self.output.wakers);
         self.requests.lose();
+        self.backlog.clear(&mut self.output.discarded);
         self.waiters.dismiss(&mut self.output.wakers);
     }
 }

@@ -9,11 +9,12 @@
 //! 3. *inputs*, named `handle_*`: a frame came, a deadline passed, the connection ended;
 //! 4. *outputs*: [`draw`](Mux::draw) for frames, [`Output`] for everything else.
 //!
-//! `alive` watches the peer, `calls` is the table of calls this side opened, `requests` that of the peer's calls, `waiters`
-//! the queue in front of the first. `outgoing` is everything that happens to the former, `incoming`
+//! `alive` watches the peer, `calls` is the table of calls this side opened, `requests` that of the
+//! peer's calls, `waiters` the queue in front of the first, `backlog` that in front of the handlers. `outgoing` is everything that happens to the former, `incoming`
 //! to the latter, `input` what comes in and concerns the connection.
 
 mod alive;
+mod backlog;
 mod calls;
 mod incoming;
 mod input;
@@ -31,6 +32,7 @@ use std::{
 };
 
 pub(crate) use alive::Keepalive;
+pub(crate) use backlog::Start;
 pub(crate) use calls::Ending;
 pub(crate) use incoming::ReplyLimits;
 pub(crate) use requests::Accepted;
@@ -38,10 +40,11 @@ pub(crate) use waiters::Ticket;
 
 use crate::{
     codec::{Bincode, Codec},
+    counters::Counters,
     error::{CloseReason, ErrorKind},
     frame::{self, CallId, Features, Hello, Metadata, Role, TEXT_BYTES_MAX, WIRE_VERSION},
     limits::{Limits, PeerLimits},
-    mux::{alive::Alive, calls::Calls, requests::Requests, waiters::Waiters},
+    mux::{alive::Alive, backlog::Backlog, calls::Calls, requests::Requests, waiters::Waiters},
     outbox::{Batch, Outbox},
     service::MethodId,
 };
@@ -50,7 +53,8 @@ use crate::{
 /// clock. Spec: `r[request.timeout]`.
 pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Frames without any use that a peer may send before the connection is closed.
+/// Frames without any use that a peer may send before the connection is closed. Spec:
+/// `r[flood.strays]`.
 const STRAYS_MAX: u32 = 1000;
 
 /// The most calls that a side accepts at a time. A peer that uses its last slot first makes us
@@ -89,6 +93,7 @@ pub(crate) struct Mux {
     calls: Calls,
     waiters: Waiters,
     requests: Requests,
+    backlog: Backlog,
     alive: Alive,
     phase: Phase,
     /// How the peer took its leave, while answers of its that it has sent may still come.
@@ -99,8 +104,9 @@ pub(crate) struct Mux {
     go_away: Option<bool>,
     /// Whether the peer has been told how many requests there are: none is taken back since.
     counted: bool,
-    /// Whether the peer has said go-away by itself.
+    /// Whether the peer has said go-away by itself, and whether it has answered one.
     asked_to_go: bool,
+    go_away_answered: bool,
     /// No deadline is earlier than this.
     deadline_hint: Option<Instant>,
     /// Deadlines aren't looked at before.
@@ -108,6 +114,8 @@ pub(crate) struct Mux {
     strays: u32,
     /// Whether the peer has answered any call.
     answered: bool,
+    /// What isn't counted elsewhere.
+    counters: Counters,
     output: Output,
 }
 
@@ -236,6 +244,7 @@ impl Mux {
             calls: Calls::new(role),
             waiters: Waiters::new(),
             requests: Requests::new(role, calls),
+            backlog: Backlog::default(),
             alive: Alive::new(keepalive),
             limits,
             phase: Phase::Open,
@@ -244,10 +253,12 @@ impl Mux {
             go_away: None,
             counted: false,
             asked_to_go: false,
+            go_away_answered: false,
             deadline_hint: None,
             scan_after: None,
             strays: 0,
             answered: false,
+            counters: Counters::default(),
             output: Output::default(),
         };
         // r[impl hello.order]
@@ -282,6 +293,18 @@ impl Mux {
         self.answered
     }
 
+    /// What has happened so far.
+    pub(crate) fn counters(&self) -> Counters {
+        Counters {
+            connections: 1,
+            calls: self.calls.sent,
+            calls_refused: self.calls.rejected,
+            calls_unknown: self.calls.unknown,
+            requests: self.requests.received,
+            ..self.counters
+        }
+    }
+
     /// Whether frames wait to be drawn.
     pub(crate) fn has_frames(&self) -> bool {
         !self.outbox.is_empty() || self.pong.is_some() || self.go_away.is_some() && self.hello_sent
@@ -290,6 +313,12 @@ impl Mux {
     /// Whether any call is open or waiting, in either direction.
     pub(crate) fn is_busy(&self) -> bool {
         self.calls.open() > 0 || self.requests.open() > 0 || self.waiters.waiting() > 0
+    }
+
+    /// Whether anything but the rest of incomplete requests is missing for the end of a call: that
+    /// rest is up to the peer, which may never send it.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.calls.open() > 0 || self.requests.any_complete() || self.waiters.waiting() > 0
     }
 
     /// Whether a drain has nothing left to wait for: every request the peer has sent is answered.
@@ -373,6 +402,7 @@ impl Mux {
             }
         });
         self.admit();
+        self.start_next();
     }
 
     /// What is to be done outside of the lock.
@@ -434,11 +464,17 @@ impl Mux {
 
 /// The earlier of two instants, where `None` means never.
 #[inline]
-fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     }
+}
+
+/// A text of the peer's as errors show it: no longer than a peer may send one, and without effect
+/// on a terminal. Every call of a connection keeps a copy. Spec: `r[error.text]`.
+fn shown(text: &str) -> String {
+    text.chars().take(TEXT_BYTES_MAX).flat_map(char::escape_debug).collect()
 }
 
 /// Brings limits into the ranges that their documentation gives.
@@ -450,6 +486,25 @@ fn in_range(mut limits: Limits) -> Limits {
     limits.metadata_bytes = limits.metadata_bytes.min(metadata_max);
     limits.calls = limits.calls.clamp(1, CALLS_MAX);
     limits
+}
+
+#[cfg(feature = "testing")]
+impl Mux {
+    /// What is left of calls on a connection that nobody uses at present, by name. Nothing should
+    /// be.
+    pub(crate) fn leftovers(&self) -> Vec<(&'static str, usize)> {
+        let mut left = vec![
+            ("calls that have no terminal frame", self.calls.open() as usize),
+            ("callers that wait for a place", self.waiters.held()),
+            ("requests that are not answered", self.requests.open() as usize),
+            ("places of requests in use", usize::from(!self.requests.at_rest())),
+            ("bytes of messages that are not used yet", self.held_bytes()),
+            ("frames that nobody had asked for", self.strays as usize),
+            ("frames that wait to be sent", usize::from(self.has_frames())),
+        ];
+        left.retain(|(_, count)| *count > 0);
+        left
+    }
 }
 
 #[cfg(test)]
@@ -466,8 +521,6 @@ impl Mux {
         assert!(self.requests.open() + self.outbox.terminals() <= limit);
         let room = self.peer_limits.calls.max(PeerLimits::BASE.calls);
         assert!(self.calls.open() + self.waiters.granted() <= room);
-        assert!(
-            self.requests.partial_bytes + self.calls.partial_bytes <= self.limits.reassembly_bytes
-        );
+        assert!(self.requests.partial_bytes + self.calls.partial_bytes <= self.limits.held_bytes);
     }
 }

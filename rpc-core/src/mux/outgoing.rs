@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     CallId, Ending, Mux, NewCall, Opened, STRAYS_MAX, TIMEOUT_MAX, Ticket,
     calls::{Stray, Whereabouts},
+    shown,
     waiters::Turn,
 };
 use crate::{
@@ -16,9 +17,6 @@ use crate::{
     outbox::BULK_BYTES,
     transport::Payload,
 };
-
-/// How much of an error's text is kept: as much as a peer may send. Spec: `r[error.text]`.
-const TEXT_CHARS_MAX: usize = 1024;
 
 /// How much of a request had left when it was taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,6 +188,8 @@ impl Mux {
     /// The caller has gone before its call ended: the peer is told to stop.
     pub(crate) fn drop_call(&mut self, id: CallId) {
         let withdrawn = self.withdraw(id);
+        self.counters.calls_cancelled +=
+            u64::from(matches!(withdrawn, Some(Withdrawn::Sent | Withdrawn::Aborted)));
         let waker = self.calls.abandon(id);
         self.output.discarded.extend(waker);
         match withdrawn {
@@ -288,6 +288,10 @@ impl Mux {
             return Err(CloseReason::BadCallId);
         }
         if let Err(why) = self.check_message(0, body.len(), more, "the reply") {
+            // One that can't be a reply yet isn't one above a limit either.
+            if self.calls.is_early(id, self.outbox.drawn()) {
+                return Err(CloseReason::UnexpectedFrame);
+            }
             return self.give_up_reply(id, more, why);
         }
         let owned = match payload {
@@ -352,7 +356,7 @@ impl Mux {
             return Err(CloseReason::UnexpectedFrame);
         }
         let kind = code::kind(code);
-        let detail = text.chars().take(TEXT_CHARS_MAX).flat_map(char::escape_debug).collect();
+        let detail = shown(text);
         let ending = Ending::Failed { kind, delivery: ran.delivery(), detail };
         let woken = self.calls.fail(id, ending, true);
         self.after_answer(woken)
@@ -376,6 +380,7 @@ impl Mux {
     }
 
     /// Puts up with a frame without any use, but not with any number of them.
+    // r[impl flood.strays]
     pub(super) fn count_stray(&mut self) -> Result<(), CloseReason> {
         self.strays += 1;
         if self.strays > STRAYS_MAX { Err(CloseReason::Flood) } else { Ok(()) }

@@ -62,6 +62,8 @@ pub(crate) struct Requests {
     open: u32,
     /// Requests received so far, for the drain.
     pub(super) received: u64,
+    /// Cancels received so far.
+    cancels: u64,
     /// Bytes of incomplete requests.
     pub(super) partial_bytes: usize,
 }
@@ -83,12 +85,27 @@ impl Requests {
     /// `role` is this side's.
     pub(crate) fn new(role: Role, limit: u32) -> Self {
         let opener = role.other();
-        Self { opener, limit, slots: Vec::new(), open: 0, received: 0, partial_bytes: 0 }
+        Self {
+            opener,
+            limit,
+            slots: Vec::new(),
+            open: 0,
+            received: 0,
+            cancels: 0,
+            partial_bytes: 0,
+        }
     }
 
     /// Calls without a terminal frame in the outbox.
     pub(crate) fn open(&self) -> u32 {
         self.open
+    }
+
+    /// Whether any call is complete and has no terminal frame in the outbox yet. Looks at all of
+    /// them, unless there is none.
+    pub(crate) fn any_complete(&self) -> bool {
+        let complete = |slot: &Slot| matches!(slot.state, State::Running { .. });
+        self.open > 0 && self.slots.iter().any(complete)
     }
 
     /// Opens a call. `terminals` is the number of terminal frames that wait in the outbox: the peer
@@ -229,6 +246,13 @@ impl Requests {
         }
     }
 
+    /// Counts a cancel. Returns whether there can be a call that it is the only cancel of: one that
+    /// has come, or that is under way and has been overtaken.
+    pub(crate) fn expects_cancel(&mut self) -> bool {
+        self.cancels += 1;
+        self.cancels <= self.received + u64::from(self.limit)
+    }
+
     /// The peer cancels a call, which may not even have come yet.
     pub(crate) fn cancel(&mut self, id: CallId) -> Result<Stop, CloseReason> {
         let slot = self.slot_mut(id)?;
@@ -311,7 +335,7 @@ impl Requests {
     }
 
     /// Whether no slot is in use, not even by a cancel that came too early.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn at_rest(&self) -> bool {
         self.slots.iter().all(|slot| matches!(slot.state, State::Vacant))
     }

@@ -167,7 +167,7 @@ impl Waiters {
     }
 
     /// Tickets that are held.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn held(&self) -> usize {
         self.queue.len()
     }

@@ -33,6 +33,8 @@ pub(crate) struct Outbox {
     terminals: u32,
     /// Messages in `bulk` that end a call of the peer.
     bulk_terminals: u32,
+    /// Bytes of the bodies in `bulk`.
+    bulk_bytes: usize,
     /// Bytes drawn so far: the position at which `small` begins.
     drawn: u64,
 }
@@ -63,6 +65,7 @@ impl Outbox {
     /// Queues a large message. `header` is its first frame's header, without the prefix.
     pub(crate) fn push_bulk(&mut self, lane: CallId, header: Vec<u8>, body: Bytes, terminal: bool) {
         self.bulk_terminals += u32::from(terminal);
+        self.bulk_bytes += body.len();
         self.bulk.push_back(Bulk { lane, header, body, terminal });
     }
 
@@ -109,6 +112,7 @@ impl Outbox {
             at += PREFIX_BYTES + length;
         }
         self.bulk.retain(|bulk| bulk.terminal);
+        self.bulk_bytes = self.bulk.iter().map(|bulk| bulk.body.len()).sum();
         self.drawn
     }
 
@@ -118,6 +122,7 @@ impl Outbox {
         let at = self.bulk.iter().position(|bulk| bulk.lane == call)?;
         let bulk = self.bulk.remove(at)?;
         self.bulk_terminals -= u32::from(bulk.terminal);
+        self.bulk_bytes -= bulk.body.len();
         Some(bulk.header)
     }
 
@@ -126,6 +131,12 @@ impl Outbox {
     #[inline]
     pub(crate) fn small_bytes(&self) -> usize {
         self.small.len()
+    }
+
+    /// Bytes that wait here, with what is left of large messages.
+    #[inline]
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.small.len() + self.bulk_bytes
     }
 
     /// Whether nothing waits here.
@@ -159,6 +170,7 @@ impl Outbox {
                 self.bulk.push_back(bulk);
             }
         }
+        self.bulk_bytes -= drawn;
         self.drawn += batch.remaining as u64;
         batch.end = self.drawn;
     }
@@ -221,6 +233,8 @@ impl Outbox {
         assert_eq!(self.terminals, terminals);
         let bulk_terminals = self.bulk.iter().filter(|bulk| bulk.terminal).count();
         assert_eq!(self.bulk_terminals as usize, bulk_terminals);
+        let bulk_bytes: usize = self.bulk.iter().map(|bulk| bulk.body.len()).sum();
+        assert_eq!(self.bulk_bytes, bulk_bytes);
         assert!(self.bulk.iter().all(|bulk| bulk.terminal == terminal(bulk.lane.lane())));
     }
 }

@@ -1,20 +1,37 @@
 //! The accept loop of one listener: never ends by itself, whatever `accept` returns.
 
-use std::{future::poll_fn, io, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use super::registry::Registry;
+use tokio::task::coop;
+
+use super::registry::{Place, Registry};
 use crate::{
     connection::{Connection, Driver, DriverConfig, Router},
-    error::CloseReason,
     frame::Role,
     limits::Limits,
     mux::{Keepalive, Settings},
     transport::{Listener, Transport},
 };
 
-/// The pause after an accept that failed for want of resources: doubled up to the second figure.
+/// The pause after an accept that failed for want of resources: doubled up to the second figure, so
+/// that a server accepts again within a second once there are some, also on a busy machine.
 /// Connections that exist go on; the backlog holds those that come.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
+
+/// After so many accepts that failed for other reasons there is a pause too, the shortest: nobody
+/// must be able to keep a core busy with them.
+const LOST_MAX: u32 = 100;
+
+/// How many connections are still accepted when the server is shut down: what a backlog holds at
+/// most on most systems. Whoever makes more of them must not hold up the shutdown.
+const CLEARED_MAX: usize = 4096;
 
 /// What a listener's task needs.
 #[derive(Clone)]
@@ -28,22 +45,18 @@ pub(super) struct Acceptor {
     pub(super) instance: u128,
 }
 
-/// Accepts until the task is aborted.
+/// Accepts until the task is aborted, or the server is shut down.
 pub(super) async fn accept<L: Listener>(mut listener: L, acceptor: Acceptor) {
-    let mut pause = PAUSE.0;
-    loop {
-        match poll_fn(|cx| listener.poll_accept(cx)).await {
-            Ok(transport) => {
-                pause = PAUSE.0;
-                acceptor.serve(transport);
-            }
-            Err(error) if is_of_one_connection(&error) => tokio::task::yield_now().await,
-            Err(_) => {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE.1);
-            }
-        }
+    {
+        let mut closing = pin!(acceptor.registry.closing());
+        let mut accepting = pin!(acceptor.accept_all(&mut listener));
+        poll_fn(|cx| match closing.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => accepting.as_mut().poll(cx),
+        })
+        .await;
     }
+    acceptor.clear(&mut listener).await;
 }
 
 /// Whether a failed accept says something about that connection only (`accept(2)`, *Error
@@ -63,6 +76,57 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 impl Acceptor {
+    /// Accepts without an end.
+    async fn accept_all<L: Listener>(&self, listener: &mut L) {
+        let mut pause = PAUSE.0;
+        let mut lost = 0;
+        loop {
+            match poll_fn(|cx| listener.poll_accept(cx)).await {
+                Ok(transport) => {
+                    pause = PAUSE.0;
+                    self.serve(transport);
+                }
+                Err(error) if is_of_one_connection(&error) => {
+                    lost = (lost + 1) % LOST_MAX;
+                    if lost == 0 {
+                        tokio::time::sleep(PAUSE.0).await;
+                    } else {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Err(_) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+            }
+        }
+    }
+
+    /// Accepts what has come already, before the listener is closed: that would reset it, and a
+    /// client that has sent its first request with its hello couldn't know whether it was run.
+    async fn clear<L: Listener>(&self, listener: &mut L) {
+        self.accept_ready(listener).await;
+        // A runtime learns what has come when it has time to ask, at the latest for a timer.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        self.accept_ready(listener).await;
+    }
+
+    /// Accepts until the listener would block.
+    async fn accept_ready<L: Listener>(&self, listener: &mut L) {
+        let accepting = poll_fn(|cx| {
+            for _ in 0..CLEARED_MAX {
+                match listener.poll_accept(cx) {
+                    Poll::Ready(Ok(transport)) => self.serve(transport),
+                    Poll::Ready(Err(error)) if is_of_one_connection(&error) => {}
+                    Poll::Ready(Err(_)) | Poll::Pending => break,
+                }
+            }
+            Poll::Ready(())
+        });
+        // A task's budget would end this early.
+        coop::unconstrained(accepting).await;
+    }
+
     /// Serves a connection in a task of its own.
     fn serve<T: Transport>(&self, transport: T) {
         let connection = Connection::new(
@@ -75,16 +139,26 @@ impl Acceptor {
                 cautious: false,
             },
         );
-        let place = self.registry.enter(&connection, self.connections);
-        if place.is_none() {
-            connection.close(CloseReason::TooManyConnections);
-        }
+        let Some(place) = self.registry.enter(&connection, self.connections) else { return };
         let config =
             DriverConfig { hello_timeout: self.hello_timeout, idle_timeout: self.idle_timeout };
         let driver = Driver::new(connection, transport, Arc::clone(&self.router), config);
-        tokio::spawn(async move {
-            driver.await;
-            drop(place);
-        });
+        tokio::spawn(Serving { driver, _place: place });
+    }
+}
+
+/// The task of one connection. No `async` block: that would hold the driver twice, as what it
+/// captured and as what it awaits, which is 600 bytes for every connection.
+struct Serving<T> {
+    driver: Driver<T>,
+    /// Given back when the driver is gone.
+    _place: Place,
+}
+
+impl<T: Transport> Future for Serving<T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.driver).poll(cx)
     }
 }

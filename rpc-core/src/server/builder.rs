@@ -20,6 +20,9 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that a server accepts at a time, unless told otherwise.
 const CONNECTIONS: usize = 16_384;
 
+/// Calls that a server runs at a time, unless told otherwise.
+const CALLS: usize = 65_536;
+
 /// How long a connection may be of no use to anybody.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
@@ -29,6 +32,7 @@ pub struct ServerBuilder {
     listeners: Vec<(Address, StartAcceptor)>,
     limits: Limits,
     connections: usize,
+    calls: usize,
     hello_timeout: Duration,
     idle_timeout: Option<Duration>,
 }
@@ -50,6 +54,7 @@ impl Default for ServerBuilder {
             listeners: Vec::new(),
             limits: Limits::default(),
             connections: CONNECTIONS,
+            calls: CALLS,
             hello_timeout: HELLO_TIMEOUT,
             idle_timeout: Some(IDLE_TIMEOUT),
         }
@@ -79,11 +84,20 @@ impl ServerBuilder {
         Self { limits, ..self }
     }
 
-    /// How many connections to accept at a time; further ones are told so and closed.
+    /// How many connections to accept at a time. When there are that many, the oldest whose client
+    /// hasn't said hello yet makes room; if all have, further ones are told so and closed.
     /// Default: 16,384.
     #[must_use]
     pub fn connections(self, connections: usize) -> Self {
         Self { connections, ..self }
+    }
+
+    /// How many calls to run at a time on all connections together; further ones are refused with
+    /// *overloaded*, and never run. Calls that end at their first poll, without waiting for anything,
+    /// don't count. Default: 65,536; [`Limits::calls`] is the limit of each connection.
+    #[must_use]
+    pub fn calls(self, calls: usize) -> Self {
+        Self { calls, ..self }
     }
 
     /// How long a client may take to say hello. Default: 5 seconds.
@@ -113,8 +127,8 @@ impl ServerBuilder {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start(self) -> Result<Server, StartError> {
-        let router =
-            Router::new(self.services).map_err(|error| StartError { text: error.to_string() })?;
+        let router = Router::new(self.services, self.calls)
+            .map_err(|error| StartError { text: error.to_string() })?;
         let registry = Arc::new(Registry::default());
         let acceptor = Acceptor {
             router: Arc::new(router),

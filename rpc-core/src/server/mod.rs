@@ -4,16 +4,19 @@ mod accept;
 mod builder;
 mod registry;
 
-use std::{fmt, io, mem, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use tokio::task::JoinHandle;
 
 pub use builder::{ServerBuilder, StartError};
 
-use crate::{error::CloseReason, transport::Address};
+#[cfg(feature = "testing")]
+use crate::connection::Connection;
+use crate::{counters::Counters, error::CloseReason, transport::Address};
 use registry::Registry;
 
-/// A running server. Dropping it closes everything at once; [`shutdown`](Server::shutdown) finishes
+/// A running server. Dropping it closes everything at once, but its addresses may be taken for a
+/// moment longer (`shutdown(Duration::ZERO)` waits for that); [`shutdown`](Server::shutdown) finishes
 /// what is under way first, and [`wait`](Server::wait) lets it run.
 ///
 /// # Handlers that block
@@ -82,6 +85,12 @@ impl Server {
         self.registry.len()
     }
 
+    /// What has happened so far, on all connections that were accepted.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.registry.counters()
+    }
+
     /// Stops accepting, tells every peer to go away, and finishes the calls that are under way for
     /// at most `grace`; then closes what is left, which takes a second at most. Returns whether all
     /// of it ended by itself. The addresses are free when it returns.
@@ -89,11 +98,11 @@ impl Server {
     /// # Cancel safety
     /// Dropping the future closes everything at once.
     pub async fn shutdown(mut self, grace: Duration) -> bool {
+        self.registry.stop_accepting();
+        // Until the acceptors are gone, their addresses are taken, and whoever is told to go away
+        // would only come back.
+        self.wait().await;
         self.registry.go_away();
-        for acceptor in self.stop_accepting() {
-            // Until it is gone, its address is taken.
-            let _ended = acceptor.await;
-        }
         let drained = tokio::time::timeout(grace, self.registry.empty()).await.is_ok();
         if !drained {
             self.registry.close_all(CloseReason::ShuttingDown);
@@ -116,17 +125,19 @@ impl Server {
             self.acceptors.pop();
         }
     }
+}
 
-    fn stop_accepting(&mut self) -> Vec<JoinHandle<()>> {
-        let acceptors = mem::take(&mut self.acceptors);
-        acceptors.iter().for_each(JoinHandle::abort);
-        acceptors
+#[cfg(feature = "testing")]
+impl Server {
+    /// Its connections, for a kit that looks into them.
+    pub(crate) fn all_connections(&self) -> Vec<Arc<Connection>> {
+        self.registry.all()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.stop_accepting());
+        self.acceptors.iter().for_each(JoinHandle::abort);
         self.registry.close_all(CloseReason::ShuttingDown);
     }
 }

@@ -1,25 +1,40 @@
 //! The connections of a server: counted, limited, closed together; what they do is their business.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::Notify;
 
-use crate::{connection::Connection, error::CloseReason};
+use crate::{connection::Connection, counters::Counters, error::CloseReason};
+
+/// Connections that are told at a time that there are too many. Further ones are dropped without a
+/// word.
+const LEAVING_MAX: usize = 1024;
+
+/// Entries of connections that are no strangers any more, before they are looked through.
+const STRANGERS_KEPT: usize = 64;
 
 /// All connections of one server.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     state: Mutex<State>,
     emptied: Notify,
+    /// Newcomers aren't welcome any more.
+    closed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     connections: HashMap<u64, Arc<Connection>>,
+    /// Those that had not said hello when they were last looked at, the oldest first.
+    strangers: VecDeque<u64>,
+    /// Connections that are being told that there are too many.
+    leaving: usize,
     next: u64,
+    /// What happened on connections that are over, and those that were turned away.
+    past: Counters,
     closing: Closing,
 }
 
@@ -38,26 +53,41 @@ enum Closing {
 #[derive(Debug)]
 pub(super) struct Place {
     registry: Arc<Registry>,
+    /// Not entered, if it has been turned away.
     number: u64,
 }
 
 impl Registry {
-    /// Enters a connection, unless there are `limit` already. It goes the way of all others if the
-    /// server is shutting down.
+    /// Enters a connection. If there are `limit` already, the oldest that hasn't said hello makes
+    /// room for it; if all have, it is turned away. `None` if it isn't to be served at all: too many
+    /// are being turned away. While the server is shutting down it goes the way of all others.
     pub(super) fn enter(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         limit: usize,
     ) -> Option<Place> {
         let mut state = self.lock();
-        if state.connections.len() >= limit {
+        let full = state.connections.len() >= limit;
+        let too_many = full && state.leaving >= LEAVING_MAX;
+        let stranger = if full && !too_many { state.take_stranger() } else { None };
+        let entered = !full || stranger.is_some();
+        if full {
+            state.past.connections_refused += 1;
+        }
+        if too_many {
             return None;
         }
+        state.leaving += usize::from(full);
         let number = state.next;
         state.next += 1;
-        state.connections.insert(number, Arc::clone(connection));
+        if entered {
+            state.insert(number, connection);
+        }
         let closing = state.closing;
         drop(state);
+        if let Some(unwanted) = if entered { stranger.as_ref() } else { Some(connection) } {
+            unwanted.close(CloseReason::TooManyConnections);
+        }
         match closing {
             Closing::No => {}
             Closing::GoAway => connection.go_away(),
@@ -70,9 +100,32 @@ impl Registry {
         self.lock().connections.len()
     }
 
+    pub(super) fn counters(&self) -> Counters {
+        let state = self.lock();
+        let mut counters = state.past;
+        state.connections.values().for_each(|connection| counters += connection.counters());
+        counters
+    }
+
+    /// Nobody is to be accepted any more. Who comes all the same is told to go away.
+    pub(super) fn stop_accepting(&self) {
+        self.lock().closing = Closing::GoAway;
+        self.closed.notify_waiters();
+    }
+
+    /// Waits until nobody is to be accepted any more.
+    pub(super) async fn closing(&self) {
+        loop {
+            let closed = self.closed.notified();
+            if !matches!(self.lock().closing, Closing::No) {
+                return;
+            }
+            closed.await;
+        }
+    }
+
     /// Tells every peer that nothing new will be begun.
     pub(super) fn go_away(&self) {
-        self.lock().closing = Closing::GoAway;
         for connection in self.all() {
             connection.go_away();
         }
@@ -97,7 +150,7 @@ impl Registry {
         }
     }
 
-    fn all(&self) -> Vec<Arc<Connection>> {
+    pub(super) fn all(&self) -> Vec<Arc<Connection>> {
         self.lock().connections.values().cloned().collect()
     }
 
@@ -106,10 +159,39 @@ impl Registry {
     }
 }
 
+impl State {
+    fn insert(&mut self, number: u64, connection: &Arc<Connection>) {
+        self.connections.insert(number, Arc::clone(connection));
+        self.strangers.push_back(number);
+        // Most have said hello long ago, or are gone.
+        if self.strangers.len() > 2 * self.connections.len() + STRANGERS_KEPT {
+            let connections = &self.connections;
+            self.strangers.retain(|number| {
+                connections.get(number).is_some_and(|connection| !connection.hello_arrived())
+            });
+        }
+    }
+
+    /// Takes out the oldest connection whose peer hasn't said hello.
+    fn take_stranger(&mut self) -> Option<Arc<Connection>> {
+        while let Some(number) = self.strangers.pop_front() {
+            let connection = self.connections.get(&number);
+            if connection.is_some_and(|connection| !connection.hello_arrived()) {
+                return self.connections.remove(&number);
+            }
+        }
+        None
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.registry.lock();
         let connection = state.connections.remove(&self.number);
+        match &connection {
+            Some(connection) => state.past += connection.counters(),
+            None => state.leaving -= 1,
+        }
         let empty = state.connections.is_empty();
         drop(state);
         drop(connection);

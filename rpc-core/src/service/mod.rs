@@ -26,6 +26,7 @@ pub trait Service: Send + Sync + 'static {
     /// Every method that [`call`](Service::call) knows.
     fn methods(&self) -> &'static [Method];
 
-    /// Begins one request. Runs on the connection's task: it should only make the future.
+    /// Begins one request. It should only make the future: it may run on the connection's task, and
+    /// a call that ends before its first poll counts as one that never ran.
     fn call(&self, request: Request) -> Handler;
 }

@@ -31,6 +31,11 @@ impl Request {
         Self { method, context, body }
     }
 
+    /// How many bytes its arguments have.
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.as_slice().len()
+    }
+
     /// Which method it asks for.
     #[must_use]
     pub fn method(&self) -> MethodId {
@@ -73,10 +78,7 @@ impl Request {
     /// The answer to a method that the service doesn't have.
     #[must_use]
     pub fn unknown_method(self) -> Handler {
-        Box::pin(std::future::ready(Err(Refusal {
-            kind: ErrorKind::UnknownMethod,
-            detail: String::new(),
-        })))
+        Box::pin(std::future::ready(Err(Refusal::of(ErrorKind::UnknownMethod))))
     }
 }
 
@@ -100,4 +102,11 @@ impl fmt::Debug for Answer {
 pub struct Refusal {
     pub(crate) kind: ErrorKind,
     pub(crate) detail: String,
+}
+
+impl Refusal {
+    /// One that needs no words beside its kind.
+    pub(crate) fn of(kind: ErrorKind) -> Self {
+        Self { kind, detail: String::new() }
+    }
 }

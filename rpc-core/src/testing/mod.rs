@@ -4,6 +4,8 @@
 //!   [contract](crate::transport). Ours run it, and so should every other.
 //! - [`adversary`] is a transport in memory that keeps the contract and is otherwise as unkind as
 //!   the contract allows.
+//! - [`promises`] checks what calls promise, over any transport: every run keeps a ledger of what
+//!   handlers ran and of what callers were told, and the books have to balance.
 //! - [`OutFrame::new`] and `Batch`'s [`FromIterator`] make what a transport is given to send, for
 //!   tests that speak to one directly.
 //!
@@ -11,7 +13,15 @@
 
 pub mod adversary;
 pub mod conformance;
+pub mod promises;
 mod random;
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
@@ -35,4 +45,20 @@ impl FromIterator<OutFrame> for Batch {
         frames.into_iter().for_each(|frame| batch.push(frame));
         batch
     }
+}
+
+/// What the future gives, unless it takes longer than `limit`.
+async fn in_time<R>(limit: Duration, future: impl Future<Output = R>) -> Option<R> {
+    let started = Instant::now();
+    let mut timer = pin!(tokio::time::sleep(limit));
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        // The timer first: one more look at the future would make up for a wake-up that was lost.
+        // The clock besides: it goes on when paused time doesn't, because nobody ever sleeps.
+        if timer.as_mut().poll(cx).is_ready() || started.elapsed() > limit {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
 }

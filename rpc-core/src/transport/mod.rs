@@ -15,7 +15,8 @@
 //! | knows what left | what is still in the [`Batch`] when sending fails never left this process |
 //! | evidence | it tells the address, and whatever identity it proved itself |
 //!
-//! The public conformance kit (`rpc_core::testing::conformance`, feature `testing`) checks them.
+//! The public conformance kit (`rpc_core::testing::conformance`, feature `testing`) checks them,
+//! and `testing::promises` what calls promise over them.
 //! Three implementations come with this crate: [`memory`], [`stream`] (any
 //! `AsyncRead + AsyncWrite`), and one that misbehaves on purpose in `testing`.
 

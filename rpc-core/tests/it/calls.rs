@@ -5,11 +5,11 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rpc_core::{
-    CallError, Channel, Context, Delivery, ErrorKind, Limits, RpcError, Server,
+    Call, CallError, Channel, Context, Delivery, ErrorKind, Limits, RpcError, Server,
     transport::{Address, memory},
 };
 use serde::{Deserialize, Serialize};
@@ -208,6 +208,42 @@ async fn a_deadline_ends_the_call_and_its_handler() {
     lab.nothing().await.unwrap();
     while bench.dropped.load(Ordering::SeqCst) == 0 {
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_timeout_and_deadline_the_earlier_counts_in_any_order() {
+    const SHORT: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_secs(3600);
+    let Setup { lab, server: _server, .. } = setup().await;
+    let now = || tokio::time::Instant::now().into_std();
+    let within = "no reply within 50ms";
+    let before = "no reply before the caller's deadline";
+    type Limit = fn(Call<()>, Instant, Instant) -> Call<()>;
+    let cases: [(Limit, _); 7] = [
+        (|call, _, _| call.timeout(SHORT), within),
+        (|call, _, late| call.timeout(SHORT).deadline(late), within),
+        (|call, _, late| call.deadline(late).timeout(SHORT), within),
+        (|call, soon, _| call.deadline(soon), before),
+        (|call, soon, _| call.timeout(LONG).deadline(soon), before),
+        (|call, soon, _| call.deadline(soon).timeout(LONG), before),
+        (|call, soon, late| call.deadline(late).deadline(soon), before),
+    ];
+    for (limited, text) in cases {
+        let call = limited(lab.forever(), now() + SHORT, now() + LONG);
+        let began = tokio::time::Instant::now();
+        let error = call.await.unwrap_err();
+        check(&error, ErrorKind::DeadlineExceeded, Delivery::Unknown);
+        assert!(error.to_string().contains(text), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(1), "{text}: {:?}", began.elapsed());
+    }
+    // The default of ten seconds is replaced by either.
+    for deadline in [false, true] {
+        let began = tokio::time::Instant::now();
+        let call = lab.forever();
+        let call = if deadline { call.deadline(now() + LONG) } else { call.timeout(LONG) };
+        call.await.unwrap_err();
+        assert!(began.elapsed() >= LONG - Duration::from_secs(1), "{:?}", began.elapsed());
     }
 }
 

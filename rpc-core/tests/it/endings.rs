@@ -87,6 +87,10 @@ async fn call_until_the_end(lab: LabClient, mut random: fastrand::Rng) -> Seen {
         for _ in 0..random.u32(0..6) {
             task::yield_now().await;
         }
+        if random.u32(0..4) == 0 {
+            // The paused clock goes on only when nobody has anything to do.
+            sleep(Duration::from_millis(random.u64(0..3))).await;
+        }
         let (a, b) = (random.u64(..100), random.u64(..100));
         match lab.add(a, b).await {
             Ok(sum) => assert_eq!(sum, a + b),
@@ -119,6 +123,7 @@ async fn race(end: End, seed: u64) {
     for _ in 0..random.u32(0..60) {
         task::yield_now().await;
     }
+    sleep(Duration::from_millis(random.u64(0..3))).await;
     match end {
         End::Drain => assert!(server.shutdown(Duration::from_secs(5)).await, "{replay}"),
         End::WithoutGrace => drop(server.shutdown(Duration::ZERO).await),
@@ -183,7 +188,7 @@ async fn a_shutdown_without_grace_closes_at_once() {
     sleep(Duration::from_millis(1)).await;
     let began = Instant::now();
     assert!(!server.shutdown(Duration::ZERO).await);
-    assert!(began.elapsed() <= Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_millis(1_100), "{:?}", began.elapsed());
     check(&call.await.unwrap().unwrap_err(), ErrorKind::ShuttingDown, Delivery::Unknown);
 
     let idle = Server::builder().listen(memory::listen("idle:0").await.unwrap()).start().unwrap();
@@ -222,7 +227,8 @@ async fn a_peer_that_never_says_hello_cannot_hold_up_a_shutdown() {
         assert_eq!(server.connections(), 1);
         let began = Instant::now();
         assert!(!server.shutdown(Duration::from_secs(2)).await, "{bytes} bytes");
-        assert!(began.elapsed() <= Duration::from_secs(3), "{bytes} bytes: {:?}", began.elapsed());
+        let took = began.elapsed();
+        assert!(took < Duration::from_millis(3_100), "{bytes} bytes: {took:?}");
         // r[verify close.hello]
         let mut said = [0; 8 + 12 + 48];
         tokio::io::AsyncReadExt::read_exact(&mut peer.io, &mut said).await.unwrap();

@@ -22,9 +22,11 @@ use rpc_core::{
 };
 use tokio::{
     io::{AsyncWriteExt, DuplexStream, duplex},
-    sync::mpsc,
+    sync::{Mutex, mpsc},
     time::Instant,
 };
+
+use crate::raw::PipeConnector;
 
 #[rpc_core::service]
 trait Lab {
@@ -140,6 +142,19 @@ async fn a_peer_that_takes_nothing_for_half_a_minute_is_given_up() {
     let took = began.elapsed();
     assert!(took > Duration::from_secs(29) && took < Duration::from_secs(32), "{took:?}");
     assert_eq!(stopped.load(Ordering::SeqCst), 1, "its handler was stopped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_never_left_does_not_speak_of_a_reply() {
+    let (pipes, made) = mpsc::unbounded_channel();
+    // Nobody reads, and there is less room than a hello takes.
+    let (ours, _theirs) = duplex(64);
+    pipes.send(ours).unwrap();
+    let channel = Channel::connect(PipeConnector(Mutex::new(made))).await.unwrap();
+    let call = LabClient::new(channel).add(1, 2).timeout(Duration::from_millis(50));
+    let error = call.await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::DeadlineExceeded, Delivery::NotSent));
+    assert!(error.to_string().contains("it could not be sent within 50ms"), "{error}");
 }
 
 async fn serve(name: &str) -> Server {

@@ -2,18 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
+mod accept;
 mod adversary;
 mod blocking;
 mod callers;
 mod calls;
 mod conformance;
+mod delivery;
 mod drops;
 mod endings;
 mod handlers;
+mod hostile;
 mod lifecycle;
 mod panics;
 mod planted;
+mod pressure;
+mod promises;
 mod raw;
 mod reentry;
 mod rig;
+mod watching;
 mod wire;

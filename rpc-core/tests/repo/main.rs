@@ -1,8 +1,11 @@
 //! Checks of the repository itself, by reading its files: no code of ours runs here.
 //!
-//! `spec_ids` holds the specification, the code and the tests together; `tidy` holds the sources,
-//! the manifests and the documents to the rules of the project. Needs nothing but std.
+//! `cases` holds the table of cases and the tests together, `delivery` the table of deliveries and
+//! its tests, `spec_ids` the specification, the code and the tests, `tidy` the sources, the
+//! manifests and the documents and the rules of the project. Needs nothing but std.
 
+mod cases;
+mod delivery;
 mod spec_ids;
 mod tidy;
 

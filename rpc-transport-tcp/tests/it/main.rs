@@ -4,6 +4,7 @@ mod conformance;
 mod connect;
 mod listen;
 mod options;
+mod promises;
 
 use std::{future::poll_fn, io};
 

@@ -134,7 +134,7 @@ fn a_message_above_the_limit_fails_alone() {
 // r[verify message.reassembly]
 #[test]
 fn incomplete_messages_share_a_limit() {
-    let limits = Limits { reassembly_bytes: 500_000, ..Limits::default() };
+    let limits = Limits { held_bytes: 500_000, ..Limits::default() };
     let mut pair = Pair::with(Limits::default(), limits);
     let ids: Vec<_> = (0..3u8).map(|n| pair.a.call(large(n, 300_000))).collect();
     pair.drive();
@@ -151,7 +151,7 @@ fn incomplete_messages_share_a_limit() {
 
 #[test]
 fn first_frames_count_as_well() {
-    let limits = Limits { reassembly_bytes: 100_000, ..Limits::default() };
+    let limits = Limits { held_bytes: 100_000, ..Limits::default() };
     let mut pair = Pair::with(Limits::default(), limits);
     for _ in 0..10 {
         pair.a.call(large(0, 70_000));
@@ -165,7 +165,7 @@ fn first_frames_count_as_well() {
 
 #[test]
 fn replies_share_the_limit_with_requests() {
-    let limits = Limits { reassembly_bytes: 400_000, ..Limits::default() };
+    let limits = Limits { held_bytes: 400_000, ..Limits::default() };
     let mut pair = Pair::with(limits, Limits::default());
     let ids = [pair.a.call("1"), pair.a.call("2")];
     pair.drive();

@@ -74,6 +74,34 @@ fn an_error_says_whether_the_handler_ran() {
     }
 }
 
+/// What a layer before the handler refuses. No layer can through the public API yet.
+// r[verify delivery.table]
+#[test]
+fn a_refusal_of_any_kind_reaches_the_caller_as_one() {
+    for kind in [ErrorKind::Unauthenticated, ErrorKind::PermissionDenied, ErrorKind::Overloaded] {
+        let mut pair = Pair::new();
+        let id = pair.a.call("");
+        pair.drive();
+        assert!(pair.b.mux.finish(id));
+        pair.b.mux.queue_error(id, kind, Ran::Never, "");
+        pair.drive();
+        assert_eq!(pair.a.end_of(id), Some(End::Failed(kind, Delivery::Rejected)));
+    }
+}
+
+/// A handler that is gone although nobody has stopped it: its runtime is on its way out.
+// r[verify delivery.table]
+#[test]
+fn a_process_that_ends_leaves_its_calls_in_doubt() {
+    let mut pair = Pair::new();
+    let id = pair.a.call("");
+    pair.drive();
+    pair.b.mux.end_stopped(id, Ran::Maybe);
+    pair.drive();
+    let shutting_down = End::Failed(ErrorKind::ShuttingDown, Delivery::Unknown);
+    assert_eq!(pair.a.end_of(id), Some(shutting_down));
+}
+
 // r[verify error.text]
 #[test]
 fn the_text_of_an_error_is_kept_short_and_printable() {
@@ -266,6 +294,28 @@ fn a_cancel_that_overtakes_its_request_stops_it_from_running() {
     assert!(!pair.b.mux.is_busy());
 }
 
+/// As after a pause of the whole process, when everything that came meanwhile is read at once.
+#[test]
+fn a_request_that_is_read_together_with_its_cancel_does_not_run() {
+    let mut pair = Pair::new();
+    let ids: Vec<_> = (0..3).map(|_| pair.a.call("")).collect();
+    let mut frames = pair.a.draw();
+    pair.a.drop_call(ids[1]);
+    frames.extend(pair.a.draw());
+    assert_eq!(kinds(&frames), "request request request cancel");
+    for frame in &frames {
+        let payload = Payload::Borrowed(&frame.payload);
+        let frame = InFrame { lane: frame.lane, end: frame.end, payload };
+        pair.b.mux.handle_frame(pair.now, &frame);
+    }
+    pair.b.settle();
+    let accepted: Vec<_> = pair.b.accepted.iter().map(|accepted| accepted.id).collect();
+    assert_eq!(accepted, [ids[0], ids[2]]);
+    assert!(pair.b.stopped.is_empty());
+    let error = pair.b.draw_batch();
+    assert!(matches!(decode(&error[0]), Frame::Error { ran: Ran::Never, .. }), "{}", kinds(&error));
+}
+
 // r[verify cancel.late]
 #[test]
 fn a_cancel_that_comes_too_late_does_not_hit_the_next_call_of_its_slot() {
@@ -399,6 +449,31 @@ fn closing_takes_back_what_has_not_left() {
     assert!(matches!(pair.b.mux.phase(), Phase::Closed(_)));
 }
 
+// r[verify delivery.table]
+#[test]
+fn a_close_takes_back_what_has_not_left_although_answers_may_still_come() {
+    let mut pair = Pair::new();
+    let sent = pair.a.call("sent");
+    pair.drive();
+    let half = pair.a.call(vec![0; 1024 * 1024]);
+    pair.a.draw_batch();
+    let queued = pair.a.call("queued");
+    let large = pair.a.call(vec![0; BULK_BYTES]);
+    pair.b.mux.close(CloseReason::Done, "");
+    let close = pair.b.draw();
+    pair.a.take_all(&close);
+    let lost = End::Failed(ErrorKind::ConnectionLost, Delivery::NotSent);
+    for id in [half, queued, large] {
+        assert_eq!(pair.a.end_of(id), Some(lost.clone()));
+    }
+    assert_eq!(kinds(&pair.a.draw()), "void");
+    assert_eq!(pair.a.end_of(sent), None, "its reply may be on the way");
+    pair.a.take(&made(|out| {
+        frame::framed(out, sent.lane(), true, |out| frame::encode_reply_header(out, false, false));
+    }));
+    assert_eq!(pair.a.end_of(sent), Some(End::Reply(Vec::new())));
+}
+
 // r[verify close.last]
 #[test]
 fn nothing_follows_the_close() {
@@ -409,7 +484,7 @@ fn nothing_follows_the_close() {
     pair.b.reply(ids[0], "too late");
     pair.b.reply(ids[1], vec![0; BULK_BYTES]);
     pair.b.mux.note_stop(ids[2], ErrorKind::ShuttingDown);
-    pair.b.mux.end_stopped(ids[2]);
+    pair.b.mux.end_stopped(ids[2], Ran::Maybe);
     assert_eq!(kinds(&pair.b.draw()), "close");
     assert!(!pair.b.mux.is_busy());
 }

@@ -294,20 +294,64 @@ fn a_stray_reply_does_not_reach_the_next_call_of_its_slot() {
 #[test]
 fn pings_are_answered_however_many_with_one_pong() {
     let mut pair = Pair::new();
-    for n in 0..100_000u64 {
+    for n in 0..1000u64 {
         pair.b.take(&raw(Lane::CONTROL, 8, 0, &n.to_le_bytes()));
     }
     let frames = pair.b.draw();
     let [pong] = &frames[..] else { panic!("{}", kinds(&frames)) };
-    assert_eq!(decode(pong), Frame::Pong(99_999));
+    assert_eq!(decode(pong), Frame::Pong(999));
+}
+
+/// What has no use, how much of it is no stray yet, and one frame of it.
+type Stray = (&'static str, u64, fn(u64) -> OutFrame);
+
+const STRAYS: &[Stray] = &[
+    ("hasty pings", 1, |n| raw(Lane::CONTROL, 8, 0, &n.to_le_bytes())),
+    ("pongs to no ping", 0, |n| raw(Lane::CONTROL, 9, 0, &n.to_le_bytes())),
+    ("credit for nothing", 0, |_| raw(Lane::CONTROL, 6, 0, &[0; 12])),
+    ("cancels of calls that never come", 1024, |n| {
+        let id = id(1 + n, u32::try_from(n % 64).unwrap());
+        made(|out| frame::encode_cancel(out, id))
+    }),
+    ("go-aways after the first", 1, |_| made(|out| frame::encode_go_away(out, 0, false))),
+];
+
+// r[verify flood.strays]
+#[test]
+fn frames_without_a_use_are_borne_but_not_any_number_of_them() {
+    for &(what, more, frame) in STRAYS {
+        let mut pair = Pair::new();
+        let borne = 1000 + more;
+        (0..borne).for_each(|n| pair.b.take(&frame(n)));
+        assert_eq!(pair.b.mux.strays, 1000, "{what}");
+        assert!(!pair.b.mux.is_closed(), "{what}");
+        pair.b.take(&frame(borne));
+        assert_eq!(pair.b.close_reason(), Some(CloseReason::Flood), "{what}");
+    }
+}
+
+#[test]
+fn what_is_of_use_is_no_stray_however_often_it_comes() {
+    let mut pair = Pair::new();
+    for n in 0..10_000u64 {
+        let id = id(n + 1, 0);
+        // Pings are answered, cancels have their request, and what may be skipped is skipped.
+        pair.b.take(&raw(Lane::CONTROL, 8, 0, &n.to_le_bytes()));
+        pair.b.take(&request(id));
+        pair.b.take(&made(|out| frame::encode_cancel(out, id)));
+        pair.b.take(&raw(id.lane(), 128, 0, b"taken back"));
+        pair.b.end_stopped();
+        pair.b.draw();
+    }
+    assert_eq!(pair.b.mux.strays, 0);
 }
 
 #[test]
 fn cancels_of_calls_that_never_come_take_no_more_than_the_slots() {
     let mut pair = Pair::new();
     let calls = pair.b.mux.limits().calls;
-    for n in 0..100_000u32 {
-        let id = id(1 + u64::from(n), n % calls);
+    for n in 0..calls + 900 {
+        let id = id(1 + u64::from(n / calls), n % calls);
         pair.b.take(&made(|out| frame::encode_cancel(out, id)));
     }
     assert_eq!(pair.b.mux.requests.slots(), calls as usize);

@@ -1,10 +1,11 @@
 //! Two state machines, the frames between them, and a clock that only the test moves.
 //!
-//! `alive` is about silent peers, `calls` follows single calls, `places` the queue in front of them, `deadlines` what time does,
-//! `bulk` large messages, `drain` go-away and the end, `hostile` what a peer must not do, and
+//! `alive` is about silent peers, `calls` follows single calls, `places` the queue in front of them,
+//! `backlog` that in front of the handlers, `deadlines` what time does, `bulk` large messages, `drain` go-away and the end, `hostile` what a peer must not do, and
 //! `simulation` everything at once, from seeds, over a `link` that does what links may do.
 
 mod alive;
+mod backlog;
 mod bulk;
 mod calls;
 mod deadlines;
@@ -307,7 +308,7 @@ impl Side {
         for (id, why) in std::mem::take(&mut self.stopped) {
             self.accepted.retain(|accepted| accepted.id != id);
             self.mux.note_stop(id, why);
-            self.mux.end_stopped(id);
+            self.mux.end_stopped(id, Ran::Maybe);
         }
         self.settle();
     }

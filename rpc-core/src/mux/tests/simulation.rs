@@ -108,7 +108,7 @@ impl Simulation {
                 calls: 1 + random.below32(90),
                 waiting_calls: random.size(10),
                 message_bytes: 60_000 + random.below32(200_000),
-                reassembly_bytes: 100_000 + random.size(400_000),
+                held_bytes: 100_000 + random.size(400_000),
                 outbox_bytes: 10_000 + random.size(300_000),
                 frame_bytes: (16 * 1024) << random.below32(3),
                 ..Limits::default()
@@ -313,7 +313,7 @@ impl Simulation {
     fn end_early(&mut self, side: usize, id: CallId, why: ErrorKind) {
         let mux = &mut self.sides[side].mux;
         mux.note_stop(id, why);
-        mux.end_stopped(id);
+        mux.end_stopped(id, Ran::Maybe);
         self.running[side].retain(|(other, _)| *other != id);
     }
 

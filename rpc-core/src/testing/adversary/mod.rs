@@ -65,9 +65,12 @@ struct Hub {
     whims: Random,
     /// How the next connections die.
     deaths: VecDeque<Death>,
+    /// Whether any was ever planned.
+    mortal: bool,
     listeners: usize,
     waiting: VecDeque<AdversaryTransport>,
-    acceptor: Option<Waker>,
+    /// The listeners that wait. All are woken: one of them may be on its way out.
+    acceptors: Vec<Waker>,
 }
 
 impl Adversary {
@@ -78,9 +81,10 @@ impl Adversary {
             seeds: Random::new(seed),
             whims: Random::new(!seed),
             deaths: VecDeque::new(),
+            mortal: false,
             listeners: 0,
             waiting: VecDeque::new(),
-            acceptor: None,
+            acceptors: Vec::new(),
         };
         Self { seed, frame_bytes: FRAME_BYTES, hub: Arc::new(Mutex::new(hub)) }
     }
@@ -95,8 +99,16 @@ impl Adversary {
     /// planned already. Connections without a death live on.
     #[must_use]
     pub fn death(self, death: Death) -> Self {
-        self.lock().deaths.push_back(death);
+        let mut hub = self.lock();
+        hub.deaths.push_back(death);
+        hub.mortal = true;
+        drop(hub);
         self
+    }
+
+    /// Whether the death of a connection was ever planned.
+    pub(super) fn is_mortal(&self) -> bool {
+        self.lock().mortal
     }
 
     /// One connection, without listener: the connecting end, the accepting end.
@@ -242,7 +254,8 @@ impl Listener for AdversaryListener {
         if let Some(transport) = hub.waiting.pop_front() {
             return Poll::Ready(Ok(transport));
         }
-        hub.acceptor = Some(cx.waker().clone());
+        hub.acceptors.retain(|waker| !waker.will_wake(cx.waker()));
+        hub.acceptors.push(cx.waker().clone());
         Poll::Pending
     }
 }
@@ -290,11 +303,9 @@ impl Connector for AdversaryConnector {
         }
         let (ours, theirs) = hub.pair(&self.adversary);
         hub.waiting.push_back(theirs);
-        let acceptor = hub.acceptor.take();
+        let acceptors = std::mem::take(&mut hub.acceptors);
         drop(hub);
-        if let Some(acceptor) = acceptor {
-            acceptor.wake();
-        }
+        acceptors.into_iter().for_each(Waker::wake);
         Ok(ours)
     }
 }

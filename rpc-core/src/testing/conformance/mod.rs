@@ -36,15 +36,10 @@ mod ends;
 mod script;
 mod verdict;
 
-use std::{
-    fmt,
-    future::{Future, poll_fn},
-    pin::pin,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::{fmt, future::Future, time::Duration};
 
 use self::{ends::Lab, verdict::Broken};
+use super::in_time;
 use crate::transport::Transport;
 
 /// How long one check may take, unless told otherwise. Each takes milliseconds.
@@ -307,20 +302,4 @@ impl fmt::Display for Report {
         writeln!(f, "  check:  {check:?}, seed {seed:#x}")?;
         write!(f, "  replay: Kit::new().checks([Check::{check:?}]).seeds([{seed:#x}]).run(..)")
     }
-}
-
-/// What the future gives, unless it takes longer than `limit`.
-async fn in_time<R>(limit: Duration, future: impl Future<Output = R>) -> Option<R> {
-    let started = Instant::now();
-    let mut timer = pin!(tokio::time::sleep(limit));
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        // The timer first: one more look at the future would make up for a wake-up that was lost.
-        // The clock besides: it goes on when paused time doesn't, because nobody ever sleeps.
-        if timer.as_mut().poll(cx).is_ready() || started.elapsed() > limit {
-            return Poll::Ready(None);
-        }
-        future.as_mut().poll(cx).map(Some)
-    })
-    .await
 }

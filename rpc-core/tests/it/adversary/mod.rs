@@ -1,7 +1,5 @@
 //! The adversarial transport: unkind in every way it promises, the same way for the same seed.
 
-mod calls;
-
 use std::{
     io,
     task::{Context, Poll, Waker},

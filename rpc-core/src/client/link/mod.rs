@@ -1,15 +1,18 @@
 //! The connection behind a channel: which one it is, who waits for it, when the next attempt may
 //! begin. Making and driving connections is the business of `connect`.
 
+mod judge;
+mod watch;
+
 use std::{
     collections::HashMap,
     fmt, io, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Notify};
 
 use super::{
     ChannelBuilder,
@@ -18,8 +21,9 @@ use super::{
 use crate::{
     clock,
     connection::Connection,
+    counters::Counters,
     error::{CloseReason, Delivery, ErrorKind, RpcError},
-    mux::{Cause, Closed, TIMEOUT_MAX},
+    mux::Closed,
     transport::{Address, Connector},
 };
 
@@ -29,6 +33,8 @@ pub(super) struct Link {
     target: Address,
     connect: Connect,
     state: Mutex<State>,
+    /// Told when a connection is gone.
+    gone: Notify,
 }
 
 /// Nothing here is dropped or woken under the lock: a waker can own a call of this very link.
@@ -45,8 +51,13 @@ struct State {
     failed_in_a_row: u32,
     /// When the next attempt may begin.
     not_before: Option<Instant>,
-    /// Whether there was a connection before.
-    had_one: bool,
+    /// How the last connection ended.
+    end: Option<Closed>,
+    /// Connections that are being driven, by the task that does it: the current one, and those that
+    /// are being finished.
+    driven: HashMap<u64, Arc<Connection>>,
+    /// What happened on those before.
+    past: Counters,
 }
 
 enum Phase {
@@ -90,9 +101,11 @@ impl Link {
             last_error: None,
             failed_in_a_row: 0,
             not_before: None,
-            had_one: false,
+            end: None,
+            driven: HashMap::new(),
+            past: Counters::default(),
         };
-        Arc::new(Self { settings, target, connect, state: Mutex::new(state) })
+        Arc::new(Self { settings, target, connect, state: Mutex::new(state), gone: Notify::new() })
     }
 
     pub(super) fn settings(&self) -> &ChannelBuilder {
@@ -192,6 +205,7 @@ impl Link {
             let old = mem::replace(&mut state.phase, Phase::Down);
             drop(state);
             drop(old);
+            self.gone.notify_waiters();
         }
     }
 
@@ -225,7 +239,7 @@ impl Link {
             state.phase = Phase::Down;
             return None;
         }
-        let cautious = state.had_one;
+        let cautious = state.past.connections > 0 || !state.driven.is_empty();
         drop(state);
         Some(self.connect.begin(cautious))
     }
@@ -233,11 +247,11 @@ impl Link {
     /// There is a connection. Returns whether it is wanted.
     pub(super) fn connected(&self, task: u64, connection: &Arc<Connection>) -> bool {
         let mut state = self.lock();
+        state.driven.insert(task, Arc::clone(connection));
         if !state.is_connecting(task) {
             return false;
         }
         state.phase = Phase::Up(Arc::clone(connection));
-        state.had_one = true;
         State::wake(state);
         true
     }
@@ -245,6 +259,7 @@ impl Link {
     /// A connection has ended. Returns whether the task is to make another.
     pub(super) fn ended(&self, task: u64, connection: &Arc<Connection>) -> bool {
         let mut state = self.lock();
+        state.settle(task);
         if !state.is_up(connection) {
             return false;
         }
@@ -265,6 +280,7 @@ impl Link {
     /// The task is gone before it has kept its promise.
     pub(super) fn abandoned(&self, task: u64) {
         let mut state = self.lock();
+        state.settle(task);
         if state.is_connecting(task) {
             state.phase = Phase::Down;
             State::wake(state);
@@ -278,52 +294,19 @@ impl Link {
         let old = mem::replace(&mut state.phase, phase);
         State::wake(state);
         drop(old);
+        self.gone.notify_waiters();
         again
-    }
-
-    /// Decides whether a connection that ended was a failed attempt: one that was made moments ago
-    /// and has answered nothing. Without that, a server that turns peers away would be asked
-    /// without a pause.
-    fn judge(&self, state: &mut State, connection: &Connection) {
-        let end = connection.end();
-        if end.answered || end.age > self.settings.backoff.1 {
-            state.failed_in_a_row = 0;
-            state.not_before = None;
-            return;
-        }
-        let text = "the server is going away".to_owned();
-        self.note_failure(
-            state,
-            match end.closed {
-                Some(Closed { cause: Cause(Some(cause)), .. }) => {
-                    io::Error::new(cause.kind(), cause)
-                }
-                Some(Closed { kind: ErrorKind::IncompatiblePeer, text, .. }) => {
-                    io::Error::new(io::ErrorKind::InvalidData, text)
-                }
-                Some(closed) => io::Error::new(io::ErrorKind::ConnectionAborted, closed.text),
-                None => io::Error::new(io::ErrorKind::ConnectionAborted, text),
-            },
-        );
-    }
-
-    fn note_failure(&self, state: &mut State, error: io::Error) {
-        state.not_before = clock::now().checked_add(self.pause(state.failed_in_a_row));
-        state.failed_in_a_row += 1;
-        state.failures += 1;
-        state.last_error = Some(Arc::new(error));
-    }
-
-    /// The pause after `failed` failures in a row: exponential, with jitter.
-    fn pause(&self, failed: u32) -> Duration {
-        let (first, most) = self.settings.backoff;
-        // A pause that no clock can express would be none.
-        let full = first.saturating_mul(1 << failed.min(16)).min(most).min(TIMEOUT_MAX);
-        full / 2 + full.mul_f64(fastrand::f64() / 2.0)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Link {
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().waiters.len()
     }
 }
 
@@ -334,6 +317,13 @@ impl State {
 
     fn is_up(&self, connection: &Arc<Connection>) -> bool {
         matches!(&self.phase, Phase::Up(current) if Arc::ptr_eq(current, connection))
+    }
+
+    /// What a task drove is over.
+    fn settle(&mut self, task: u64) {
+        if let Some(connection) = self.driven.remove(&task) {
+            self.past += connection.counters();
+        }
     }
 
     /// Keeps the waker of a call that waits. Returns the one that nobody needs any more.
@@ -407,14 +397,5 @@ impl Drop for Link {
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("target", &self.target).finish_non_exhaustive()
-    }
-}
-
-/// The deadline of a call that has to wait for a connection first.
-pub(super) fn deadline_of(timeout: Option<Duration>, deadline: Option<Instant>) -> Option<Instant> {
-    let own = timeout.and_then(|timeout| clock::now().checked_add(timeout));
-    match (own, deadline) {
-        (Some(own), Some(inherited)) => Some(own.min(inherited)),
-        (own, inherited) => own.or(inherited),
     }
 }

@@ -1,0 +1,314 @@
+//! The promises kit: do calls over a transport keep what they promise, whatever happens to them?
+//!
+//! It makes calls of every sort to servers that are restarted, dropped and drained, cancels some at
+//! any moment, lets connections die where the transport can, and keeps a **ledger**: handlers write
+//! what they ran, callers what they were told. Then the books have to balance, and nothing may be
+//! left: no call, no handler, no connection, no task, no byte.
+//!
+//! Any transport runs it in a few lines, over its own listener and connector:
+//!
+//! ```
+//! use std::io;
+//!
+//! use rpc_core::{
+//!     testing::promises::{Kit, Network},
+//!     transport::{Address, Connector, Listener, memory as transport},
+//! };
+//!
+//! struct Local;
+//!
+//! impl Network for Local {
+//!     async fn listen(&self, again: Option<&Address>) -> io::Result<impl Listener> {
+//!         transport::listen(again.map_or("local:0".to_owned(), ToString::to_string)).await
+//!     }
+//!     fn connector(&self, to: &Address) -> impl Connector {
+//!         transport::connector(to)
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! println!("{}", Kit::new().seeds(20).run(|_seed| Local).await);
+//! # }
+//! ```
+//!
+//! A promise that is broken makes [`run`] panic with the [`Promise`], what was found, the seed, and
+//! the command that replays it:
+//!
+//! ```text
+//! a call broke the promise "not sent": a call that says so never ran
+//!   found:  call 17: its handler ran
+//!   told:   connection lost, NotSent, after 3ms: Promises.Left.plain: connection lost ..
+//!   ran:    began 1 times: 1 finished, 0 panicked, 0 stopped
+//!   call:   CallPlan { channel: 0, service: 0, shape: Echo, bytes: [10, 20], .. }
+//!   seed:   42, of Kit::new()
+//!   replay: RPC_SEED=42 cargo test -p my-transport promises
+//! ```
+//!
+//! # Seeds
+//! All that is done follows from a seed; what comes of it, from the transport as well.
+//! `RPC_SEEDS=n` in the environment tries so many seeds instead of [`Kit::seeds`]; `RPC_SEED=x`
+//! tries that one alone, and prints what it does.
+//!
+//! # What it needs
+//! Tokio, with time enabled, on either kind of runtime. In tests with paused time thousands of seeds
+//! take seconds; transports over real sockets need real time, some 100 ms a seed. It counts the
+//! runtime's tasks, so nothing else may start any there meanwhile.
+//!
+//! The map of this directory: `network` is what a transport brings, `plan` is what a seed makes
+//! happen, `run` carries that out, `service` has the handlers and callers, `ledger` what they wrote
+//! and the verdict.
+
+mod ledger;
+mod network;
+mod plan;
+mod run;
+mod service;
+
+use std::{collections::BTreeMap, env, fmt, thread, time::Duration};
+
+pub use network::{Memory, Network};
+
+use self::plan::Plan;
+use super::in_time;
+
+/// How many seeds are tried, unless told otherwise.
+const SEEDS: u64 = 100;
+
+/// Bytes of a large message, unless told otherwise: more than two frames of any stream.
+const LARGE_BYTES: usize = 150_000;
+
+/// How long calls may take that say nothing about it.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one seed may take: longer than everything in it that has a limit of its own.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Runs the kit with its usual settings. `network` makes a network for each seed.
+///
+/// # Panics
+/// A promise is broken.
+///
+/// # Cancel safety
+/// Dropping the future drops everything that runs.
+pub async fn run<N: Network>(network: impl Fn(u64) -> N) -> Tally {
+    Kit::new().run(network).await
+}
+
+/// The kit, with settings.
+#[derive(Debug, Clone)]
+pub struct Kit {
+    seeds: u64,
+    large_bytes: usize,
+    session: bool,
+}
+
+impl Default for Kit {
+    fn default() -> Self {
+        Self { seeds: SEEDS, large_bytes: LARGE_BYTES, session: false }
+    }
+}
+
+impl Kit {
+    /// 100 seeds, large messages of 150,000 bytes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many seeds to try, from 0 on. Default: 100. `RPC_SEEDS` in the environment comes first.
+    #[must_use]
+    pub fn seeds(self, seeds: u64) -> Self {
+        Self { seeds, ..self }
+    }
+
+    /// About how many bytes a large message has: several frames of the transport. Default: 150,000.
+    #[must_use]
+    pub fn large_bytes(self, bytes: usize) -> Self {
+        Self { large_bytes: bytes.max(100), ..self }
+    }
+
+    /// Every seed does the same: a short session on one connection, with one call of each sort. For
+    /// networks that do something else for each seed, such as cutting the session at another byte.
+    /// `RPC_SEEDS` has no effect.
+    #[must_use]
+    pub fn session(self) -> Self {
+        Self { session: true, ..self }
+    }
+
+    /// Tries the seeds. `network` makes a network for each. Returns what happened, to be printed.
+    ///
+    /// # Panics
+    /// A promise is broken.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops everything that runs.
+    pub async fn run<N: Network>(&self, network: impl Fn(u64) -> N) -> Tally {
+        let mut tally = Tally::default();
+        let chosen = variable("RPC_SEED");
+        let seeds = variable("RPC_SEEDS").filter(|_| !self.session).unwrap_or(self.seeds);
+        for seed in chosen.map_or(0..seeds, |seed| seed..seed.saturating_add(1)) {
+            let plan = self.plan(seed);
+            if chosen.is_some() {
+                eprintln!("seed {seed}: {plan:#?}");
+            }
+            let network = network(seed);
+            let outcome = in_time(LIMIT, Box::pin(run::run(&network, &plan))).await;
+            let outcome = outcome
+                .unwrap_or_else(|| Err(Promise::Ends.broken(format!("not done within {LIMIT:?}"))));
+            match outcome {
+                Ok((calls, ends)) => tally.add(calls, ends),
+                Err(broken) => panic!("{}", Report { seed, broken, kit: self }),
+            }
+        }
+        tally
+    }
+
+    fn plan(&self, seed: u64) -> Plan {
+        if self.session {
+            Plan::session(self.large_bytes)
+        } else {
+            Plan::random(seed, self.large_bytes)
+        }
+    }
+}
+
+fn variable(name: &str) -> Option<u64> {
+    env::var(name).ok()?.parse().ok()
+}
+
+/// What a call promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Promise {
+    /// A handler runs at most once for a call, unless its method is idempotent.
+    Once,
+    /// A handler gets the arguments, metadata and timeout that its caller gave, of its own call.
+    Whole,
+    /// Who gets a value or an error of the handler's gets that of its own call, whose handler has
+    /// finished.
+    Answered,
+    /// A call that was never sent, and says so, has not run and never will.
+    NotSent,
+    /// A call that was refused, and says so, has not run and never will.
+    Rejected,
+    /// A call whose handler ended without an answer, and says so, has run to its end.
+    Replied,
+    /// A call fails for a reason: its own fault, its deadline and not before, or the end of a
+    /// connection or server.
+    Cause,
+    /// A drain with time enough loses no call, and ends.
+    Drain,
+    /// Every call ends.
+    Ends,
+    /// When all calls have ended nothing of them is left: no handler, no task, no connection.
+    Rest,
+}
+
+impl Promise {
+    /// Its name, and what it means.
+    fn texts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Once => ("once", "a handler runs at most once for a call"),
+            Self::Whole => ("whole", "a handler gets what its caller gave"),
+            Self::Answered => ("answered", "a caller gets what its handler returned"),
+            Self::NotSent => ("not sent", "a call that says so never ran"),
+            Self::Rejected => ("rejected", "a call that says so never ran"),
+            Self::Replied => ("replied", "a call that says so ran to its end"),
+            Self::Cause => ("cause", "a call fails only for a reason"),
+            Self::Drain => ("drain", "a drain with time enough loses no call, and ends"),
+            Self::Ends => ("ends", "every call ends"),
+            Self::Rest => ("rest", "nothing is left of calls that have ended"),
+        }
+    }
+
+    fn broken(self, found: impl Into<String>) -> Broken {
+        Broken { promise: self, found: found.into() }
+    }
+}
+
+impl fmt::Display for Promise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.texts().0)
+    }
+}
+
+/// A promise that was broken, and what showed it.
+#[derive(Debug)]
+struct Broken {
+    promise: Promise,
+    found: String,
+}
+
+/// What happened in a run that broke no promise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    seeds: u64,
+    calls: u64,
+    ends: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    fn add(&mut self, calls: usize, ends: BTreeMap<String, u64>) {
+        self.seeds += 1;
+        self.calls += calls as u64;
+        for (end, count) in ends {
+            *self.ends.entry(end).or_default() += count;
+        }
+    }
+
+    /// How many seeds were tried.
+    #[must_use]
+    pub fn seeds(&self) -> u64 {
+        self.seeds
+    }
+
+    /// How many calls were made.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// How many calls ended so: `value`, `error of the handler`, `dropped`, or the kind and
+    /// delivery of an error, as in `connection lost, NotSent`.
+    #[must_use]
+    pub fn ended(&self, end: &str) -> u64 {
+        self.ends.get(end).copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seeds, calls, ends } = self;
+        let kinds = ends.len();
+        write!(f, "{calls} calls over {seeds} seeds, {kinds} kinds of ends: ")?;
+        for (end, count) in ends {
+            write!(f, "{count} {end}; ")?;
+        }
+        f.write_str("0 violations")
+    }
+}
+
+/// The text of the panic.
+struct Report<'a> {
+    seed: u64,
+    broken: Broken,
+    kit: &'a Kit,
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, broken, kit } = self;
+        let (name, meaning) = broken.promise.texts();
+        writeln!(f, "a call broke the promise \"{name}\": {meaning}")?;
+        writeln!(f, "  found:  {}", broken.found)?;
+        writeln!(f, "  seed:   {seed}, of {kit:?}")?;
+        // Cargo tells tests their package; a test's thread has its name.
+        let package =
+            env::var("CARGO_PKG_NAME").map_or(String::new(), |name| format!(" -p {name}"));
+        let thread = thread::current();
+        let test = thread.name().filter(|name| *name != "main");
+        let test = test.map_or(String::new(), |name| format!(" {name}"));
+        write!(f, "  replay: RPC_SEED={seed} cargo test{package}{test}")
+    }
+}

@@ -1,0 +1,337 @@
+//! What one seed makes happen, as data: the same seed gives the same plan. Who carries it out is
+//! `run`.
+
+use std::time::Duration;
+
+use super::super::random::Random;
+use crate::limits::Limits;
+
+/// Channels at a time.
+pub(super) const CHANNELS: usize = 3;
+
+/// How long a server may drain if nothing is to be lost.
+pub(super) const GRACE: Duration = Duration::from_secs(60);
+
+/// Everything that one run does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Nothing ends a connection but drains that have time enough: no call may be lost.
+    pub(super) peaceful: bool,
+    pub(super) server: Limits,
+    pub(super) client: Limits,
+    pub(super) steps: Vec<Step>,
+}
+
+/// One thing that is done, after the one before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A call begins, in a task of its own.
+    Call(CallPlan),
+    /// Other tasks run.
+    Yield,
+    Pause(Duration),
+    /// Every call so far comes to its end.
+    AwaitCalls,
+    /// A new server at the same address, while the old one drains.
+    Restart(Duration),
+    /// The server is dropped; a new one comes at the same address.
+    Crash,
+    /// The channel is dropped, whatever calls it has; another takes its place.
+    Reopen(usize),
+    /// A connection that is made from now on dies.
+    Kill(u64),
+}
+
+/// One call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CallPlan {
+    pub(super) channel: usize,
+    /// Which of the services.
+    pub(super) service: usize,
+    pub(super) shape: Shape,
+    /// Bytes of text in the arguments, and in the reply.
+    pub(super) bytes: [usize; 2],
+    pub(super) idempotent: bool,
+    pub(super) metadata: bool,
+    pub(super) patience: Patience,
+    pub(super) leave: Leave,
+}
+
+/// What the handler does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// It answers at once.
+    Echo,
+    /// It returns an error of its own.
+    Fail,
+    /// It waits, then answers.
+    Wait(Duration),
+    Panic,
+    /// It runs until it is stopped.
+    Forever,
+    /// The request is above the server's limit.
+    LargeRequest,
+    /// The reply is.
+    LargeReply,
+    /// There is no such method, or no such service.
+    UnknownMethod,
+    UnknownService,
+    /// The arguments aren't what the method takes.
+    Malformed,
+}
+
+/// How long the call may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as the channel says.
+    Usual,
+    Timeout(Duration),
+    Endless,
+}
+
+/// When the caller drops the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    Never,
+    /// After so many polls, one after the other; after none, it was never polled.
+    AfterPolls(usize),
+    After(Duration),
+}
+
+impl Plan {
+    /// A run like any other. Large messages have about `large_bytes`.
+    pub(super) fn random(seed: u64, large_bytes: usize) -> Self {
+        let random = &mut Random::new(seed);
+        let peaceful = random.one_in(3);
+        let mut plan = Self {
+            peaceful,
+            server: server_limits(random, large_bytes),
+            client: client_limits(random),
+            steps: Vec::new(),
+        };
+        for _ in 0..plan.deaths(random) {
+            plan.steps.push(Step::Kill(random.next()));
+        }
+        if peaceful {
+            // A first connection isn't made in the middle of a restart: its calls don't wait for
+            // the hello, so one that waits to be accepted could be lost.
+            plan.greet(0..CHANNELS);
+        }
+        let crowded = random.one_in(10);
+        let steps = if crowded { random.between(100, 200) } else { random.between(10, 50) };
+        for _ in 0..steps {
+            plan.step(random, large_bytes);
+        }
+        plan
+    }
+
+    /// A short session on one connection, always the same, with one call of each sort.
+    pub(super) fn session(large_bytes: usize) -> Self {
+        let large = CallPlan { bytes: [large_bytes; 2], ..CallPlan::of(Shape::Echo) };
+        let left = CallPlan {
+            leave: Leave::After(Duration::from_millis(5)),
+            ..CallPlan::of(Shape::Forever)
+        };
+        let with_metadata = CallPlan { metadata: true, ..CallPlan::of(Shape::Echo) };
+        let calls = [
+            with_metadata,
+            large,
+            CallPlan::of(Shape::Fail),
+            left,
+            CallPlan::of(Shape::Wait(Duration::from_millis(1))),
+        ];
+        let mut steps = vec![Step::Call(CallPlan::of(Shape::Echo)), Step::AwaitCalls];
+        steps.extend(calls.map(Step::Call));
+        steps.extend([Step::AwaitCalls, Step::Call(CallPlan::of(Shape::Echo))]);
+        let (server, client) = (limits(large_bytes), Limits::default());
+        Self { peaceful: true, server, client, steps }
+    }
+
+    /// How many connections die.
+    fn deaths(&self, random: &mut Random) -> usize {
+        if self.peaceful || random.one_in(3) { 0 } else { random.between(1, 3) }
+    }
+
+    fn step(&mut self, random: &mut Random, large_bytes: usize) {
+        let step = match random.below(100) {
+            0..60 => Step::Call(CallPlan::random(random, large_bytes)),
+            60..75 => Step::Yield,
+            75..85 => Step::Pause(millis(random, 10)),
+            85..88 => Step::AwaitCalls,
+            88..91 => {
+                let grace = if self.peaceful { GRACE } else { millis(random, 20) };
+                Step::Restart(grace)
+            }
+            91..94 => {
+                let channel = random.below(CHANNELS);
+                self.steps.push(Step::Reopen(channel));
+                if self.peaceful {
+                    self.greet([channel]);
+                }
+                return;
+            }
+            94..97 if !self.peaceful => Step::Crash,
+            97..100 if !self.peaceful => Step::Kill(random.next()),
+            _ => Step::Yield,
+        };
+        self.steps.push(step);
+    }
+
+    /// Makes sure that these channels have a connection.
+    fn greet(&mut self, channels: impl IntoIterator<Item = usize>) {
+        let greeting = |channel| CallPlan { channel, ..CallPlan::of(Shape::Echo) };
+        self.steps.extend(channels.into_iter().map(greeting).map(Step::Call));
+        self.steps.push(Step::AwaitCalls);
+    }
+}
+
+impl CallPlan {
+    /// A small call on the first channel that nothing disturbs.
+    fn of(shape: Shape) -> Self {
+        Self {
+            channel: 0,
+            service: 0,
+            shape,
+            bytes: [10, 20],
+            idempotent: false,
+            metadata: false,
+            patience: Patience::Usual,
+            leave: Leave::Never,
+        }
+    }
+
+    fn random(random: &mut Random, large_bytes: usize) -> Self {
+        let shape = Shape::random(random);
+        let mut call = Self {
+            channel: random.below(CHANNELS),
+            service: random.below(2),
+            shape,
+            bytes: [bytes(random, large_bytes), bytes(random, large_bytes)],
+            idempotent: random.one_in(4),
+            metadata: random.one_in(4),
+            patience: match random.below(10) {
+                0 => Patience::Endless,
+                1..4 => Patience::Timeout(millis(random, 30)),
+                _ => Patience::Usual,
+            },
+            leave: match random.below(20) {
+                0 => Leave::AfterPolls(random.below(2)),
+                1..4 => Leave::AfterPolls(random.below(40)),
+                4..6 => Leave::After(millis(random, 15)),
+                _ => Leave::Never,
+            },
+        };
+        match shape {
+            Shape::LargeRequest => call.bytes[0] = message_bytes(large_bytes),
+            Shape::LargeReply => call.bytes[1] = message_bytes(large_bytes),
+            _ => {}
+        }
+        if shape == Shape::Forever && call.leave == Leave::Never {
+            call.patience = Patience::Timeout(millis(random, 30));
+        }
+        call
+    }
+
+    /// How long the call may take, as far as its caller said so.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        match self.patience {
+            Patience::Usual => Some(super::TIMEOUT),
+            Patience::Timeout(timeout) => Some(timeout),
+            Patience::Endless => None,
+        }
+    }
+}
+
+impl Shape {
+    fn random(random: &mut Random) -> Self {
+        match random.below(40) {
+            0..16 => Self::Echo,
+            16..21 => Self::Fail,
+            21..29 => Self::Wait(millis(random, 10)),
+            29..31 => Self::Panic,
+            31..35 => Self::Forever,
+            35 => Self::LargeRequest,
+            36 => Self::LargeReply,
+            37 => Self::UnknownMethod,
+            38 => Self::UnknownService,
+            _ => Self::Malformed,
+        }
+    }
+}
+
+/// Nothing, something, or a message of many frames.
+fn bytes(random: &mut Random, large_bytes: usize) -> usize {
+    match random.below(10) {
+        0 => 0,
+        1..8 => random.below(200),
+        8 => random.below(large_bytes / 8),
+        _ => random.between(large_bytes / 2, large_bytes),
+    }
+}
+
+fn millis(random: &mut Random, most: usize) -> Duration {
+    Duration::from_millis(random.between(0, most) as u64)
+}
+
+/// Limits of a server that accepts large messages, but not those that are meant to be too large.
+fn limits(large_bytes: usize) -> Limits {
+    let message_bytes = u32::try_from(message_bytes(large_bytes)).unwrap_or(u32::MAX);
+    Limits { message_bytes, ..Limits::default() }
+}
+
+/// The server's limit. A text of so many bytes is above it, with all that comes around it.
+fn message_bytes(large_bytes: usize) -> usize {
+    2 * large_bytes
+}
+
+fn server_limits(random: &mut Random, large_bytes: usize) -> Limits {
+    let mut limits = limits(large_bytes);
+    if random.one_in(2) {
+        limits.calls = u32::try_from(random.between(1, 8)).unwrap_or(1);
+    }
+    limits
+}
+
+fn client_limits(random: &mut Random) -> Limits {
+    let mut limits = Limits::default();
+    if random.one_in(2) {
+        limits.outbox_bytes = random.between(100, 4000);
+    }
+    limits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_plans_the_same() {
+        for seed in 0..50 {
+            assert_eq!(Plan::random(seed, 1000), Plan::random(seed, 1000));
+            assert_ne!(Plan::random(seed, 1000), Plan::random(seed + 1, 1000));
+        }
+    }
+
+    #[test]
+    fn a_peaceful_plan_ends_no_connection_by_force() {
+        let peaceful = (0..300).map(|seed| Plan::random(seed, 1000)).filter(|plan| plan.peaceful);
+        let steps: Vec<_> = peaceful.flat_map(|plan| plan.steps).collect();
+        let forced = |step: &&Step| match step {
+            Step::Crash | Step::Kill(_) => true,
+            Step::Restart(grace) => *grace < GRACE,
+            _ => false,
+        };
+        assert_eq!(steps.iter().find(forced), None);
+        assert!(steps.contains(&Step::Restart(GRACE)), "and yet servers are restarted");
+    }
+
+    #[test]
+    fn every_call_is_planned_to_end() {
+        let steps = (0..300).flat_map(|seed| Plan::random(seed, 1000).steps);
+        for step in steps {
+            let Step::Call(call) = step else { continue };
+            let stops = matches!(call.patience, Patience::Timeout(_)) || call.leave != Leave::Never;
+            assert!(call.shape != Shape::Forever || stops, "{call:?}");
+        }
+    }
+}

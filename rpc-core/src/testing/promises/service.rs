@@ -1,0 +1,173 @@
+//! The services that write into the ledger, and the calls to them.
+
+use std::{
+    future::{Future, poll_fn},
+    panic::resume_unwind,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
+
+use super::{
+    ledger::{End, Ledger, METADATA_KEY, Told, reply_text, text},
+    plan::{CallPlan, Leave, Patience, Shape},
+};
+use crate::{
+    client::{Call, Channel},
+    clock,
+    error::{CallError, RpcError},
+    service::{Fallible, Handler, Method, Plain, Request, Service},
+};
+
+/// The services of each server.
+pub(super) const SERVICES: usize = 2;
+
+const NAMES: [&str; SERVICES] = ["Promises.Left", "Promises.Right"];
+
+/// Where the methods of a service stand in its table.
+const PLAIN: usize = 0;
+const IDEMPOTENT: usize = 1;
+const FALLIBLE: usize = 2;
+
+const METHODS: [[Method; 3]; SERVICES] = [methods(NAMES[0]), methods(NAMES[1])];
+
+static TABLES: [[Method; 3]; SERVICES] = METHODS;
+static NO_METHOD: Method = Method::new(NAMES[0], "not there");
+static NO_SERVICE: Method = Method::new("Promises.Nowhere", "echo");
+
+const fn methods(service: &'static str) -> [Method; 3] {
+    [
+        Method::new(service, "plain"),
+        Method::new(service, "again").idempotent(),
+        Method::new(service, "fallible"),
+    ]
+}
+
+/// One of the services: what its handlers do is written in the ledger.
+pub(super) struct Book {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) service: usize,
+}
+
+impl Service for Book {
+    fn name(&self) -> &'static str {
+        NAMES.get(self.service).copied().unwrap_or_default()
+    }
+
+    fn methods(&self) -> &'static [Method] {
+        TABLES.get(self.service).map(<[Method; 3]>::as_slice).unwrap_or_default()
+    }
+
+    fn call(&self, request: Request) -> Handler {
+        let (ledger, service) = (Arc::clone(&self.ledger), self.service);
+        Box::pin(async move {
+            let begun = {
+                let (number, text): (u32, &str) = request.args()?;
+                let begun = ledger.begin(service, number, text, request.context());
+                begun.map(|(call, run)| (number, call, run))
+            };
+            // No call of this run has such arguments: whoever made it is told nothing.
+            let Some((number, call, run)) = begun else { return std::future::pending().await };
+            match call.shape {
+                Shape::Wait(time) if time.is_zero() => tokio::task::yield_now().await,
+                Shape::Wait(time) => tokio::time::sleep(time).await,
+                Shape::Forever => std::future::pending().await,
+                Shape::Panic => {
+                    run.panics();
+                    // Without the panic hook: there are thousands of these.
+                    resume_unwind(Box::new("a handler of the kit panics"));
+                }
+                _ => {}
+            }
+            run.finish();
+            let text = reply_text(number, call.bytes[1]);
+            if call.shape == Shape::Fail {
+                request.reply::<Fallible<Result<String, String>>>(&Err(text))
+            } else {
+                request.reply::<Plain<String>>(&text)
+            }
+        })
+    }
+}
+
+/// Makes a call as planned, to its end, and closes its entry.
+pub(super) async fn carry_out(channel: Channel, call: CallPlan, number: u32, ledger: Arc<Ledger>) {
+    let text = text(number, call.bytes[0]);
+    let table = TABLES.get(call.service).unwrap_or(&TABLES[0]);
+    let told = match call.shape {
+        Shape::Fail => {
+            let fallible = channel
+                .call::<Fallible<Result<String, String>>, _>(&table[FALLIBLE], &(number, text));
+            drop(channel);
+            watch(fallible, &call, number, |error| match error {
+                CallError::App(text) => (End::AppError, text),
+                CallError::Rpc(error) => failed(&error),
+            })
+            .await
+        }
+        shape => {
+            let method = match shape {
+                Shape::UnknownMethod => &NO_METHOD,
+                Shape::UnknownService => &NO_SERVICE,
+                _ if call.idempotent => &table[IDEMPOTENT],
+                _ => &table[PLAIN],
+            };
+            let plain = if shape == Shape::Malformed {
+                channel.call::<Plain<String>, _>(method, &(number, u64::MAX))
+            } else {
+                channel.call::<Plain<String>, _>(method, &(number, text))
+            };
+            drop(channel);
+            watch(plain, &call, number, |error| failed(&error)).await
+        }
+    };
+    ledger.close(number, told);
+}
+
+fn failed(error: &RpcError) -> (End, String) {
+    (End::Failed(error.kind(), error.delivery()), error.to_string())
+}
+
+/// Polls a call to its end, or until its caller leaves.
+async fn watch<F: From<RpcError>>(
+    call: Call<String, F>,
+    plan: &CallPlan,
+    number: u32,
+    explain: impl FnOnce(F) -> (End, String),
+) -> Told {
+    let call = match plan.patience {
+        Patience::Usual => call,
+        Patience::Timeout(timeout) => call.timeout(timeout),
+        Patience::Endless => call.no_deadline(),
+    };
+    let call = if plan.metadata { call.metadata(METADATA_KEY, number.to_le_bytes()) } else { call };
+    let began = clock::now();
+    let ended = match plan.leave {
+        Leave::Never => Some(call.await),
+        Leave::AfterPolls(polls) => some_polls(call, polls).await,
+        Leave::After(time) => tokio::time::timeout(time, call).await.ok(),
+    };
+    let waited = clock::now().duration_since(began);
+    let (end, text) = match ended {
+        Some(Ok(text)) => (End::Value, text),
+        Some(Err(error)) => explain(error),
+        None => (End::Dropped, String::new()),
+    };
+    Told { end, text, waited }
+}
+
+/// Polls so often, without waiting to be woken, and gives up.
+async fn some_polls<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|cx| {
+        let Some(fewer) = left.checked_sub(1) else { return Poll::Ready(None) };
+        left = fewer;
+        if let Poll::Ready(ended) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
+}
