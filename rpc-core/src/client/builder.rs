@@ -58,7 +58,7 @@ impl ChannelBuilder {
     /// The pause after a failed attempt to connect: `first`, doubled with each further failure up to
     /// `most`, of which a random part between half and all is waited. A connection that ends sooner
     /// than `most` after it was made, and has answered no call, counts as a failed attempt.
-    /// Default: 50 ms to 5 s.
+    /// Default: 50 ms to 5 s; 30 days at most.
     #[must_use]
     pub fn backoff(self, first: Duration, most: Duration) -> Self {
         Self { backoff: (first, most.max(first)), ..self }

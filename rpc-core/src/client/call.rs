@@ -41,7 +41,9 @@ type Decode<T, F> = fn(&[u8], bool) -> Result<Result<T, F>, DecodeError>;
 ///
 /// # Panics
 /// Polling panics outside of a tokio runtime when a connection has to be made, and after the call
-/// has ended.
+/// has ended. A panic in `Serialize` of an argument is the caller's own, where the stub is called,
+/// and so is one in `Deserialize` of the reply, where the call is awaited. Neither harms the
+/// connection.
 ///
 /// # Cancel safety
 /// Dropping the call at any time leaves the connection and other calls alone. Whether the handler
@@ -256,11 +258,13 @@ impl Untyped {
                         connection?
                     }
                     Poll::Pending => {
+                        // Kept before the timer is made, which panics on a runtime without time.
+                        let connecting =
+                            connecting.insert(Box::new(Connecting { attempt, timer: None }));
                         self.limit.fix(clock::now());
                         let timer =
                             self.limit.deadline.map(|at| tokio::time::sleep_until(at.into()));
-                        let timer = timer.map(Box::pin);
-                        *connecting = Some(Box::new(Connecting { attempt, timer }));
+                        connecting.timer = timer.map(Box::pin);
                         return self.poll_connect(cx);
                     }
                 }

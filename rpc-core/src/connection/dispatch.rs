@@ -17,6 +17,7 @@ use tokio::task::coop;
 use super::{
     Connection, Router, StateGuard,
     handler::{HandlerTask, Running},
+    router::SLOW_POLL,
 };
 use crate::{
     clock,
@@ -36,6 +37,10 @@ const BATCH_CHECK: usize = 8;
 /// A batch that takes longer than this goes on in tasks, and the next one has its handlers timed
 /// one by one.
 const SLOW_BATCH: Duration = Duration::from_micros(100);
+
+/// In a batch that takes longer than this, and longer than so many slow polls, a handler has
+/// blocked, and nobody has timed which. Parsing what one read brings takes a fraction of it.
+const BLOCKED_BATCH: Duration = Duration::from_millis(1);
 
 /// Whom the last input concerned.
 #[derive(Debug, Clone, Copy, Default)]
@@ -124,6 +129,8 @@ impl Dispatcher {
     fn run(&mut self, connection: &Arc<Connection>, limits: ReplyLimits, began: Instant) {
         let mut accepted = mem::take(&mut self.accepted);
         let mut patience = true;
+        let blocked =
+            BLOCKED_BATCH.max(SLOW_POLL * u32::try_from(accepted.len()).unwrap_or(u32::MAX));
         for (at, request) in accepted.drain(..).enumerate() {
             // The first slow batch must not hold up everything else either.
             if at % BATCH_CHECK == BATCH_CHECK - 1 {
@@ -132,7 +139,11 @@ impl Dispatcher {
             self.run_one(connection, request, limits, patience);
         }
         self.accepted = accepted;
-        self.timing = clock::now().duration_since(began) > SLOW_BATCH;
+        let took = clock::now().duration_since(began);
+        self.timing = took > SLOW_BATCH;
+        if took > blocked {
+            self.router.demote_all();
+        }
         self.queue(connection);
     }
 

@@ -20,7 +20,7 @@ const PROMOTE_AFTER: u32 = 16;
 
 /// A first poll that takes longer than this sends its method back to tasks: it has held up the
 /// connection's other calls for that long.
-const SLOW_POLL: Duration = Duration::from_micros(20);
+pub(super) const SLOW_POLL: Duration = Duration::from_micros(20);
 
 /// All services of a server, by method.
 #[derive(Default)]
@@ -106,6 +106,14 @@ impl Router {
     /// The route that [`find`](Self::find) found.
     pub(super) fn route(&self, at: usize) -> Option<&Route> {
         self.routes.get(at)
+    }
+
+    /// Sends every method back to tasks: one of them has blocked. The others come back after 16
+    /// calls, which costs them less than that did.
+    pub(super) fn demote_all(&self) {
+        for route in &self.routes {
+            route.streak.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Finds a method that may be run now.

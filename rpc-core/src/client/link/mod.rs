@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use tokio::sync::Notify;
+use tokio::{runtime::Handle, sync::Notify};
 
 use super::{
     ChannelBuilder,
@@ -159,7 +159,14 @@ impl Link {
         drop(old);
         if let Some(task) = task {
             // Made before the task is, so that a task that never runs breaks it too.
-            tokio::spawn(Promise::new(self, task).keep());
+            let promise = Promise::new(self, task);
+            match Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn(promise.keep())),
+                Err(error) => {
+                    self.leave(attempt);
+                    panic!("a call that needs a connection has to be polled on a runtime: {error}");
+                }
+            }
         }
         polled
     }
