@@ -99,7 +99,7 @@ impl<T, F> Call<T, F> {
             channel: channel.clone(),
             method,
             decode,
-            limit: TimeLimit::new(channel.link.settings().timeout, context::inherited_deadline()),
+            limit: TimeLimit::new(channel.way.timeout(), context::inherited_deadline()),
             is_default: true,
             metadata: None,
             state,
@@ -171,7 +171,8 @@ impl<T, F> Call<T, F> {
                         return Poll::Pending;
                     };
                     if let Ending::Lost(delivery) = ending {
-                        self.channel.link.replace(&connection);
+                        // It has been sent, or was about to be: there is no other way for it.
+                        let _or_error = self.channel.way.replace(&connection);
                         return Poll::Ready(Err(Gone::Lost(delivery, connection.closed())));
                     }
                     return Poll::Ready(Ok(ending));
@@ -203,7 +204,7 @@ impl<T, F> Call<T, F> {
         let connection = match connecting {
             None => {
                 let mut attempt = Attempt::new();
-                match self.channel.link.poll_connection(cx, &mut attempt) {
+                match self.channel.way.poll_connection(cx, &mut attempt) {
                     Poll::Ready(connection) => connection?,
                     Poll::Pending => {
                         self.limit.fix(clock::now());
@@ -215,13 +216,13 @@ impl<T, F> Call<T, F> {
                     }
                 }
             }
-            Some(waiting) => match self.channel.link.poll_connection(cx, &mut waiting.attempt) {
+            Some(waiting) => match self.channel.way.poll_connection(cx, &mut waiting.attempt) {
                 Poll::Ready(connection) => connection?,
                 Poll::Pending => {
                     let Some(timer) = &mut waiting.timer else { return Poll::Pending };
                     ready!(timer.as_mut().poll(cx));
-                    self.channel.link.leave(&mut waiting.attempt);
-                    return Poll::Ready(Err(self.channel.link.too_late()));
+                    self.channel.way.leave(&mut waiting.attempt);
+                    return Poll::Ready(Err(self.channel.way.too_late()));
                 }
             },
         };
@@ -266,8 +267,8 @@ impl<T, F> Call<T, F> {
                 self.state = State::Queued(body, connection, ticket);
             }
             Opened::Gone => {
-                self.channel.link.replace(&connection);
                 self.state = State::Encoded(body, None);
+                self.channel.way.replace(&connection)?;
             }
             Opened::Refused { kind, detail } => {
                 self.state = State::Ended;
@@ -353,7 +354,7 @@ impl<T, F> Drop for Call<T, F> {
             State::Open(connection, id) => connection.drop_call(id),
             State::Queued(_, connection, ticket) => connection.leave_queue(ticket),
             State::Encoded(_, Some(mut waiting)) => {
-                self.channel.link.leave(&mut waiting.attempt);
+                self.channel.way.leave(&mut waiting.attempt);
             }
             State::Encoded(_, None) | State::Failed(_) | State::Ended => {}
         }

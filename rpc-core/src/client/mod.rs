@@ -5,6 +5,7 @@ mod call;
 mod channel;
 mod connect;
 mod link;
+mod way;
 
 pub use builder::ChannelBuilder;
 pub use call::Call;

@@ -8,7 +8,7 @@ use super::{
     registry::Registry,
 };
 use crate::{
-    connection::Router,
+    connection::{Capacity, Router},
     limits::Limits,
     service::Service,
     transport::{Address, Listener},
@@ -127,7 +127,9 @@ impl ServerBuilder {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start(self) -> Result<Server, StartError> {
-        let router = Router::new(self.services, self.calls)
+        let capacity =
+            Capacity { calls: self.calls, side: "the server", setting: "ServerBuilder::calls" };
+        let router = Router::new(self.services, capacity)
             .map_err(|error| StartError { text: error.to_string() })?;
         let registry = Arc::new(Registry::default());
         let acceptor = Acceptor {

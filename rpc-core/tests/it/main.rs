@@ -4,6 +4,7 @@
 
 mod accept;
 mod adversary;
+mod callbacks;
 mod calls;
 mod conformance;
 mod lifecycle;
