@@ -71,7 +71,8 @@ impl Context {
     /// call came on and no other. Cheap to get and to clone, and free to outlive the handler.
     ///
     /// - It never reconnects: once the connection has ended, every call fails with *connection lost*,
-    ///   not sent, and [`Channel::closed`] returns. While one side is going away (a server that is
+    ///   not sent, and [`Channel::closed`] returns. Repeating the call there doesn't help; the caller
+    ///   may come back on another connection. While one side is going away (a server that is
     ///   shut down, an idle connection) further calls fail with *shutting down*, not sent.
     /// - It keeps nothing alive. A connection over which nobody calls is idle, whoever could call
     ///   back; see [`ServerBuilder::idle_timeout`](crate::ServerBuilder::idle_timeout).

@@ -9,6 +9,7 @@ use super::{NodeClient, Pair, at_a_time, check, in_time, poll_once};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+// r[verify delivery.table]
 #[tokio::test(start_paused = true)]
 async fn a_channel_back_ends_with_its_connection_and_says_so() {
     let pair = Pair::new().await;
@@ -101,6 +102,7 @@ async fn calls_back_keep_a_connection_from_being_idle_and_channels_do_not() {
     assert_eq!(pair.server.connections(), 0, "nobody calls");
 }
 
+// r[verify delivery.table]
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_finishes_calls_back_that_are_under_way_and_begins_none() {
     let pair = Pair::with(at_a_time(1), Channel::builder()).await;
