@@ -111,7 +111,9 @@ impl ChannelBuilder {
     /// [`Context::channel`](crate::Context::channel). Handlers run as they do on a server, with the
     /// server as their peer, and what they promise is the same.
     ///
-    /// They run as long as there is a connection. When the last [`Channel`] and [`Call`](crate::Call)
+    /// They run as long as there is a connection, and the channel makes another only when one of its
+    /// own calls needs it: a client that only listens waits for [`Channel::closed`], and calls again.
+    /// When the last [`Channel`] and [`Call`](crate::Call)
     /// are gone it is closed: handlers are stopped, and calls of the server fail with *connection
     /// lost*, unknown. So whoever wants to be called keeps the channel. A service that holds it as
     /// well keeps it open for ever; in a handler, [`Context::channel`](crate::Context::channel) leads

@@ -88,7 +88,8 @@ impl Channel {
     /// Waits for the end of the present connection, and returns how it ended. If the server says that
     /// it is going away, that is when the calls under way have ended, or when another call makes
     /// another connection. Returns at once if there is none. Nobody has to wait for this: calls make
-    /// a connection when they need one.
+    /// a connection when they need one. A channel [back to a caller](crate::Context::channel) has one
+    /// connection, and this is its end.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
@@ -96,7 +97,8 @@ impl Channel {
         self.way.gone().await
     }
 
-    /// What has happened so far, on all connections that this channel has made.
+    /// What has happened so far, on all connections that this channel has made, or on the one that it
+    /// leads back over.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.way.counters()

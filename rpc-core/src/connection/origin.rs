@@ -18,8 +18,8 @@ pub(crate) struct Origin {
     peer: Peer,
     /// Not held: whoever could call back keeps nothing alive with it.
     connection: Weak<Connection>,
-    /// What is left of it.
-    past: OnceLock<Past>,
+    /// What is left of it. Boxed: a connection that lives needs no room for it.
+    past: OnceLock<Box<Past>>,
     /// Told when it has ended.
     over: Notify,
 }
@@ -41,7 +41,7 @@ impl Origin {
     pub(crate) fn nowhere(peer: Peer) -> Self {
         let text = "the context was made for a test, without a connection";
         let closed = Some(Closed::new(ErrorKind::ConnectionLost, text));
-        let past = OnceLock::from(Past { closed, counters: Counters::default() });
+        let past = OnceLock::from(Box::new(Past { closed, counters: Counters::default() }));
         Self { peer, connection: Weak::new(), past, over: Notify::new() }
     }
 
@@ -89,7 +89,7 @@ impl Origin {
     /// Nobody drives the connection any more.
     pub(super) fn note_gone(&self, connection: &Connection) {
         let past = Past { closed: connection.closed(), counters: connection.counters() };
-        let _first = self.past.set(past);
+        let _first = self.past.set(Box::new(past));
         self.note_end();
     }
 }
