@@ -160,7 +160,7 @@ impl Untyped {
         Self {
             channel: channel.clone(),
             method,
-            limit: TimeLimit::new(channel.link.settings().timeout, context::inherited_deadline()),
+            limit: TimeLimit::new(channel.way.timeout(), context::inherited_deadline()),
             is_default: true,
             metadata: None,
             failures: None,
@@ -220,7 +220,8 @@ impl Untyped {
                         return Poll::Pending;
                     };
                     if let Ending::Lost(delivery) = ending {
-                        self.channel.link.replace(&connection);
+                        // It has been sent, or was about to be: there is no other way for it.
+                        let _or_error = self.channel.way.replace(&connection);
                         return Poll::Ready(Err(Gone::Lost(delivery, connection.closed())));
                     }
                     return Poll::Ready(Ok(ending));
@@ -252,7 +253,7 @@ impl Untyped {
         let connection = match connecting {
             None => {
                 let mut attempt = Attempt::new(self.failures);
-                match self.channel.link.poll_connection(cx, &mut attempt) {
+                match self.channel.way.poll_connection(cx, &mut attempt) {
                     Poll::Ready(connection) => {
                         self.failures = attempt.seen();
                         connection?
@@ -269,7 +270,7 @@ impl Untyped {
                     }
                 }
             }
-            Some(waiting) => match self.channel.link.poll_connection(cx, &mut waiting.attempt) {
+            Some(waiting) => match self.channel.way.poll_connection(cx, &mut waiting.attempt) {
                 Poll::Ready(connection) => {
                     self.failures = waiting.attempt.seen();
                     connection?
@@ -277,8 +278,8 @@ impl Untyped {
                 Poll::Pending => {
                     let Some(timer) = &mut waiting.timer else { return Poll::Pending };
                     ready!(timer.as_mut().poll(cx));
-                    self.channel.link.leave(&mut waiting.attempt);
-                    return Poll::Ready(Err(self.channel.link.too_late()));
+                    self.channel.way.leave(&mut waiting.attempt);
+                    return Poll::Ready(Err(self.channel.way.too_late()));
                 }
             },
         };
@@ -323,8 +324,8 @@ impl Untyped {
                 self.state = State::Queued(body, connection, ticket);
             }
             Opened::Gone => {
-                self.channel.link.replace(&connection);
                 self.state = State::Encoded(body, None);
+                self.channel.way.replace(&connection)?;
             }
             Opened::Refused { kind, detail } => {
                 self.state = State::Ended;
@@ -392,7 +393,7 @@ impl Drop for Untyped {
             State::Open(connection, id) => connection.drop_call(id),
             State::Queued(_, connection, ticket) => connection.leave_queue(ticket),
             State::Encoded(_, Some(mut waiting)) => {
-                self.channel.link.leave(&mut waiting.attempt);
+                self.channel.way.leave(&mut waiting.attempt);
             }
             State::Encoded(_, None) | State::Failed(_) | State::Ended => {}
         }

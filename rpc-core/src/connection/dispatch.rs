@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tokio::task::coop;
 
 use super::{
-    Connection, Router, StateGuard,
+    Connection, Origin, Router, StateGuard,
     handler::{HandlerTask, Running},
     router::SLOW_POLL,
 };
@@ -26,7 +26,6 @@ use crate::{
     frame::{self, CallId, PREFIX_BYTES},
     mux::{Accepted, Mux, ReplyLimits},
     service::{Answer, Outcome, Refusal, Request},
-    transport::Peer,
 };
 
 /// How many requests are run between two looks at the clock. When a batch has become slow, the rest
@@ -61,7 +60,7 @@ impl Woke {
 /// Runs the requests of one connection. Lives in the connection's task.
 pub(super) struct Dispatcher {
     router: Arc<Router>,
-    peer: Arc<Peer>,
+    origin: Arc<Origin>,
     /// Callers to wake, empty between batches.
     wakers: Vec<Waker>,
     /// Requests to run, empty between batches.
@@ -83,10 +82,10 @@ pub(super) struct Dispatcher {
 }
 
 impl Dispatcher {
-    pub(super) fn new(router: Arc<Router>, peer: Arc<Peer>) -> Self {
+    pub(super) fn new(router: Arc<Router>, origin: Arc<Origin>) -> Self {
         Self {
             router,
-            peer,
+            origin,
             wakers: Vec::new(),
             accepted: Vec::new(),
             staged: Vec::new(),
@@ -160,7 +159,7 @@ impl Dispatcher {
             Ok(found) => found,
             Err(refusal) => return self.stage(id, Err(refusal), limits),
         };
-        let context = Context::new(Arc::clone(&self.peer), deadline, metadata);
+        let context = Context::new(Arc::clone(&self.origin), deadline, metadata);
         let mut running = Running::new(context.clone());
         let mut request = Some(Request::new(method, context, body));
         let room = self.staged.len() + self.large_bytes < limits.room;

@@ -24,7 +24,7 @@ pub enum ErrorKind {
     Overloaded,
     /// The peer is shutting down, or this side is.
     ShuttingDown,
-    /// The server has no service of that name.
+    /// The peer has no service of that name.
     UnknownService,
     /// The service has no method of that name.
     UnknownMethod,

@@ -5,6 +5,7 @@
 mod accept;
 mod adversary;
 mod blocking;
+mod callbacks;
 mod callers;
 mod calls;
 mod conformance;

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     clock,
-    connection::Connection,
+    connection::{Connection, Router},
     counters::Counters,
     error::{CloseReason, Delivery, ErrorKind, RpcError},
     mux::Closed,
@@ -96,9 +96,13 @@ impl Attempt {
 }
 
 impl Link {
-    pub(super) fn new<C: Connector>(settings: ChannelBuilder, connector: C) -> Arc<Self> {
+    pub(super) fn new<C: Connector>(
+        settings: ChannelBuilder,
+        router: Router,
+        connector: C,
+    ) -> Arc<Self> {
         let target = connector.target();
-        let connect = Connect::new(&settings, connector);
+        let connect = Connect::new(&settings, router, connector);
         let state = State {
             phase: Phase::Down,
             waiters: HashMap::new(),

@@ -70,7 +70,7 @@ async fn a_panic_in_a_service_written_by_hand_fails_its_own_call_only() {
     for method in &BY_HAND {
         // Often enough that they run both in tasks and inline.
         for _ in 0..40 {
-            let call: Call<u64> = channel.call::<service::Plain<u64>, _>(method, &());
+            let call: Call<u64> = channel.call::<service::Plain<u64>>(method, &());
             match call.await {
                 Err(error) => check(&error, ErrorKind::HandlerPanicked, Delivery::Replied),
                 // Its answer was complete before it panicked.
