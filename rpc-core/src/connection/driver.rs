@@ -136,6 +136,10 @@ impl<T: Transport> Driver<T> {
         let mut inbox = MuxInbox { connection: &self.connection, locked: None };
         let received = ready!(self.transport.poll_recv(cx, &mut inbox));
         let Some((state, now)) = inbox.locked else {
+            if matches!(received, Ok(Received::Some)) {
+                // A part of a frame: over a slow link a whole one takes its time.
+                self.connection.lock().mux.hear(clock::now());
+            }
             return Poll::Ready((received, Woke::default()));
         };
         self.watch.note_use();
