@@ -72,7 +72,9 @@ pub(super) fn decode_stream<R: StreamReply>(
 ///
 /// # Panics
 /// Polling panics outside of a tokio runtime when a connection has to be made, and after the call
-/// has ended.
+/// has ended. A panic in `Serialize` of an argument is the caller's own, where the stub is called,
+/// and so is one in `Deserialize` of the reply, where the call is awaited. Neither harms the
+/// connection.
 ///
 /// # Cancel safety
 /// Dropping the call at any time leaves the connection and other calls alone. Whether the handler
@@ -209,7 +211,7 @@ impl Untyped {
         Self {
             channel: channel.clone(),
             method,
-            limit: TimeLimit::new(channel.link.settings().timeout, context::inherited_deadline()),
+            limit: TimeLimit::new(channel.way.timeout(), context::inherited_deadline()),
             is_default: true,
             patience: None,
             metadata: None,
@@ -275,7 +277,8 @@ impl Untyped {
                         return Poll::Pending;
                     };
                     if let Ending::Lost(delivery) = ending {
-                        self.channel.link.replace(&connection);
+                        // It has been sent, or was about to be: there is no other way for it.
+                        let _or_error = self.channel.way.replace(&connection);
                         return Poll::Ready(Err(Gone::Lost(delivery, connection.closed())));
                     }
                     if matches!(ending, Ending::Stream) {
@@ -310,22 +313,24 @@ impl Untyped {
         let connection = match connecting {
             None => {
                 let mut attempt = Attempt::new(self.failures);
-                match self.channel.link.poll_connection(cx, &mut attempt) {
+                match self.channel.way.poll_connection(cx, &mut attempt) {
                     Poll::Ready(connection) => {
                         self.failures = attempt.seen();
                         connection?
                     }
                     Poll::Pending => {
+                        // Kept before the timer is made, which panics on a runtime without time.
+                        let connecting =
+                            connecting.insert(Box::new(Connecting { attempt, timer: None }));
                         self.limit.fix(clock::now());
                         let timer =
                             self.limit.deadline.map(|at| tokio::time::sleep_until(at.into()));
-                        let timer = timer.map(Box::pin);
-                        *connecting = Some(Box::new(Connecting { attempt, timer }));
+                        connecting.timer = timer.map(Box::pin);
                         return self.poll_connect(cx);
                     }
                 }
             }
-            Some(waiting) => match self.channel.link.poll_connection(cx, &mut waiting.attempt) {
+            Some(waiting) => match self.channel.way.poll_connection(cx, &mut waiting.attempt) {
                 Poll::Ready(connection) => {
                     self.failures = waiting.attempt.seen();
                     connection?
@@ -333,8 +338,8 @@ impl Untyped {
                 Poll::Pending => {
                     let Some(timer) = &mut waiting.timer else { return Poll::Pending };
                     ready!(timer.as_mut().poll(cx));
-                    self.channel.link.leave(&mut waiting.attempt);
-                    return Poll::Ready(Err(self.channel.link.too_late()));
+                    self.channel.way.leave(&mut waiting.attempt);
+                    return Poll::Ready(Err(self.channel.way.too_late()));
                 }
             },
         };
@@ -384,8 +389,8 @@ impl Untyped {
                 self.state = State::Queued(body, connection, ticket);
             }
             Opened::Gone => {
-                self.channel.link.replace(&connection);
                 self.state = State::Encoded(body, None);
+                self.channel.way.replace(&connection)?;
             }
             Opened::Refused { kind, detail } => {
                 self.state = State::Ended;
@@ -484,7 +489,7 @@ impl Drop for Untyped {
             State::Open(connection, id) => connection.drop_call(id),
             State::Queued(_, connection, ticket) => connection.leave_queue(ticket),
             State::Encoded(_, Some(mut waiting)) => {
-                self.channel.link.leave(&mut waiting.attempt);
+                self.channel.way.leave(&mut waiting.attempt);
             }
             State::Encoded(_, None) | State::Failed(_) | State::Ended => {}
         }

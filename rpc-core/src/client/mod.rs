@@ -6,6 +6,7 @@ mod channel;
 mod connect;
 mod link;
 mod local;
+mod way;
 
 pub use builder::ChannelBuilder;
 pub use call::Call;

@@ -7,6 +7,7 @@
 mod dispatch;
 mod driver;
 mod handler;
+mod origin;
 mod router;
 mod watch;
 
@@ -22,7 +23,8 @@ use tokio::task::AbortHandle;
 
 pub(crate) use driver::{Driver, DriverConfig};
 pub(crate) use handler::forget_panic;
-pub(crate) use router::Router;
+pub(crate) use origin::Origin;
+pub(crate) use router::{Capacity, Router};
 
 use crate::{
     clock,

@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use tokio::sync::Notify;
+use tokio::{runtime::Handle, sync::Notify};
 
 use super::{
     ChannelBuilder,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     clock,
-    connection::Connection,
+    connection::{Connection, Router},
     counters::Counters,
     error::{CloseReason, Delivery, ErrorKind, RpcError},
     mux::Closed,
@@ -96,9 +96,13 @@ impl Attempt {
 }
 
 impl Link {
-    pub(super) fn new<C: Connector>(settings: ChannelBuilder, connector: C) -> Arc<Self> {
+    pub(super) fn new<C: Connector>(
+        settings: ChannelBuilder,
+        router: Router,
+        connector: C,
+    ) -> Arc<Self> {
         let target = connector.target();
-        let connect = Connect::new(&settings, connector);
+        let connect = Connect::new(&settings, router, connector);
         let state = State {
             phase: Phase::Down,
             waiters: HashMap::new(),
@@ -159,7 +163,14 @@ impl Link {
         drop(old);
         if let Some(task) = task {
             // Made before the task is, so that a task that never runs breaks it too.
-            tokio::spawn(Promise::new(self, task).keep());
+            let promise = Promise::new(self, task);
+            match Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn(promise.keep())),
+                Err(error) => {
+                    self.leave(attempt);
+                    panic!("a call that needs a connection has to be polled on a runtime: {error}");
+                }
+            }
         }
         polled
     }
