@@ -6,7 +6,9 @@ pub use crate::{
     CallError, Channel, RpcError,
     client::Call,
     codec::Octets,
-    service::{Fallible, Handler, Method, OctetsReply, Plain, Request, ResultType, Service},
+    service::{
+        Fallible, Handler, Method, OctetsReply, Oneway, Plain, Request, ResultType, Service,
+    },
 };
 
 /// What every generated server can do: a macro, because `Clone` and `Debug` can't be written once

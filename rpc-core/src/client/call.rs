@@ -50,6 +50,8 @@ pub struct Call<T, F = RpcError> {
     channel: Channel,
     method: &'static Method,
     decode: Decode<T, F>,
+    /// Whether it ends when the request has left this process.
+    oneway: bool,
     limit: TimeLimit,
     /// Whether its timeout is the channel's default.
     is_default: bool,
@@ -82,6 +84,7 @@ impl<T, F> Call<T, F> {
         method: &'static Method,
         args: &A,
         decode: Decode<T, F>,
+        oneway: bool,
     ) -> Self {
         let mut body = Vec::new();
         let state = match Bincode::encode(args, &mut body) {
@@ -99,6 +102,7 @@ impl<T, F> Call<T, F> {
             channel: channel.clone(),
             method,
             decode,
+            oneway,
             limit: TimeLimit::new(channel.link.settings().timeout, context::inherited_deadline()),
             is_default: true,
             metadata: None,
@@ -255,6 +259,7 @@ impl<T, F> Call<T, F> {
         let mut options = CallOptions {
             method: self.method.id(),
             idempotent: self.method.is_idempotent(),
+            oneway: self.oneway,
             metadata: self.metadata.as_deref().unwrap_or(NONE),
             limit: self.limit,
         };
@@ -297,6 +302,7 @@ impl<T, F> Call<T, F> {
         }
         let what = match delivery {
             Delivery::NotSent => "it could not be sent",
+            _ if self.oneway => "it did not leave",
             _ => "no reply",
         };
         match self.limit.timeout {
@@ -333,6 +339,10 @@ impl<T, F: From<RpcError>> Future for Call<T, F> {
                     Err(error) => error,
                 }
             }
+            Ok(Ending::Left) => match this.decode(&[], false) {
+                Ok(result) => return Poll::Ready(result),
+                Err(error) => error,
+            },
             Ok(Ending::Failed { kind, delivery, detail }) => {
                 RpcError::new(kind, delivery, this.explain(kind, delivery, detail))
             }

@@ -96,7 +96,7 @@ impl Channel {
         method: &'static Method,
         args: &A,
     ) -> Call<R::Ok, R::Failure> {
-        Call::new(self, method, args, R::decode)
+        Call::new(self, method, args, R::decode, R::ONEWAY)
     }
 }
 

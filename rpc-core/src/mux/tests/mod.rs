@@ -112,6 +112,7 @@ struct Want {
     body: Vec<u8>,
     timeout: Option<Duration>,
     idempotent: bool,
+    oneway: bool,
     metadata: Metadata,
 }
 
@@ -122,6 +123,7 @@ enum End {
     AppError(Vec<u8>),
     Failed(ErrorKind, Delivery),
     Lost(Delivery),
+    Left,
 }
 
 /// Counts how often it was woken.
@@ -227,6 +229,7 @@ impl Side {
             now: self.now,
             method: METHOD,
             idempotent: want.idempotent,
+            oneway: want.oneway,
             timeout: want.timeout,
             deadline: want.timeout.map(|timeout| self.now + timeout),
             metadata: &want.metadata,
@@ -267,6 +270,7 @@ impl Side {
             Ending::Reply { body, app_error: true } => End::AppError(body.as_slice().to_vec()),
             Ending::Failed { kind, delivery, .. } => End::Failed(kind, delivery),
             Ending::Lost(delivery) => End::Lost(delivery),
+            Ending::Left => End::Left,
         })
     }
 
