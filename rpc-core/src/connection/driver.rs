@@ -375,6 +375,12 @@ impl<T: Transport> Driver<T> {
             let mut inbox = MuxInbox { connection: &self.connection, locked: None };
             match self.transport.poll_recv(cx, &mut inbox) {
                 Poll::Ready(Ok(Received::Some)) => {}
+                // It isn't looked at any more, so it need not be frames.
+                Poll::Ready(Err(
+                    TransportError::FrameTooLarge { .. }
+                    | TransportError::Version { .. }
+                    | TransportError::NotOurs { .. },
+                )) => {}
                 Poll::Ready(_) => return over(),
                 Poll::Pending => return Step::Wait,
             }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::DriverConfig;
-use crate::{error::CloseReason, mux::Mux};
+use crate::{
+    error::CloseReason,
+    mux::{Mux, Phase},
+};
 
 /// A connection that was idle for this long gives its buffers back. Looked at no more often.
 const TRIM_AFTER: Duration = Duration::from_secs(1);
@@ -18,6 +21,10 @@ const STALL: Duration = Duration::from_secs(30);
 
 /// How long a peer may take to leave when it is asked to because the connection is idle.
 const LEAVE: Duration = Duration::from_secs(5);
+
+/// How long a draining connection of which nothing is heard waits for requests that the peer has
+/// announced and not sent: it may be lying.
+const ANNOUNCED: Duration = Duration::from_secs(30);
 
 /// The times of one connection.
 #[derive(Debug)]
@@ -31,7 +38,7 @@ pub(super) struct Watch {
     idle_timeout: Option<Duration>,
     /// When it has been idle for too long, while it is idle.
     idle_by: Option<Instant>,
-    /// When the peer has to have left, once it was asked to because the connection was idle.
+    /// When the peer has to have left a connection on which nothing is under way any more.
     leave_by: Option<Instant>,
     /// How far sending was when the peer last took something, and by when it has to take more.
     stall: Option<(u64, Instant)>,
@@ -98,9 +105,12 @@ impl Watch {
         let due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
         let mut trim = false;
         if due(&mut self.trim_at) {
-            trim = !mem::take(&mut self.used) && !mux.is_busy() && empty;
+            trim = !mem::take(&mut self.used) && !mux.is_at_work() && empty;
             if trim {
                 self.idle_by = self.idle_timeout.and_then(|idle| now.checked_add(idle));
+                if self.leave_by.is_none() && matches!(mux.phase(), Phase::Draining { .. }) {
+                    self.leave_by = now.checked_add(ANNOUNCED);
+                }
             } else {
                 self.trim_at = now.checked_add(TRIM_AFTER);
             }
@@ -110,7 +120,13 @@ impl Watch {
             mux.go_away();
         }
         if due(&mut self.leave_by) {
-            mux.close(CloseReason::Idle, "");
+            let comes = mux.is_busy() && self.trim_at.is_some();
+            if mux.is_at_work() || comes {
+                // It crossed the go-away, and is finished like everything else.
+                self.leave_by = now.checked_add(LEAVE);
+            } else {
+                mux.close(CloseReason::Idle, "");
+            }
         }
         if due(&mut self.hello_by) {
             // r[impl hello.timeout]

@@ -3,10 +3,10 @@
 
 use std::{mem, time::Instant};
 
-use super::{Closed, Mux, Phase, SCAN_REST, alive::Due, incoming::NewRequest};
+use super::{Closed, Ending, Mux, Phase, SCAN_REST, alive::Due, incoming::NewRequest, shown};
 use crate::{
     codec::{Bincode, Codec},
-    error::CloseReason,
+    error::{CloseReason, Delivery},
     frame::{self, CallId, Frame, Hello, WIRE_VERSION},
     limits::PeerLimits,
     transport::InFrame,
@@ -140,16 +140,27 @@ impl Mux {
 
     fn handle_close(&mut self, reason: CloseReason, text: &str) {
         let text = if text.is_empty() { reason.text() } else { text };
-        let text = format!("the peer closed the connection: {}", text.escape_debug());
+        let text = format!("the peer closed the connection: {}", shown(text));
         let closed = Closed::new(reason.kind(), text);
         // Lanes overtake each other: answers that the peer has sent before may come after this.
         if reason == CloseReason::Done && self.calls.open() > 0 {
+            self.take_back_queued(&closed);
             self.farewell = Some(closed);
             if self.phase == Phase::Open {
                 self.begin_drain(None);
             }
         } else {
             self.phase = Phase::Closed(closed);
+        }
+    }
+
+    /// Fails the calls whose requests haven't left as a whole: the peer has stopped listening.
+    fn take_back_queued(&mut self, closed: &Closed) {
+        let sent = self.outbox.void_requests();
+        for id in self.calls.queued_beyond(sent) {
+            let (kind, detail) = (closed.kind, closed.text.clone());
+            let ending = Ending::Failed { kind, delivery: Delivery::NotSent, detail };
+            self.output.wakers.extend(self.calls.give_up(id, ending, true));
         }
     }
 

@@ -318,6 +318,12 @@ impl Mux {
         self.calls.open() > 0 || self.requests.open() > 0 || self.waiters.waiting() > 0
     }
 
+    /// Whether anything but the rest of incomplete requests is missing for the end of a call: that
+    /// rest is up to the peer, which may never send it.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.calls.open() > 0 || self.requests.any_complete() || self.waiters.waiting() > 0
+    }
+
     /// Whether a drain has nothing left to wait for: every request the peer has sent is answered.
     pub(crate) fn is_drained(&self) -> bool {
         match self.phase {
@@ -482,6 +488,12 @@ pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant>
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     }
+}
+
+/// A text of the peer's as errors show it: no longer than a peer may send one, and without effect
+/// on a terminal. Every call of a connection keeps a copy. Spec: `r[error.text]`.
+fn shown(text: &str) -> String {
+    text.chars().take(TEXT_BYTES_MAX).flat_map(char::escape_debug).collect()
 }
 
 /// Brings limits into the ranges that their documentation gives.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     CallId, Ending, Mux, NewCall, Opened, STRAYS_MAX, TIMEOUT_MAX, Ticket,
     calls::{Stray, Whereabouts},
+    shown,
     waiters::Turn,
 };
 use crate::{
@@ -16,9 +17,6 @@ use crate::{
     outbox::BULK_BYTES,
     transport::Payload,
 };
-
-/// How much of an error's text is kept: as much as a peer may send. Spec: `r[error.text]`.
-const TEXT_CHARS_MAX: usize = 1024;
 
 /// How much of a request had left when it was taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -290,6 +288,10 @@ impl Mux {
             return Err(CloseReason::BadCallId);
         }
         if let Err(why) = self.check_message(0, body.len(), more, "the reply") {
+            // One that can't be a reply yet isn't one above a limit either.
+            if self.calls.is_early(id, self.outbox.drawn()) {
+                return Err(CloseReason::UnexpectedFrame);
+            }
             return self.give_up_reply(id, more, why);
         }
         let owned = match payload {
@@ -357,7 +359,7 @@ impl Mux {
             return Err(CloseReason::UnexpectedFrame);
         }
         let kind = code::kind(code);
-        let detail = text.chars().take(TEXT_CHARS_MAX).flat_map(char::escape_debug).collect();
+        let detail = shown(text);
         let ending = Ending::Failed { kind, delivery: ran.delivery(), detail };
         let woken = self.calls.fail(id, ending, true);
         self.after_answer(woken)

@@ -101,6 +101,13 @@ impl Requests {
         self.open
     }
 
+    /// Whether any call is complete and has no terminal frame in the outbox yet. Looks at all of
+    /// them, unless there is none.
+    pub(crate) fn any_complete(&self) -> bool {
+        let complete = |slot: &Slot| matches!(slot.state, State::Running { .. });
+        self.open > 0 && self.slots.iter().any(complete)
+    }
+
     /// Opens a call. `terminals` is the number of terminal frames that wait in the outbox: the peer
     /// can't have seen those. Returns whether the call was cancelled before it came.
     #[inline]

@@ -6,6 +6,8 @@ mod accept;
 mod adversary;
 mod calls;
 mod conformance;
+mod delivery;
+mod hostile;
 mod lifecycle;
 mod planted;
 mod pressure;

@@ -119,12 +119,43 @@ impl Raw {
         (lane, frame)
     }
 
+    /// Sends bytes that are made by a test, all of them.
+    pub(crate) async fn put(&mut self, bytes: &[u8]) {
+        self.io.write_all(bytes).await.unwrap();
+    }
+
+    /// Reads up to the CLOSE frame, and checks that the stream ends behind it. Returns its code and
+    /// its text.
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
+        loop {
+            let (lane, frame) = self.frame().await;
+            if frame[0] == 11 {
+                assert_eq!(lane, 0);
+                assert_eq!(self.io.read(&mut [0; 1]).await.unwrap(), 0, "CLOSE is the last frame");
+                let code = u16::from_le_bytes([frame[4], frame[5]]);
+                return (code, String::from_utf8(frame[8..].to_vec()).unwrap());
+            }
+        }
+    }
+
     /// Reads an ERROR frame of the first call: its code, and what it says about the handler.
     pub(crate) async fn error(&mut self) -> (u8, u8, String) {
         let (lane, frame) = self.frame().await;
         assert_eq!((lane, frame[0]), (0x100_0000, 4), "{}", show(&frame));
         (frame[4], frame[6], String::from_utf8(frame[8..].to_vec()).unwrap())
     }
+}
+
+/// One frame and its prefix. The end mark stays clear: receivers go by the flag MORE.
+pub(crate) fn framed(lane: u64, kind: u8, flags: u8, rest: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(4 + rest.len()).unwrap();
+    let head = [&length.to_le_bytes()[..], &lane.to_le_bytes(), &[kind, flags, 0, 0]].concat();
+    [&head, rest].concat()
+}
+
+/// The id of a call of the connecting side's.
+pub(crate) fn call_id(sequence: u64, slot: u64) -> u64 {
+    sequence << 24 | slot << 1
 }
 
 /// A request of the first call, for any method, with any body.

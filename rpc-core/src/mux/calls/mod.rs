@@ -353,6 +353,16 @@ impl Calls {
         }
     }
 
+    /// Whether a pending call can't have a reply now: its request hasn't left, or a reply is coming
+    /// in already. `drawn` is as for [`reply`](Calls::reply).
+    pub(crate) fn is_early(&self, id: CallId, drawn: u64) -> bool {
+        let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id));
+        slot.is_some_and(|slot| match &slot.state {
+            State::Pending { reply, .. } => reply.begun || slot.leaves_at > drawn,
+            _ => false,
+        })
+    }
+
     /// A further frame of a reply of which [`collected`](Calls::collected) knows the beginning.
     pub(crate) fn reply_more(&mut self, id: CallId, more: bool, body: &[u8]) -> Option<Waker> {
         let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id))?;
@@ -443,6 +453,13 @@ impl Calls {
         }
         self.partial_bytes = 0;
         self.leaving.clear();
+    }
+
+    /// The pending calls whose requests end beyond the position up to which they have left.
+    pub(crate) fn queued_beyond(&self, sent: u64) -> Vec<CallId> {
+        let queued =
+            |slot: &&Slot| matches!(slot.state, State::Pending { .. }) && slot.leaves_at > sent;
+        self.slots.iter().filter(queued).filter_map(|slot| slot.id).collect()
     }
 
     /// Collects the pending calls whose deadline is at or before `now`, and returns the earliest

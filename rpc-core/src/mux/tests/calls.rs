@@ -74,6 +74,34 @@ fn an_error_says_whether_the_handler_ran() {
     }
 }
 
+/// What a layer before the handler refuses. No layer can through the public API yet.
+// r[verify delivery.table]
+#[test]
+fn a_refusal_of_any_kind_reaches_the_caller_as_one() {
+    for kind in [ErrorKind::Unauthenticated, ErrorKind::PermissionDenied, ErrorKind::Overloaded] {
+        let mut pair = Pair::new();
+        let id = pair.a.call("");
+        pair.drive();
+        assert!(pair.b.mux.finish(id));
+        pair.b.mux.queue_error(id, kind, Ran::Never, "");
+        pair.drive();
+        assert_eq!(pair.a.end_of(id), Some(End::Failed(kind, Delivery::Rejected)));
+    }
+}
+
+/// A handler that is gone although nobody has stopped it: its runtime is on its way out.
+// r[verify delivery.table]
+#[test]
+fn a_process_that_ends_leaves_its_calls_in_doubt() {
+    let mut pair = Pair::new();
+    let id = pair.a.call("");
+    pair.drive();
+    pair.b.mux.end_stopped(id, Ran::Maybe);
+    pair.drive();
+    let shutting_down = End::Failed(ErrorKind::ShuttingDown, Delivery::Unknown);
+    assert_eq!(pair.a.end_of(id), Some(shutting_down));
+}
+
 // r[verify error.text]
 #[test]
 fn the_text_of_an_error_is_kept_short_and_printable() {
@@ -419,6 +447,31 @@ fn closing_takes_back_what_has_not_left() {
     pair.b.take_all(&frames);
     assert_eq!(pair.b.bodies(), [b"sent"]);
     assert!(matches!(pair.b.mux.phase(), Phase::Closed(_)));
+}
+
+// r[verify delivery.table]
+#[test]
+fn a_close_takes_back_what_has_not_left_although_answers_may_still_come() {
+    let mut pair = Pair::new();
+    let sent = pair.a.call("sent");
+    pair.drive();
+    let half = pair.a.call(vec![0; 1024 * 1024]);
+    pair.a.draw_batch();
+    let queued = pair.a.call("queued");
+    let large = pair.a.call(vec![0; BULK_BYTES]);
+    pair.b.mux.close(CloseReason::Done, "");
+    let close = pair.b.draw();
+    pair.a.take_all(&close);
+    let lost = End::Failed(ErrorKind::ConnectionLost, Delivery::NotSent);
+    for id in [half, queued, large] {
+        assert_eq!(pair.a.end_of(id), Some(lost.clone()));
+    }
+    assert_eq!(kinds(&pair.a.draw()), "void");
+    assert_eq!(pair.a.end_of(sent), None, "its reply may be on the way");
+    pair.a.take(&made(|out| {
+        frame::framed(out, sent.lane(), true, |out| frame::encode_reply_header(out, false, false));
+    }));
+    assert_eq!(pair.a.end_of(sent), Some(End::Reply(Vec::new())));
 }
 
 // r[verify close.last]
