@@ -1,4 +1,4 @@
-//! There are no streams and no one-way methods yet.
+//! There are no streams yet.
 
 use rpc_core::service;
 
@@ -6,8 +6,6 @@ use rpc_core::service;
 pub trait Streams {
     async fn count(&self, to: u32) -> Streaming<u32>;
     async fn join(&self, words: Streaming<String>) -> Result<String, u8>;
-    #[rpc(oneway)]
-    async fn log(&self, line: String);
 }
 
 fn main() {}
