@@ -367,8 +367,7 @@ impl Simulation {
                 self.links[from].push(frame);
             }
         }
-        side.mux.handle_sent(side.batch.position());
-        side.settle();
+        side.sent();
         let flushed = side.batch.is_empty() && !side.mux.has_frames();
         self.links[from].finished = self.closing[from] && flushed;
     }
@@ -404,8 +403,7 @@ impl Simulation {
             }
             let closed = matches!(self.sides[n].mux.phase(), Phase::Closed(_));
             if closed && !std::mem::replace(&mut self.closing[n], true) {
-                let sent = self.sides[n].batch.position();
-                self.sides[n].mux.handle_sent(sent);
+                self.sides[n].sent();
                 self.sides[n].mux.handle_closing();
                 for (id, _) in self.running[n].clone() {
                     self.end_early(n, id, ErrorKind::ShuttingDown);
