@@ -315,7 +315,6 @@ impl<T: Transport> Driver<T> {
         // The timer is the linger's from now on.
         self.armed = None;
         let mut state = self.connection.lock();
-        state.mux.handle_sent(self.batch.position());
         state.mux.handle_closing();
         self.dispatcher.act(&self.connection, state, clock::now());
         self.connection.stop_all();

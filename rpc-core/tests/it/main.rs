@@ -9,6 +9,7 @@ mod conformance;
 mod delivery;
 mod hostile;
 mod lifecycle;
+mod oneway;
 mod planted;
 mod pressure;
 mod promises;

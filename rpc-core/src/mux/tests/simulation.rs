@@ -403,7 +403,6 @@ impl Simulation {
             }
             let closed = matches!(self.sides[n].mux.phase(), Phase::Closed(_));
             if closed && !std::mem::replace(&mut self.closing[n], true) {
-                self.sides[n].sent();
                 self.sides[n].mux.handle_closing();
                 for (id, _) in self.running[n].clone() {
                     self.end_early(n, id, ErrorKind::ShuttingDown);
