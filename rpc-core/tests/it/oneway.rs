@@ -334,11 +334,14 @@ async fn a_hundred_thousand_never_run_more_than_the_limit_at_a_time() {
         });
     }
     drop(channel);
-    while book.written() < u64::from(TASKS * EACH) {
-        // Slower than the callers.
-        book.pen.add_permits(8);
-        yield_now().await;
-    }
+    let write = async {
+        while book.written() < u64::from(TASKS * EACH) {
+            // Slower than the callers.
+            book.pen.add_permits(8);
+            yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(60), write).await.expect("all of them run");
     tasks.join_all().await;
     assert!(book.runs.iter().all(|runs| runs.load(Ordering::SeqCst) == TASKS));
     assert_eq!(book.most.load(Ordering::SeqCst), 64);
