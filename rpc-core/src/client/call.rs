@@ -59,6 +59,8 @@ pub struct Call<T, F = RpcError> {
 struct Untyped {
     channel: Channel,
     method: &'static Method,
+    /// Whether it ends when the request has left this process.
+    oneway: bool,
     limit: TimeLimit,
     /// Whether its timeout is the channel's default.
     is_default: bool,
@@ -93,10 +95,11 @@ impl<T, F> Call<T, F> {
         method: &'static Method,
         args: &A,
         decode: Decode<T, F>,
+        oneway: bool,
     ) -> Self {
         let mut body = Vec::new();
         let encoded = Bincode::encode(args, &mut body).map(|()| body);
-        Self { call: Untyped::new(channel, method, encoded), decode }
+        Self { call: Untyped::new(channel, method, encoded, oneway), decode }
     }
 
     /// How long the call may take, from its first poll. Replaces the channel's default. A
@@ -145,7 +148,12 @@ impl<T, F> Call<T, F> {
 }
 
 impl Untyped {
-    fn new(channel: &Channel, method: &'static Method, body: Result<Vec<u8>, EncodeError>) -> Self {
+    fn new(
+        channel: &Channel,
+        method: &'static Method,
+        body: Result<Vec<u8>, EncodeError>,
+        oneway: bool,
+    ) -> Self {
         let state = match body {
             Ok(body) => State::Encoded(body, None),
             Err(error) => State::Failed(
@@ -160,6 +168,7 @@ impl Untyped {
         Self {
             channel: channel.clone(),
             method,
+            oneway,
             limit: TimeLimit::new(channel.way.timeout(), context::inherited_deadline()),
             is_default: true,
             metadata: None,
@@ -186,6 +195,7 @@ impl Untyped {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Body, bool), RpcError>> {
         let error = match ready!(self.poll_ending(cx)) {
             Ok(Ending::Reply { body, app_error }) => return Poll::Ready(Ok((body, app_error))),
+            Ok(Ending::Left) => return Poll::Ready(Ok((Body::empty(), false))),
             Ok(Ending::Failed { kind, delivery, detail }) => {
                 RpcError::new(kind, delivery, self.explain(kind, delivery, detail))
             }
@@ -313,6 +323,7 @@ impl Untyped {
         let mut options = CallOptions {
             method: self.method.id(),
             idempotent: self.method.is_idempotent(),
+            oneway: self.oneway,
             metadata: self.metadata.as_deref().unwrap_or(NONE),
             limit: self.limit,
         };
@@ -355,6 +366,7 @@ impl Untyped {
         }
         let what = match delivery {
             Delivery::NotSent => "it could not be sent",
+            _ if self.oneway => "it did not leave",
             _ => "no reply",
         };
         match self.limit.timeout {

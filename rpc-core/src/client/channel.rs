@@ -113,7 +113,7 @@ impl Channel {
         method: &'static Method,
         args: impl Serialize,
     ) -> Call<R::Ok, R::Failure> {
-        Call::new(self, method, &args, R::decode)
+        Call::new(self, method, &args, R::decode, R::ONEWAY)
     }
 }
 
