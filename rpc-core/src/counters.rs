@@ -22,6 +22,11 @@ pub struct Counters {
     pub calls_cancelled: u64,
     /// Calls that may have run, for all this side will ever know.
     pub calls_unknown: u64,
+    /// One-way calls that failed after they had ended for their callers: the peer answered with an
+    /// error, or with what isn't nothing, or the connection ended before it answered. They are
+    /// among `calls_refused` if the peer refused them, and among `calls_unknown` if nobody knows
+    /// whether they ran to their end.
+    pub oneways_failed: u64,
     /// Pings sent to a peer that had fallen silent.
     pub pings: u64,
     /// Requests of the peer that came.
@@ -44,6 +49,7 @@ impl AddAssign for Counters {
             calls_refused,
             calls_cancelled,
             calls_unknown,
+            oneways_failed,
             pings,
             requests,
             requests_refused,
@@ -56,6 +62,7 @@ impl AddAssign for Counters {
         self.calls_refused += calls_refused;
         self.calls_cancelled += calls_cancelled;
         self.calls_unknown += calls_unknown;
+        self.oneways_failed += oneways_failed;
         self.pings += pings;
         self.requests += requests;
         self.requests_refused += requests_refused;

@@ -6,7 +6,9 @@ pub use crate::{
     __for_pointers as for_pointers, __generated as generated, CallError, Channel, RpcError,
     client::Call,
     codec::Octets,
-    service::{Fallible, Handler, Method, OctetsReply, Plain, Request, ResultType, Service},
+    service::{
+        Fallible, Handler, Method, OctetsReply, Oneway, Plain, Request, ResultType, Service,
+    },
 };
 
 /// What every generated client and server can do: a macro, because inherent methods, `Clone` and

@@ -33,11 +33,13 @@ impl ServiceArgs {
     }
 }
 
-/// `#[rpc(idempotent, name = "..")]`.
+/// `#[rpc(idempotent, oneway, name = "..")]`.
 #[derive(Default)]
 pub(crate) struct RpcArgs {
     /// Running it twice does no more than running it once.
     pub(crate) idempotent: bool,
+    /// The caller waits for no reply.
+    pub(crate) oneway: bool,
     /// The name on the wire, if not the method's.
     pub(crate) name: Option<LitStr>,
 }
@@ -45,7 +47,7 @@ pub(crate) struct RpcArgs {
 impl RpcArgs {
     /// Reads every `#[rpc]` among `attrs`.
     pub(crate) fn parse(attrs: &[Attribute], diag: &mut Diagnostics) -> Self {
-        let (mut idempotent, mut name) = (None, None);
+        let (mut idempotent, mut oneway, mut name) = (None, None, None);
         for attr in attrs.iter().filter(|attr| attr.path().is_ident("rpc")) {
             let Meta::List(list) = &attr.meta else {
                 diag.push(attr, diag::rpc_form());
@@ -55,12 +57,13 @@ impl RpcArgs {
                 match key(&meta).as_str() {
                     "idempotent" => set(&mut idempotent, &meta, is_flag(&meta, diag), diag),
                     "name" => set(&mut name, &meta, wire_name(&meta, diag), diag),
-                    "oneway" => diag.push(&meta, diag::oneway()),
+                    "oneway" => set(&mut oneway, &meta, is_flag(&meta, diag), diag),
                     other => diag.push(meta.path(), diag::unknown_rpc_key(&other)),
                 }
             }
         }
-        Self { idempotent: idempotent == Some(true), name: name.flatten() }
+        let is_set = |flag| flag == Some(true);
+        Self { idempotent: is_set(idempotent), oneway: is_set(oneway), name: name.flatten() }
     }
 }
 

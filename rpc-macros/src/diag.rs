@@ -131,9 +131,9 @@ texts! {
         `#[rpc(name = \"..\")]`";
     rpc_on_trait() = "`#[rpc]` goes on a method: for the trait, write `#[service(name = \"..\")]`";
     rpc_in_cfg_attr() = "`#[rpc]` can't depend on a cfg: both sides must agree on it";
-    unknown_rpc_key(key) = "`#[rpc]` knows no `{key}`: it knows `idempotent` and `name`";
+    unknown_rpc_key(key) = "`#[rpc]` knows no `{key}`: it knows `idempotent`, `oneway` and `name`";
     unknown_service_key(key) = "`#[service]` knows no `{key}`: it knows `name` and `crate`";
-    oneway() = "one-way methods are not part of this version: remove `oneway` and return nothing";
+    oneway() = "the caller of a one-way method waits for no reply: return nothing, or remove `oneway`";
     key_twice(key) = "`{key}` stands here twice: remove one";
     flag_value(key) = "`{key}` takes no value: write just `{key}`";
     string_value(key) = "`{key}` takes a string: write `{key} = \"..\"`";

@@ -14,7 +14,7 @@ use crate::{
     attrs::{self, Kind},
     diag::{self, Diagnostics},
     items,
-    model::{Arg, ArgKind, Method, MethodAttrs, Reply, Service, TraitAttrs},
+    model::{Arg, ArgKind, Method, MethodAttrs, Reply, ReplyKind, Service, TraitAttrs},
     names, types,
 };
 
@@ -104,7 +104,7 @@ fn lower_method(
     check_receiver(sig, lifetimes, diag);
     let rpc = RpcArgs::parse(attrs, diag);
     let args = lower_args(sig, lifetimes, diag);
-    let reply = lower_reply(sig, lifetimes, diag);
+    let reply = lower_reply(sig, lifetimes, rpc.oneway, diag);
     let cfgs = attrs::select(attrs, Kind::on_all);
     if sig.ident.unraw() == RESERVED {
         diag.push(&sig.ident, diag::reserved(&RESERVED));
@@ -263,8 +263,8 @@ fn check_context(param: &PatType, contexts: usize, diag: &mut Diagnostics) {
     }
 }
 
-fn lower_reply(sig: &Signature, lifetimes: bool, diag: &mut Diagnostics) -> Reply {
-    match &sig.output {
+fn lower_reply(sig: &Signature, lifetimes: bool, oneway: bool, diag: &mut Diagnostics) -> Reply {
+    let mut reply = match &sig.output {
         ReturnType::Default => types::reply(&parse_quote_spanned!(sig.ident.span()=> ())),
         ReturnType::Type(_, ty) => {
             // What a method that isn't async returns instead is reported with the missing keyword.
@@ -273,7 +273,13 @@ fn lower_reply(sig: &Signature, lifetimes: bool, diag: &mut Diagnostics) -> Repl
             }
             types::reply(ty)
         }
+    };
+    if oneway && types::is_unit(&reply.ty) {
+        reply.kind = ReplyKind::Oneway;
+    } else if oneway {
+        diag.push(&reply.ty, diag::oneway());
     }
+    reply
 }
 
 fn returns_future(sig: &Signature) -> bool {

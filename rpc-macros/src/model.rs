@@ -89,6 +89,8 @@ pub(crate) enum ReplyKind {
     Fallible,
     /// Bytes in one piece: `Vec<u8>`, `Option<Vec<u8>>`, or a `Result` of one.
     Octets,
+    /// Nothing, and the caller doesn't wait for it.
+    Oneway,
 }
 
 /// What the caller gets.

@@ -45,6 +45,11 @@ pub(crate) fn reply(ty: &Type) -> Reply {
     Reply { ty: ty.clone(), kind, outcome }
 }
 
+/// Whether it is `()`.
+pub(crate) fn is_unit(ty: &Type) -> bool {
+    matches!(peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty())
+}
+
 /// Without the invisible parentheses of `macro_rules!` fragments, and without visible ones.
 pub(crate) fn peel(mut ty: &Type) -> &Type {
     loop {

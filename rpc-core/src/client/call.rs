@@ -90,6 +90,8 @@ pub struct Call<T, F = RpcError> {
 struct Untyped {
     channel: Channel,
     method: &'static Method,
+    /// Whether it ends when the request has left this process.
+    oneway: bool,
     limit: TimeLimit,
     /// Whether its timeout is the channel's default.
     is_default: bool,
@@ -136,10 +138,11 @@ impl<T, F> Call<T, F> {
         method: &'static Method,
         args: &A,
         decode: Decode<T, F>,
+        oneway: bool,
     ) -> Self {
         let mut body = Vec::new();
         let encoded = Bincode::encode(args, &mut body).map(|()| body);
-        Self { call: Untyped::new(channel, method, encoded), decode }
+        Self { call: Untyped::new(channel, method, encoded, oneway), decode }
     }
 
     /// How long the call may take, from its first poll. Replaces the channel's default. A
@@ -196,7 +199,12 @@ impl<T, F> Call<T, F> {
 }
 
 impl Untyped {
-    fn new(channel: &Channel, method: &'static Method, body: Result<Vec<u8>, EncodeError>) -> Self {
+    fn new(
+        channel: &Channel,
+        method: &'static Method,
+        body: Result<Vec<u8>, EncodeError>,
+        oneway: bool,
+    ) -> Self {
         let state = match body {
             Ok(body) => State::Encoded(body, None),
             Err(error) => State::Failed(
@@ -211,6 +219,7 @@ impl Untyped {
         Self {
             channel: channel.clone(),
             method,
+            oneway,
             limit: TimeLimit::new(channel.way.timeout(), context::inherited_deadline()),
             is_default: true,
             patience: None,
@@ -242,6 +251,7 @@ impl Untyped {
                 return Poll::Ready(Ok(Received::Body(body, app_error)));
             }
             Err(Gone::Stream(items)) => return Poll::Ready(Ok(Received::Stream(items))),
+            Ok(Ending::Left) => return Poll::Ready(Ok(Received::Body(Body::empty(), false))),
             Ok(Ending::Failed { kind, delivery, detail }) => {
                 RpcError::new(kind, delivery, self.explain(kind, delivery, detail))
             }
@@ -374,6 +384,7 @@ impl Untyped {
         let mut options = CallOptions {
             method: self.method.id(),
             idempotent: self.method.is_idempotent(),
+            oneway: self.oneway,
             metadata: self.metadata.as_deref().unwrap_or(NONE),
             stream: matches!(self.sending, Sending::Items(_)),
             limit: self.limit,
@@ -447,6 +458,7 @@ impl Untyped {
         }
         let what = match delivery {
             Delivery::NotSent => "it could not be sent",
+            _ if self.oneway => "it did not leave",
             _ => "no reply",
         };
         match self.limit.timeout {

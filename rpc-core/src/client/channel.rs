@@ -114,7 +114,7 @@ impl Channel {
         method: &'static Method,
         args: impl Serialize,
     ) -> Call<R::Ok, R::Failure> {
-        Call::new(self, method, &args, decode_value::<R>)
+        Call::new(self, method, &args, decode_value::<R>, R::ONEWAY)
     }
 
     /// Makes a call of a method that returns a stream. See [`call`](Channel::call).
@@ -123,7 +123,7 @@ impl Channel {
         method: &'static Method,
         args: impl Serialize,
     ) -> Call<R::Ok, R::Failure> {
-        Call::new(self, method, &args, decode_stream::<R>)
+        Call::new(self, method, &args, decode_stream::<R>, false)
     }
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct Driver<T> {
     armed: Option<Instant>,
     /// Whether the transport hasn't finished with what it was given.
     flushing: bool,
+    /// The position in what is being sent at which a one-way call has left, if one waits for that.
+    leaves_at: Option<u64>,
     /// Whether it has stepped behind the other tasks since it last wrote.
     behind: bool,
     ending: Ending,
@@ -103,6 +105,7 @@ impl<T: Transport> Driver<T> {
             timer: None,
             armed: None,
             flushing: false,
+            leaves_at: None,
             behind: false,
             ending: Ending::No,
         }
@@ -172,7 +175,7 @@ impl<T: Transport> Driver<T> {
     }
 
     /// Sends what is queued, perhaps after other tasks have run.
-    fn send(&mut self, cx: &mut Context<'_>, woke: Woke) -> Step {
+    fn send(&mut self, cx: &mut Context<'_>, mut woke: Woke) -> Step {
         loop {
             if self.batch.is_empty() && !self.flushing {
                 let mut state = self.connection.lock();
@@ -192,9 +195,12 @@ impl<T: Transport> Driver<T> {
                 }
                 self.watch.note_use();
                 state.mux.draw(&mut self.batch);
+                self.leaves_at = state.mux.next_leaves_at();
                 state.release();
             }
-            match self.transport.poll_send(cx, &mut self.batch) {
+            let sent = self.transport.poll_send(cx, &mut self.batch);
+            woke.callers |= self.note_left();
+            match sent {
                 Poll::Ready(Ok(())) => {
                     self.flushing = false;
                     self.watch.note_sent();
@@ -208,6 +214,21 @@ impl<T: Transport> Driver<T> {
                 }
             }
         }
+    }
+
+    /// Tells one-way calls that they have left. Returns whether one has. When none waits for that,
+    /// this takes no lock.
+    #[inline]
+    fn note_left(&mut self) -> bool {
+        let position = self.batch.position();
+        if self.leaves_at.is_none_or(|at| at > position) {
+            return false;
+        }
+        let mut state = self.connection.lock();
+        state.mux.handle_sent(position);
+        self.leaves_at = state.mux.next_leaves_at();
+        state.release();
+        true
     }
 
     /// Looks at the clock if a deadline may have passed, and sets the timer.

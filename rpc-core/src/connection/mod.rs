@@ -70,6 +70,7 @@ pub(crate) struct End {
 pub(crate) struct CallOptions<'a> {
     pub(crate) method: MethodId,
     pub(crate) idempotent: bool,
+    pub(crate) oneway: bool,
     pub(crate) metadata: &'a Metadata,
     /// Whether items follow the arguments.
     pub(crate) stream: bool,
@@ -242,6 +243,12 @@ impl Connection {
         self.with(Mux::go_away);
     }
 
+    /// Nobody needs the connection any more: closes it, when one-way calls that have left are
+    /// answered.
+    pub(crate) fn retire(&self) {
+        self.with(Mux::retire);
+    }
+
     /// Closes the connection now.
     pub(crate) fn close(&self, reason: CloseReason) {
         self.with(|mux| mux.close(reason, ""));
@@ -285,6 +292,7 @@ impl<'a> CallOptions<'a> {
             now,
             method: self.method,
             idempotent: self.idempotent,
+            oneway: self.oneway,
             timeout: self.limit.deadline.map(|deadline| deadline.saturating_duration_since(now)),
             deadline: self.limit.deadline,
             metadata: self.metadata,

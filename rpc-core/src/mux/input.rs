@@ -233,6 +233,11 @@ impl Mux {
         }
     }
 
+    /// Everything up to the outbox position `sent` has left this process.
+    pub(crate) fn handle_sent(&mut self, sent: u64) {
+        self.calls.leave(sent, &mut self.output.wakers);
+    }
+
     /// One side has closed the connection. Callers learn it at once, although what is queued is
     /// still sent: requests that haven't left are taken out of it first.
     pub(crate) fn handle_closing(&mut self) {
@@ -246,6 +251,7 @@ impl Mux {
         if !self.is_closed() {
             self.phase = Phase::Closed(self.farewell.take().unwrap_or(closed));
         }
+        self.handle_sent(sent);
         self.lose_calls(sent);
     }
 

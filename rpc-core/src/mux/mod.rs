@@ -203,6 +203,8 @@ pub(crate) struct NewCall<'a> {
     pub(crate) now: Instant,
     pub(crate) method: MethodId,
     pub(crate) idempotent: bool,
+    /// Whether the call ends when its request has left this process.
+    pub(crate) oneway: bool,
     /// What is left of the time that the caller gives the call: what the peer is told.
     pub(crate) timeout: Option<Duration>,
     /// The same as an instant of this side's clock.
@@ -315,6 +317,7 @@ impl Mux {
             calls: self.calls.sent,
             calls_refused: self.calls.rejected,
             calls_unknown: self.calls.unknown,
+            oneways_failed: self.calls.oneways_failed,
             requests: self.requests.received,
             ..self.counters
         }
@@ -387,6 +390,16 @@ impl Mux {
         }
     }
 
+    /// Nobody on this side needs the connection any more. It is closed, at once or, if one-way calls
+    /// have left, when the peer has answered them: a close stops their handlers.
+    pub(crate) fn retire(&mut self) {
+        if self.calls.has_unanswered_oneways() {
+            self.go_away();
+        } else {
+            self.close(CloseReason::Done, "");
+        }
+    }
+
     /// Closes the connection because of something the peer did, or because nobody needs it.
     pub(crate) fn close(&mut self, reason: CloseReason, text: &str) {
         if self.is_closed() {
@@ -425,6 +438,12 @@ impl Mux {
         self.wake_writers();
         self.admit();
         self.start_next();
+    }
+
+    /// The outbox position up to which a one-way call waits for what was drawn to leave, if one
+    /// does: who sends says when, through [`handle_sent`](Mux::handle_sent).
+    pub(crate) fn next_leaves_at(&self) -> Option<u64> {
+        self.calls.next_leaves_at().filter(|position| *position <= self.outbox.drawn())
     }
 
     /// What is to be done outside of the lock.

@@ -150,7 +150,7 @@ impl Mux {
         if self.calls.open() == 0 {
             self.alive.wait(call.now);
         }
-        let id = self.calls.insert(waker, call.deadline);
+        let id = self.calls.insert(waker, call.deadline, call.oneway);
         if body.len() >= BULK_BYTES || size > self.frame_bytes() {
             let mut head = Vec::with_capacity(size - body.len());
             frame::encode_request_header(&mut head, &header, false);
@@ -340,6 +340,9 @@ impl Mux {
     ) -> Result<(), CloseReason> {
         let more = more && !abort;
         let Some(had) = self.calls.collected(id) else {
+            if abort || !body.is_empty() {
+                self.calls.note_failed_oneway(id, None);
+            }
             let woken = self.calls.unwanted(id, more);
             return self.after_answer(woken);
         };

@@ -11,8 +11,8 @@ use crate::{
 
 /// How a handler's output becomes a reply, and a reply what the caller awaits.
 ///
-/// Implemented by three markers that generated code names: [`Plain`], [`Fallible`] and
-/// [`OctetsReply`].
+/// Implemented by four markers that generated code names: [`Plain`], [`Fallible`], [`OctetsReply`]
+/// and [`Oneway`].
 pub trait Reply {
     /// What the handler returns.
     type Output;
@@ -20,6 +20,10 @@ pub trait Reply {
     type Ok;
     /// What the caller gets otherwise.
     type Failure: From<RpcError>;
+
+    /// Whether the call ends when its request has left this process. The reply is of nothing then,
+    /// and nobody sees it.
+    const ONEWAY: bool = false;
 
     /// Appends the body of the reply. Returns whether it is an error that the handler returned.
     ///
@@ -66,6 +70,26 @@ impl<T: ReplyPart> Reply for Plain<T> {
     fn decode(body: &[u8], app_error: bool) -> Result<Result<T, RpcError>, DecodeError> {
         refuse_app_error(app_error)?;
         Bincode::decode(body).map(Ok)
+    }
+}
+
+/// Nothing, of a method that is called one-way: the caller learns that the request has left.
+#[derive(Debug)]
+pub struct Oneway;
+
+impl Reply for Oneway {
+    type Output = ();
+    type Ok = ();
+    type Failure = RpcError;
+
+    const ONEWAY: bool = true;
+
+    fn encode((): &(), body: &mut Vec<u8>) -> Result<bool, EncodeError> {
+        Plain::encode(&(), body)
+    }
+
+    fn decode(body: &[u8], app_error: bool) -> Result<Result<(), RpcError>, DecodeError> {
+        Plain::decode(body, app_error)
     }
 }
 

@@ -16,6 +16,7 @@ mod handlers;
 mod hostile;
 mod lifecycle;
 mod local;
+mod oneway;
 mod panics;
 mod planted;
 mod pressure;

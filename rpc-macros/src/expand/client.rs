@@ -6,7 +6,7 @@ use syn::{Attribute, Path, spanned::Spanned as _};
 
 use super::{at_args, at_reply, marker, wire_arg};
 use crate::{
-    model::{Arg, Method, Outcome, Reply, Service},
+    model::{Arg, Method, Outcome, Reply, ReplyKind, Service},
     names,
 };
 
@@ -48,6 +48,10 @@ fn method(service: &Service, method: &Method) -> TokenStream {
         let doc = format!(" Calls `{}` of the service.", names::wire(ident));
         quote!(#[doc = #doc])
     });
+    let oneway = (method.reply.kind == ReplyKind::Oneway).then(|| {
+        let doc = " One-way: `Ok` says that the request has left this process, and no more.";
+        quote!(#[doc = ""] #[doc = #doc])
+    });
     let params = method.args_on_wire().map(|arg| {
         let (ident, ty) = (variable(arg, arg.ident.span()), &arg.ty);
         quote!(#ident: #ty)
@@ -58,6 +62,7 @@ fn method(service: &Service, method: &Method) -> TokenStream {
     quote_spanned! {Span::mixed_site()=>
         #doc
         #(#attrs)*
+        #oneway
         #vis fn #ident(&self, #(#params),*) -> #call_type {
             #call
         }

@@ -104,6 +104,7 @@ fn marker(Reply { ty, kind, outcome }: &Reply) -> TokenStream {
     let span = ty.span();
     match (kind, outcome) {
         (ReplyKind::Plain, _) => quote_spanned!(span=> __rpc::Plain<_>),
+        (ReplyKind::Oneway, _) => quote_spanned!(span=> __rpc::Oneway),
         (ReplyKind::Fallible, _) => quote_spanned!(span=> __rpc::Fallible<_>),
         (ReplyKind::Octets, Outcome::Result { .. }) => {
             let ty = with_inferred_error(ty);

@@ -85,6 +85,8 @@ fn odd() {
             }
             #[cfg(any())]
             async fn nothing(&self) -> Result<Vec<u8>, Nothing>;
+            #[rpc(oneway)]
+            async fn log(&self, line: String);
         }
     };
     check("odd", quote!(name = "odd.v1", crate = "crate::rpc"), service);

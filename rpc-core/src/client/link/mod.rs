@@ -22,7 +22,7 @@ use crate::{
     clock,
     connection::{Connection, Router},
     counters::Counters,
-    error::{CloseReason, Delivery, ErrorKind, RpcError},
+    error::{Delivery, ErrorKind, RpcError},
     mux::Closed,
     transport::{Address, Connector},
 };
@@ -402,7 +402,7 @@ impl Drop for Link {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Phase::Up(connection) = &state.phase {
-            connection.close(CloseReason::Done);
+            connection.retire();
         }
     }
 }

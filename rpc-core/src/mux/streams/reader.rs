@@ -172,9 +172,4 @@ impl Reader {
             assert_eq!(self.credit + self.used + held, self.window, "credit is conserved");
         }
     }
-
-    #[cfg(test)]
-    pub(super) fn credit(&self) -> usize {
-        self.credit
-    }
 }

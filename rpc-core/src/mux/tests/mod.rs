@@ -1,8 +1,9 @@
 //! Two state machines, the frames between them, and a clock that only the test moves.
 //!
 //! `alive` is about silent peers, `calls` follows single calls, `places` the queue in front of them,
-//! `backlog` that in front of the handlers, `deadlines` what time does, `bulk` large messages, `drain` go-away and the end, `hostile` what a peer must not do, and
-//! `simulation` everything at once, from seeds, over a `link` that does what links may do.
+//! `backlog` that in front of the handlers, `deadlines` what time does, `bulk` large messages, `oneway`
+//! calls that end when they have left, `drain` go-away and the end, `hostile` what a peer must not do,
+//! and `simulation` everything at once, from seeds, over a `link` that does what links may do.
 
 mod alive;
 mod backlog;
@@ -12,6 +13,7 @@ mod deadlines;
 mod drain;
 mod hostile;
 mod link;
+mod oneway;
 mod places;
 mod simulation;
 
@@ -112,6 +114,7 @@ struct Want {
     body: Vec<u8>,
     timeout: Option<Duration>,
     idempotent: bool,
+    oneway: bool,
     metadata: Metadata,
     stream: bool,
 }
@@ -125,6 +128,7 @@ enum End {
     Stream,
     Failed(ErrorKind, Delivery),
     Lost(Delivery),
+    Left,
 }
 
 /// Counts how often it was woken.
@@ -176,7 +180,14 @@ impl Side {
         let frames: Vec<_> = std::iter::from_fn(|| self.batch.next_frame()).collect();
         let limit = self.mux.frame_bytes();
         assert!(frames.iter().all(|frame| frame.payload.len() <= limit), "a frame over {limit}");
+        self.sent();
         frames
+    }
+
+    /// The transport has taken what is missing in the batch.
+    fn sent(&mut self) {
+        self.mux.handle_sent(self.batch.position());
+        self.settle();
     }
 
     /// Receives a frame, the way the stream transport would hand it over.
@@ -230,6 +241,7 @@ impl Side {
             now: self.now,
             method: METHOD,
             idempotent: want.idempotent,
+            oneway: want.oneway,
             timeout: want.timeout,
             deadline: want.timeout.map(|timeout| self.now + timeout),
             metadata: &want.metadata,
@@ -272,6 +284,7 @@ impl Side {
             Ending::Stream => End::Stream,
             Ending::Failed { kind, delivery, .. } => End::Failed(kind, delivery),
             Ending::Lost(delivery) => End::Lost(delivery),
+            Ending::Left => End::Left,
         })
     }
 

@@ -48,6 +48,7 @@ const EVERY_END: &[&str] = &[
     "Failed(UnknownMethod, Rejected)",
     "Lost(NotSent)",
     "Lost(Unknown)",
+    "Left",
 ];
 
 fn number(variable: &str) -> Option<u64> {
@@ -63,7 +64,17 @@ struct Entry {
     ran: u32,
     /// What the handler answered with.
     reply: Option<Vec<u8>>,
+    /// Whether the transport has taken all of its request.
+    taken: bool,
+    /// Whether its caller has gone when it had ended as a one-way call does.
+    left_unseen: bool,
     end: Option<End>,
+}
+
+impl Entry {
+    fn has_left(&self) -> bool {
+        self.left_unseen || self.end == Some(End::Left)
+    }
 }
 
 enum Stage {
@@ -187,12 +198,21 @@ impl Simulation {
             body: self.message(number),
             timeout: self.random.one_in(3).then(|| ms(self.random.below(300))),
             idempotent: self.random.one_in(2),
+            oneway: self.random.one_in(4),
             metadata: Metadata::new(),
             stream: false,
         };
         let opened = self.sides[by].open(&want, None);
-        let entry = Entry { by, want, stage: Stage::Over, ran: 0, reply: None, end: None };
-        self.ledger.push(entry);
+        self.ledger.push(Entry {
+            by,
+            want,
+            stage: Stage::Over,
+            ran: 0,
+            reply: None,
+            taken: false,
+            left_unseen: false,
+            end: None,
+        });
         self.opened(number, opened);
     }
 
@@ -256,7 +276,11 @@ impl Simulation {
         let entry = &mut self.ledger[*number];
         match entry.stage {
             Stage::Waiting(ticket) => self.sides[entry.by].mux.leave_queue(ticket),
-            Stage::Open(id) => self.sides[entry.by].drop_call(id),
+            Stage::Open(id) => {
+                let side = &mut self.sides[entry.by];
+                entry.left_unseen = side.mux.calls.has_left(id);
+                side.drop_call(id);
+            }
             Stage::Over => {}
         }
         entry.stage = Stage::Over;
@@ -292,8 +316,11 @@ impl Simulation {
         }
         let at = self.random.size(self.running[side].len());
         let (id, number) = self.running[side].swap_remove(at);
-        let mut body = self.message(number);
-        body[..8].copy_from_slice(&(!number).to_le_bytes());
+        let mut body = Vec::new();
+        if !self.ledger[number].want.oneway {
+            body = self.message(number);
+            body[..8].copy_from_slice(&(!number).to_le_bytes());
+        }
         let mux = &mut self.sides[side].mux;
         if body.len() > mux.reply_limits().message_bytes {
             if mux.finish(id) {
@@ -328,10 +355,20 @@ impl Simulation {
         }
         for _ in 0..1 + self.random.below(20) {
             let Some(frame) = side.batch.next_frame() else { break };
+            let is = |entry: &&mut Entry| {
+                entry.by == from
+                    && matches!(entry.stage, Stage::Open(id) if id.lane() == frame.lane)
+            };
+            if frame.end
+                && let Some(entry) = self.ledger.iter_mut().find(is)
+            {
+                entry.taken = true;
+            }
             if !self.dead {
                 self.links[from].push(frame);
             }
         }
+        side.sent();
         let flushed = side.batch.is_empty() && !side.mux.has_frames();
         self.links[from].finished = self.closing[from] && flushed;
     }
@@ -424,11 +461,13 @@ impl Simulation {
                     Delivery::Replied => assert_eq!(entry.ran, 1, "{}", what()),
                     Delivery::Unknown => {}
                 },
+                Some(End::Left) => assert!(entry.taken && entry.want.oneway, "{}", what()),
                 None => {}
             }
             let lost = matches!(entry.end, Some(End::Lost(Delivery::Unknown)));
             assert!(!(lost && self.peaceful), "a drain loses no call: {}", what());
         }
+        (0..2).for_each(|by| self.check_counters(by));
         for side in &self.sides {
             let mux = &side.mux;
             assert!(!mux.is_busy(), "a call is open");
@@ -442,6 +481,22 @@ impl Simulation {
                 assert!(mux.requests.at_rest(), "a slot is in use");
                 assert_eq!(mux.requests.partial_bytes + mux.calls.partial_bytes, 0);
             }
+        }
+    }
+
+    /// Whatever becomes of one-way calls that had left, it is counted.
+    fn check_counters(&self, by: usize) {
+        let count = |is: fn(&Entry) -> bool| {
+            self.ledger.iter().filter(|entry| entry.by == by && is(entry)).count() as u64
+        };
+        let calls = &self.sides[by].mux.calls;
+        let unanswered = count(|entry| entry.has_left() && entry.reply.is_none());
+        assert!((unanswered..=count(Entry::has_left)).contains(&calls.oneways_failed));
+        if self.peaceful {
+            assert_eq!(calls.oneways_failed, unanswered);
+            let refused = count(|e| matches!(e.end, Some(End::Failed(_, Delivery::Rejected))));
+            let never_ran = count(|entry| entry.has_left() && entry.ran == 0);
+            assert!(calls.rejected >= refused + never_ran, "a drain loses no call");
         }
     }
 }

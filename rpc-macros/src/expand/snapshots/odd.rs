@@ -29,6 +29,7 @@ pub(crate) trait S: ::core::marker::Send + ::core::marker::Sync + 'static + Debu
     fn nothing(
         &self,
     ) -> impl ::core::future::Future<Output = Result<Vec<u8>, Nothing>> + ::core::marker::Send;
+    fn log(&self, line: String) -> impl ::core::future::Future<Output = ()> + ::core::marker::Send;
 }
 /// Calls a [`S`] over a channel. Cheap to clone.
 ///
@@ -50,6 +51,7 @@ const _: () = {
     const __Default: __rpc::Method = __rpc::Method::new("odd.v1", "dflt").idempotent();
     #[cfg(any())]
     const __nothing: __rpc::Method = __rpc::Method::new("odd.v1", "nothing");
+    const __log: __rpc::Method = __rpc::Method::new("odd.v1", "log");
     __rpc::generated!(pub (crate) SClient, SServer, T, S);
     __rpc::for_pointers!(
         #[needs(Self : Debug, Self : Clone)]
@@ -59,6 +61,7 @@ const _: () = {
             async fn Default(&self, reply: u32) -> u32;
             #[cfg(any())]
             async fn nothing(&self) -> Result<Vec<u8>, Nothing>;
+            async fn log(&self, line: String) -> ();
         }
     );
     impl SClient {
@@ -85,6 +88,12 @@ const _: () = {
         pub(crate) fn nothing(&self) -> __rpc::Call<Vec<u8>, __rpc::CallError<Nothing>> {
             self.0.call::<__rpc::OctetsReply<Result<Vec<u8>, _>>>(&__nothing, ())
         }
+        /// Calls `log` of the service.
+        ///
+        /// One-way: `Ok` says that the request has left this process, and no more.
+        pub(crate) fn log(&self, line: String) -> __rpc::Call<(), __rpc::RpcError> {
+            self.0.call::<__rpc::Oneway>(&__log, (line,))
+        }
     }
     impl<T: S> __rpc::Service for SServer<T> {
         fn name(&self) -> &'static ::core::primitive::str {
@@ -96,6 +105,7 @@ const _: () = {
                 __Default,
                 #[cfg(any())]
                 __nothing,
+                __log,
             ]);
             METHODS
         }
@@ -117,6 +127,11 @@ const _: () = {
                     request.args::<()>()?;
                     let reply = S::nothing(&*service).await;
                     request.reply::<__rpc::OctetsReply<Result<Vec<u8>, _>>>(&reply)
+                }),
+                id if id == __log.id() => __rpc::Box::pin(async move {
+                    let (line,) = request.args()?;
+                    let reply = S::log(&*service, line).await;
+                    request.reply::<__rpc::Oneway>(&reply)
                 }),
                 _ => request.unknown_method(),
             }

@@ -1,9 +1,15 @@
-//! There are no one-way methods yet.
+//! Nobody waits for what a one-way method returns.
 
 #[rpc_core::service]
-pub trait Greeter {
+pub trait Log {
     #[rpc(oneway)]
-    async fn log(&self, line: String);
+    async fn count(&self, line: String) -> u64;
+    #[rpc(oneway)]
+    async fn fallible(&self, line: String) -> Result<(), String>;
+    #[rpc(oneway = true)]
+    async fn flag(&self);
+    #[rpc(oneway, idempotent, oneway)]
+    async fn twice(&self);
 }
 
 fn main() {}

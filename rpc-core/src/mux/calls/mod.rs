@@ -1,8 +1,13 @@
-//! The calls this side has opened: one slot each, from the request to the terminal frame.
+//! The calls this side has opened: one slot each, from the request to the terminal frame. What is
+//! different about those that wait for none is in `oneway`.
 
-use std::{mem, task::Waker, time::Instant};
+mod oneway;
+
+use std::{collections::VecDeque, mem, task::Waker, time::Instant};
 
 use bytes::Bytes;
+
+use oneway::Way;
 
 use crate::{
     body::Body,
@@ -21,13 +26,15 @@ pub(crate) enum Ending {
     Failed { kind: ErrorKind, delivery: Delivery, detail: String },
     /// The connection ended.
     Lost(Delivery),
+    /// The request of a one-way call has left this process.
+    Left,
 }
 
 impl Ending {
     /// What a failure says about the handler.
     fn delivery(&self) -> Option<Delivery> {
         match self {
-            Self::Reply { .. } | Self::Stream => None,
+            Self::Reply { .. } | Self::Left | Self::Stream => None,
             Self::Failed { delivery, .. } | Self::Lost(delivery) => Some(*delivery),
         }
     }
@@ -39,6 +46,7 @@ struct Slot {
     /// The call in this slot, or the last one that was.
     id: Option<CallId>,
     state: State,
+    way: Way,
     /// The outbox position after the last byte of the request; [`QUEUED`] while a part of a large
     /// one hasn't been drawn.
     leaves_at: u64,
@@ -61,8 +69,14 @@ enum State {
 }
 
 impl Slot {
-    const VACANT: Self =
-        Self { id: None, state: State::Vacant, leaves_at: QUEUED, bytes: 0, deadline: None };
+    const VACANT: Self = Self {
+        id: None,
+        state: State::Vacant,
+        way: Way::Both,
+        leaves_at: QUEUED,
+        bytes: 0,
+        deadline: None,
+    };
 }
 
 /// The position of a large request of which the end hasn't been drawn.
@@ -91,6 +105,11 @@ pub(crate) struct Calls {
     /// Calls that ended as *rejected*, and as *unknown*.
     pub(super) rejected: u64,
     pub(super) unknown: u64,
+    /// One-way calls that failed after they had ended for their callers.
+    pub(super) oneways_failed: u64,
+    /// Where the requests of one-way calls end in the outbox, in the order in which they leave. Those
+    /// of calls that were taken back are among them.
+    leaving: VecDeque<(u64, CallId)>,
     /// Bytes of incomplete replies.
     pub(super) partial_bytes: usize,
 }
@@ -124,6 +143,8 @@ impl Calls {
             sent: 0,
             rejected: 0,
             unknown: 0,
+            oneways_failed: 0,
+            leaving: VecDeque::new(),
             partial_bytes: 0,
         }
     }
@@ -140,7 +161,12 @@ impl Calls {
 
     /// Takes a slot for a new call.
     #[inline]
-    pub(crate) fn insert(&mut self, waker: Waker, deadline: Option<Instant>) -> CallId {
+    pub(crate) fn insert(
+        &mut self,
+        waker: Waker,
+        deadline: Option<Instant>,
+        oneway: bool,
+    ) -> CallId {
         let slot = self.free.pop().unwrap_or_else(|| {
             #[expect(clippy::cast_possible_truncation, reason = "the peer's limit is 2^23 calls")]
             let slot = self.slots.len() as u32;
@@ -155,7 +181,8 @@ impl Calls {
         if let Some(entry) = self.slots.get_mut(slot as usize) {
             let reply = Partial { buffer: Vec::new(), begun: false, app_error: false };
             let state = State::Pending { waker, reply };
-            *entry = Slot { id: Some(id), state, deadline, ..Slot::VACANT };
+            let way = if oneway { Way::One } else { Way::Both };
+            *entry = Slot { id: Some(id), state, way, deadline, ..Slot::VACANT };
         }
         id
     }
@@ -171,12 +198,17 @@ impl Calls {
             buffer.clear();
             reply.buffer = buffer;
         }
+        if slot.way == Way::One {
+            self.leaving.push_back((position, id));
+        }
     }
 
     /// The last frame of a large request was drawn; it ends at `position`.
     pub(crate) fn sent_to(&mut self, id: CallId, position: u64) {
-        if let Some(slot) = self.get(id) {
-            slot.leaves_at = position;
+        let Some(slot) = self.get(id) else { return };
+        slot.leaves_at = position;
+        if slot.way == Way::One {
+            self.leaving.push_back((position, id));
         }
     }
 
@@ -313,7 +345,13 @@ impl Calls {
                     _ => Ok(None),
                 }
             }
-            _ => self.unwanted(id, more),
+            _ => {
+                // r[impl codec.malformed]
+                if app_error || !body.is_empty() {
+                    self.note_failed_oneway(id, None);
+                }
+                self.unwanted(id, more)
+            }
         }
     }
 
@@ -388,6 +426,7 @@ impl Calls {
     ) -> Result<Option<Waker>, Stray> {
         let Some(slot) = self.get(id) else { return Err(Stray::NoCall) };
         if !matches!(slot.state, State::Pending { .. }) {
+            self.note_failed_oneway(id, ending.delivery());
             return self.unwanted(id, !terminal);
         }
         Ok(self.give_up(id, ending, terminal))
@@ -419,6 +458,10 @@ impl Calls {
             let delivery =
                 // r[impl delivery.table]
                 if slot.leaves_at > sent { Delivery::NotSent } else { Delivery::Unknown };
+            if slot.way == Way::Gone && slot.is_unanswered_oneway() {
+                self.oneways_failed += 1;
+                self.unknown += 1;
+            }
             match mem::replace(&mut slot.state, State::Vacant) {
                 State::Pending { waker, .. } => {
                     let ending = Ending::Lost(delivery);
@@ -435,6 +478,7 @@ impl Calls {
             }
         }
         self.partial_bytes = 0;
+        self.leaving.clear();
     }
 
     /// The pending calls whose requests end beyond the position up to which they have left.
@@ -495,6 +539,7 @@ impl Calls {
         free.sort_unstable();
         assert_eq!(free, vacant);
         assert!(self.sent < self.sequence);
+        assert!(self.leaving.iter().is_sorted(), "requests leave in the order of the outbox");
     }
 
     /// Skips sequence numbers, so that a test needn't make 2^40 calls.
