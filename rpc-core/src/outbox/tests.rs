@@ -21,6 +21,13 @@ fn id(sequence: u64) -> CallId {
     CallId::new(sequence, 0, Role::Connector)
 }
 
+/// One whose peer has allowed all the bulk that a test wants.
+fn outbox() -> Outbox {
+    let mut outbox = Outbox::default();
+    assert!(outbox.allow_bulk(1 << 30));
+    outbox
+}
+
 /// Appends a small frame of `kind` with `bytes` bytes, and returns where it ends.
 fn small(outbox: &mut Outbox, sequence: u64, kind: u8, bytes: usize) -> u64 {
     outbox.append(|out| {
@@ -52,7 +59,7 @@ fn frames(batch: &mut Batch) -> Vec<OutFrame> {
 /// Random contents, the same for the same seed.
 fn filled(seed: u64) -> Outbox {
     let mut random = Random(seed);
-    let mut outbox = Outbox::default();
+    let mut outbox = outbox();
     for sequence in 1..2 + random.below(20) as u64 {
         if random.below(3) == 0 {
             bulk(&mut outbox, sequence, random.below(200_000), true);
@@ -131,7 +138,7 @@ fn the_position_follows_what_was_consumed() {
 
 #[test]
 fn the_end_of_a_frame_is_where_its_last_byte_has_left() {
-    let mut outbox = Outbox::default();
+    let mut outbox = outbox();
     let ends: Vec<_> = (1..4).map(|n| small(&mut outbox, n, 2, 10)).collect();
     let mut batch = draw(&mut outbox, 16_384);
     for end in ends {
@@ -145,7 +152,7 @@ fn the_end_of_a_frame_is_where_its_last_byte_has_left() {
 
 #[test]
 fn a_large_message_is_finished_at_the_end_of_its_last_frame() {
-    let mut outbox = Outbox::default();
+    let mut outbox = outbox();
     for n in 1..4 {
         bulk(&mut outbox, n, 300_000, false);
     }
@@ -166,7 +173,7 @@ fn a_large_message_is_finished_at_the_end_of_its_last_frame() {
 
 #[test]
 fn a_voided_frame_is_skipped_and_nothing_moves() {
-    let mut outbox = Outbox::default();
+    let mut outbox = outbox();
     let ends: Vec<_> = (1..4).map(|n| small(&mut outbox, n, 2, 10)).collect();
     let bytes = PREFIX_BYTES + 4 + 10;
     assert!(outbox.void(ends[1], bytes));
@@ -178,7 +185,7 @@ fn a_voided_frame_is_skipped_and_nothing_moves() {
 
 #[test]
 fn what_was_drawn_cannot_be_voided() {
-    let mut outbox = Outbox::default();
+    let mut outbox = outbox();
     let bytes = PREFIX_BYTES + 4;
     let first = small(&mut outbox, 1, 2, 0);
     draw(&mut outbox, 16_384);
@@ -191,7 +198,7 @@ fn what_was_drawn_cannot_be_voided() {
 
 #[test]
 fn closing_takes_requests_back_and_leaves_replies() {
-    let mut outbox = Outbox::default();
+    let mut outbox = outbox();
     small(&mut outbox, 1, 2, 10);
     small(&mut outbox, 2, 3, 10);
     bulk(&mut outbox, 3, 20_000, false);
@@ -207,7 +214,7 @@ fn closing_takes_requests_back_and_leaves_replies() {
 
 #[test]
 fn what_is_left_of_a_message_can_be_dropped() {
-    let mut outbox = Outbox::default();
+    let mut outbox = outbox();
     for n in 1..4 {
         bulk(&mut outbox, n, 300_000, n == 2);
     }
@@ -224,7 +231,7 @@ fn what_is_left_of_a_message_can_be_dropped() {
 
 #[test]
 fn a_batch_holds_every_small_frame_and_a_fair_share_of_the_large() {
-    let mut outbox = Outbox::default();
+    let mut outbox = outbox();
     for n in 1..9 {
         bulk(&mut outbox, n, 1_000_000, true);
     }
@@ -254,7 +261,7 @@ fn a_batch_holds_every_small_frame_and_a_fair_share_of_the_large() {
 
 #[test]
 fn a_large_message_may_be_empty() {
-    let mut outbox = Outbox::default();
+    let mut outbox = outbox();
     bulk(&mut outbox, 1, 0, true);
     assert!(!outbox.is_empty());
     let frames = frames(&mut draw(&mut outbox, 16_384));
@@ -276,4 +283,83 @@ fn an_idle_outbox_holds_no_memory() {
     assert_eq!(outbox.small.capacity() + outbox.bulk.capacity(), 0);
     assert_eq!(batch.bytes.capacity() + batch.bodies.capacity(), 0);
     assert_eq!(batch.position(), outbox.drawn());
+}
+
+/// The bodies in a batch that belong to a lane, in order: kind, MORE, end mark and length of each.
+fn parts(batch: &mut Batch, lane: Lane) -> Vec<(u8, bool, bool, usize)> {
+    let frames = std::iter::from_fn(|| batch.next_frame()).filter(|frame| frame.lane == lane);
+    frames
+        .map(|frame| {
+            (frame.payload[0], frame.payload[1] & 1 != 0, frame.end, frame.payload.len() - 4)
+        })
+        .collect()
+}
+
+// r[verify message.account]
+#[test]
+fn messages_of_many_frames_wait_for_the_credit_of_the_connection() {
+    let mut outbox = Outbox::default();
+    bulk(&mut outbox, 1, 300_000, false);
+    // One frame is no matter of credit.
+    bulk(&mut outbox, 2, 60_000, false);
+    let mut drawn = 0;
+    while !outbox.is_empty() {
+        let mut batch = draw(&mut outbox, 65_536);
+        while let Some(frame) = batch.next_frame() {
+            drawn += frame.payload.len() - 4;
+        }
+    }
+    assert_eq!((drawn, outbox.bulk_credit()), (BULK_WINDOW_BASE + 60_000, 0));
+    assert!(outbox.is_empty() && outbox.queued_bytes() > 0, "the rest is stalled");
+    assert!(outbox.allow_bulk(10));
+    let rest = parts(&mut draw(&mut outbox, 65_536), id(1).lane());
+    assert_eq!(rest, [(5, true, false, 10)]);
+    assert!(outbox.allow_bulk(1_000_000));
+    let rest = parts(&mut draw(&mut outbox, 65_536), id(1).lane());
+    assert_eq!(rest, [(5, false, true, 300_000 - BULK_WINDOW_BASE - 10)]);
+    assert_eq!(outbox.queued_bytes(), 0);
+}
+
+// r[verify credit.cost]
+#[test]
+fn a_large_item_is_cut_by_the_credit_of_its_stream() {
+    let mut outbox = outbox();
+    outbox.push_item(id(1), Bytes::from(vec![7; 50_000]), ITEM_COST + 1000);
+    assert_eq!(parts(&mut draw(&mut outbox, 65_536), id(1).lane()), [(12, true, false, 1000)]);
+    assert!(outbox.is_empty() && outbox.queued_bytes() == 49_000, "it is blocked");
+    // The connection's credit doesn't help, nor does that of another stream.
+    assert!(outbox.allow_bulk(1000) && !outbox.allow_item(id(2), 1000));
+    assert!(outbox.is_empty());
+    assert!(outbox.allow_item(id(1), 20_000));
+    assert_eq!(parts(&mut draw(&mut outbox, 65_536), id(1).lane()), [(5, true, false, 20_000)]);
+    assert!(outbox.allow_item(id(1), 40_000));
+    let mut left = Vec::new();
+    let mut batch = Batch::default();
+    outbox.draw(&mut batch, 65_536, |drawn| left.push((drawn.is_item, drawn.credit)));
+    // An item doesn't end its lane, and leaves the credit that it didn't need.
+    assert_eq!(parts(&mut batch, id(1).lane()), [(5, false, false, 29_000)]);
+    assert_eq!(left, [(true, 11_000)]);
+}
+
+#[test]
+fn a_message_is_taken_back_wherever_it_waits() {
+    let mut outbox = Outbox::default();
+    outbox.push_item(id(1), Bytes::from(vec![7; 50_000]), ITEM_COST);
+    bulk(&mut outbox, 2, 400_000, false);
+    while !outbox.is_empty() {
+        draw(&mut outbox, 65_536);
+    }
+    bulk(&mut outbox, 3, 50_000, false);
+    for (call, begun) in [(1, false), (2, true), (3, false)] {
+        let header = outbox.drop_bulk_of(id(call)).unwrap();
+        assert_eq!(header.is_empty(), begun, "call {call}");
+    }
+    assert_eq!((outbox.queued_bytes(), outbox.drop_bulk_of(id(1))), (0, None));
+}
+
+#[test]
+fn grants_without_end_are_noticed() {
+    let mut outbox = Outbox::default();
+    assert!(outbox.allow_bulk(u32::MAX as usize - BULK_WINDOW_BASE));
+    assert!(!outbox.allow_bulk(1));
 }

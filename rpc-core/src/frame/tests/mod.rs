@@ -115,9 +115,9 @@ impl Fields {
         unhex(self.text(key))
     }
 
-    /// Whether no encoder of ours makes these bytes.
-    fn only_decodes(&self) -> bool {
-        self.find("only") == Some("decode")
+    /// Whether an encoder of ours makes these bytes.
+    fn is_ours(&self) -> bool {
+        self.find("only") != Some("decode") && self.refused().is_none()
     }
 
     fn refused(&self) -> Option<&str> {

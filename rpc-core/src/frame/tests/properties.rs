@@ -53,7 +53,7 @@ proptest! {
     fn plausible_bytes_are_a_frame_or_an_error(lane in lane(), bytes in plausible()) {
         match Frame::decode(lane, &bytes) {
             Ok(Frame::Skipped) => prop_assert!(bytes[0] >= 128),
-            Ok(_) => prop_assert!((1..=11).contains(&bytes[0])),
+            Ok(_) => prop_assert!((1..=14).contains(&bytes[0])),
             Err(FrameError::UnknownKind(kind)) => prop_assert!(kind < 128 && kind == bytes[0]),
             Err(_) => {}
         }
