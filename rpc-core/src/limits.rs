@@ -4,6 +4,7 @@ use crate::frame::{Hello, Metadata};
 
 /// How much bulk may be under way before the peer's hello has arrived. Spec:
 /// `r[hello.base-limits]`.
+// r[impl credit.initial]
 pub(crate) const BULK_WINDOW_BASE: usize = 256 * 1024;
 
 /// What one side of a connection accepts from the other, and how much it lets pile up itself.

@@ -42,6 +42,12 @@ impl BulkIn {
         u32::try_from(granted).ok()
     }
 
+    /// What the peer may still send, or will be granted, once nothing is under way.
+    #[cfg(test)]
+    pub(super) fn window_of_peer(&self) -> usize {
+        self.window - self.arrived
+    }
+
     #[cfg(test)]
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.credit + self.arrived, self.window, "credit is conserved");

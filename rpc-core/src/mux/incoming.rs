@@ -189,9 +189,6 @@ impl Mux {
                 return Ok(());
             }
         };
-        if request.more {
-            self.charge_bulk(body.len())?;
-        }
         let deadline = (request.timeout_ms != RequestHeader::NO_TIMEOUT).then(|| {
             // r[impl request.timeout]
             now + Duration::from_millis(u64::from(request.timeout_ms)).min(TIMEOUT_MAX)

@@ -3,7 +3,9 @@
 
 use std::{mem, time::Instant};
 
-use super::{Closed, Ending, Mux, Phase, SCAN_REST, alive::Due, incoming::NewRequest, shown};
+use super::{
+    Closed, Ending, ITEM_COST, Mux, Phase, SCAN_REST, alive::Due, incoming::NewRequest, shown,
+};
 use crate::{
     codec::{Bincode, Codec},
     error::{CloseReason, Delivery},
@@ -63,6 +65,7 @@ impl Mux {
         {
             return Ok(());
         }
+        self.charge_bulk(bulk_cost(&frame))?;
         let call = || CallId::from_wire(raw.lane.number()).ok_or(CloseReason::BadCallId);
         match frame {
             Frame::Request {
@@ -120,7 +123,6 @@ impl Mux {
         if more && body.is_empty() {
             return Err(CloseReason::Flood);
         }
-        self.charge_bulk(body.len())?;
         if self.handle_item_data(now, id, more, abort, body)? {
             return Ok(());
         }
@@ -261,5 +263,18 @@ impl Mux {
         self.lose_streams();
         self.backlog.clear(&mut self.output.discarded);
         self.waiters.dismiss(&mut self.output.wakers);
+    }
+}
+
+/// What a frame takes of the connection's account: whatever becomes of it, its sender has paid.
+fn bulk_cost(frame: &Frame<'_>) -> usize {
+    // r[impl message.account] r[impl credit.cost]
+    match frame {
+        Frame::Request { more: true, body, .. } | Frame::Reply { more: true, body, .. } => {
+            body.len()
+        }
+        Frame::Data { body, .. } => body.len(),
+        Frame::Item { body, .. } => body.len() + ITEM_COST,
+        _ => 0,
     }
 }

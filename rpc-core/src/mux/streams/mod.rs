@@ -32,6 +32,7 @@ use crate::{
 pub(crate) const ITEM_COST: usize = 16;
 
 /// What each stream may send before it is granted more. Spec: `r[credit.initial]`.
+// r[impl credit.initial]
 pub(crate) const WINDOW_BASE: usize = 64 * 1024;
 
 /// What a stream may have under way at most, if its reader keeps up: 10 Gbit/s for 1.6 ms.
@@ -263,7 +264,6 @@ impl Mux {
         more: bool,
         body: &[u8],
     ) -> Result<(), CloseReason> {
-        self.charge_bulk(body.len() + ITEM_COST)?;
         let received = self.streams.change(id, |reader| {
             // r[impl item.order]
             if reader.is_collecting() || reader.has_ended() {

@@ -122,6 +122,7 @@ impl Simulation {
                 held_bytes: 100_000 + random.size(400_000),
                 outbox_bytes: 10_000 + random.size(300_000),
                 frame_bytes: (16 * 1024) << random.below32(3),
+                window_bytes: 200_000 + random.below32(300_000),
                 ..Limits::default()
             };
             let frame_bytes = 2000 << random.below32(6);
@@ -468,6 +469,9 @@ impl Simulation {
             assert!(!(lost && self.peaceful), "a drain loses no call: {}", what());
         }
         (0..2).for_each(|by| self.check_counters(by));
+        if self.sides.iter().all(|side| *side.mux.phase() == Phase::Open) {
+            (0..2).for_each(|by| self.check_account(by));
+        }
         for side in &self.sides {
             let mux = &side.mux;
             assert!(!mux.is_busy(), "a call is open");
@@ -485,6 +489,13 @@ impl Simulation {
     }
 
     /// Whatever becomes of one-way calls that had left, it is counted.
+    /// Nothing is under way: what may still be sent is what the other side thinks.
+    // r[verify credit.initial] r[verify hello.window] r[verify message.account]
+    fn check_account(&self, by: usize) {
+        let allowed = self.sides[by].mux.outbox.bulk_credit();
+        assert_eq!(allowed, self.sides[1 - by].mux.bulk_in.window_of_peer(), "credit was lost");
+    }
+
     fn check_counters(&self, by: usize) {
         let count = |is: fn(&Entry) -> bool| {
             self.ledger.iter().filter(|entry| entry.by == by && is(entry)).count() as u64
