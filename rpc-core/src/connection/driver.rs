@@ -191,6 +191,9 @@ impl<T: Transport> Driver<T> {
                 }
                 self.behind = false;
                 if !frames {
+                    if let Some(position) = state.mux.stalled_at() {
+                        self.watch.note_stall(position, clock::now);
+                    }
                     return Step::Wait;
                 }
                 self.watch.note_use();

@@ -332,6 +332,11 @@ impl Mux {
             || self.bulk_in.is_due()
     }
 
+    /// How far sending is, if it waits for the peer to grant credit for the whole connection.
+    pub(crate) fn stalled_at(&self) -> Option<u64> {
+        self.outbox.is_stalled().then(|| self.outbox.drawn())
+    }
+
     /// Whether any call is open or waiting, in either direction.
     pub(crate) fn is_busy(&self) -> bool {
         self.calls.open() > 0 || self.requests.open() > 0 || self.waiters.waiting() > 0
@@ -349,7 +354,9 @@ impl Mux {
             Phase::Draining { .. } if self.farewell.is_some() => self.calls.open() == 0,
             Phase::Draining { expected: Some(expected) } => {
                 // r[impl drain.finish]
-                self.requests.received >= expected && !self.is_busy()
+                // What waits for credit is an answer, and can't be sent after a CLOSE.
+                let queued = self.outbox.queued_bytes() > 0;
+                self.requests.received >= expected && !self.is_busy() && !queued
             }
             _ => false,
         }

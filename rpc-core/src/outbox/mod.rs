@@ -234,7 +234,12 @@ impl Outbox {
         self.small.len() + self.bulk_bytes
     }
 
-    /// Whether nothing waits here.
+    /// Whether something waits for the credit of the connection, which a peer grants as it reads.
+    pub(crate) fn is_stalled(&self) -> bool {
+        !self.stalled.is_empty()
+    }
+
+    /// Whether nothing waits here that can be sent now.
     pub(crate) fn is_empty(&self) -> bool {
         self.small.is_empty() && self.bulk.is_empty()
     }
