@@ -155,7 +155,7 @@ impl Dispatcher {
         limits: ReplyLimits,
         patience: bool,
     ) {
-        let Accepted { id, method, deadline, metadata, stream, body } = accepted;
+        let Accepted { id, method, deadline, metadata, stream, body, .. } = accepted;
         let (at, route) = match self.router.find(method) {
             Ok(found) => found,
             Err(refusal) => return self.stage(id, Err(refusal), limits),

@@ -194,13 +194,15 @@ impl Mux {
             now + Duration::from_millis(u64::from(request.timeout_ms)).min(TIMEOUT_MAX)
         });
         self.note_deadline(deadline);
-        let method = request.method;
-        let stream = request.stream;
-        let mut accepted = Accepted { id, method, deadline, metadata, stream, body: Body::empty() };
-        if request.stream {
-            let patience = deadline.map(|deadline| deadline - now);
-            self.streams.open_reader(id, patience);
-        }
+        let mut accepted = Accepted {
+            id,
+            method: request.method,
+            deadline,
+            metadata,
+            stream: request.stream,
+            patience: deadline.map(|deadline| deadline.saturating_duration_since(now)),
+            body: Body::empty(),
+        };
         if request.more {
             self.requests.begin_partial(accepted, body);
             return Ok(());
@@ -214,6 +216,10 @@ impl Mux {
     #[inline]
     fn accept(&mut self, accepted: Accepted) {
         self.requests.set_deadline(accepted.id, accepted.deadline);
+        if accepted.stream {
+            // r[impl request.stream]
+            self.streams.open_reader(accepted.id, accepted.patience);
+        }
         self.output.accepted.push(accepted);
     }
 

@@ -354,9 +354,8 @@ impl Mux {
             Phase::Draining { .. } if self.farewell.is_some() => self.calls.open() == 0,
             Phase::Draining { expected: Some(expected) } => {
                 // r[impl drain.finish]
-                // What waits for credit is an answer, and can't be sent after a CLOSE.
-                let queued = self.outbox.queued_bytes() > 0;
-                self.requests.received >= expected && !self.is_busy() && !queued
+                // A large answer may wait for credit, which nobody takes after a CLOSE.
+                self.requests.received >= expected && !self.is_busy() && !self.outbox.has_bulk()
             }
             _ => false,
         }

@@ -325,8 +325,10 @@ impl Mux {
             return Err(CloseReason::BadCallId);
         }
         let woken = self.calls.begin_stream(id, self.outbox.drawn());
-        if matches!(woken, Ok(Some(_))) {
-            self.streams.open_reader(id, None);
+        match &woken {
+            Ok(Some(_)) => self.streams.open_reader(id, None),
+            Ok(None) => self.streams.open_abandoned(id),
+            Err(_) => {}
         }
         self.after_answer(woken)
     }

@@ -1,6 +1,9 @@
 //! The calls the peer has opened: one slot each, from the request to the terminal frame.
 
-use std::{mem, time::Instant};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
 use crate::{
     body::Body,
@@ -16,8 +19,9 @@ pub(crate) struct Accepted {
     pub(crate) method: MethodId,
     pub(crate) deadline: Option<Instant>,
     pub(crate) metadata: Metadata,
-    /// Whether items follow.
+    /// Whether items follow, and how long the call may go on without one.
     pub(crate) stream: bool,
+    pub(crate) patience: Option<Duration>,
     pub(crate) body: Body,
 }
 

@@ -36,7 +36,7 @@ pub(crate) const ITEM_COST: usize = 16;
 pub(crate) const WINDOW_BASE: usize = 64 * 1024;
 
 /// What a stream may have under way at most, if its reader keeps up: 10 Gbit/s for 1.6 ms.
-const WINDOW_MAX: usize = 2 * 1024 * 1024;
+pub(super) const WINDOW_MAX: usize = 2 * 1024 * 1024;
 
 /// Staged items are taken while fewer bytes than this wait to be sent: what is queued behind them
 /// waits for them.
@@ -106,6 +106,9 @@ impl Streams {
     /// There will be no more items.
     fn finish(&mut self, id: CallId, end: StreamEnd, wakers: &mut Vec<Waker>) {
         wakers.extend(self.change(id, |reader| reader.finish(end)).flatten());
+        if self.readers.get(&id).is_some_and(Reader::is_abandoned) {
+            self.readers.remove(&id);
+        }
     }
 
     /// The reply to a call is a stream too: from now on its items are what is waited for.
@@ -113,6 +116,11 @@ impl Streams {
         if let Some(reader) = self.readers.get_mut(&id) {
             reader.patience = None;
         }
+    }
+
+    /// Items are going to come that nobody reads.
+    pub(super) fn open_abandoned(&mut self, id: CallId) {
+        self.readers.insert(id, Reader::abandoned());
     }
 
     pub(super) fn open_reader(&mut self, id: CallId, patience: Option<Duration>) {
@@ -131,14 +139,26 @@ impl Streams {
         }
     }
 
-    /// Forgets the reader of a call. Returns whether items may still come.
-    fn close_reader(&mut self, id: CallId, discarded: &mut Vec<Waker>) -> bool {
-        let Some(mut reader) = self.readers.remove(&id) else { return false };
-        self.partial_bytes -= reader.partial_bytes();
-        self.growth += reader.grown();
-        self.due.remove(&id);
-        discarded.extend(reader.wake());
-        !reader.has_ended()
+    /// Forgets the reader of a call that is over.
+    fn close_reader(&mut self, id: CallId, discarded: &mut Vec<Waker>) {
+        self.abandon_reader(id, discarded);
+        self.readers.remove(&id);
+    }
+
+    /// Nobody reads a stream any more. Returns whether its items may still come, up to an end.
+    fn abandon_reader(&mut self, id: CallId, discarded: &mut Vec<Waker>) -> bool {
+        let Some(reader) = self.readers.get_mut(&id) else { return false };
+        if !reader.is_abandoned() {
+            self.partial_bytes -= reader.partial_bytes();
+            self.growth += reader.grown();
+            self.due.remove(&id);
+            discarded.extend(reader.abandon());
+        }
+        let comes = !reader.has_ended();
+        if !comes {
+            self.readers.remove(&id);
+        }
+        comes
     }
 
     /// Forgets the writer of a call, and wakes whoever waits to send.
@@ -168,8 +188,11 @@ impl Mux {
 
     /// The reader of a stream has gone. The peer is told, unless it has sent everything.
     pub(crate) fn drop_reader(&mut self, id: CallId) {
-        let unfinished = self.streams.close_reader(id, &mut self.output.discarded);
-        if !unfinished || self.is_closed() {
+        if self.streams.readers.get(&id).is_none_or(Reader::is_abandoned) {
+            return;
+        }
+        let comes = self.streams.abandon_reader(id, &mut self.output.discarded);
+        if !comes || self.is_closed() {
             return;
         }
         if id.opener() == self.role {
@@ -265,6 +288,9 @@ impl Mux {
         body: &[u8],
     ) -> Result<(), CloseReason> {
         let received = self.streams.change(id, |reader| {
+            if reader.is_abandoned() {
+                return Ok(());
+            }
             // r[impl item.order]
             if reader.is_collecting() || reader.has_ended() {
                 return Err(CloseReason::UnexpectedFrame);
@@ -303,6 +329,9 @@ impl Mux {
             return Ok(known);
         }
         let received = self.streams.change(id, |reader| {
+            if reader.is_abandoned() {
+                return Ok(());
+            }
             if !reader.is_collecting() || reader.has_ended() {
                 return Err(CloseReason::UnexpectedFrame);
             }
@@ -316,7 +345,9 @@ impl Mux {
 
     /// An item has come, or a part of one.
     fn after_item(&mut self, now: Instant, id: CallId, more: bool) {
-        let Some(reader) = self.streams.readers.get_mut(&id) else { return };
+        let Some(reader) = self.streams.readers.get_mut(&id).filter(|r| !r.is_abandoned()) else {
+            return;
+        };
         if !more {
             self.output.wakers.extend(reader.wake());
         }
@@ -473,6 +504,14 @@ impl Mux {
 
 #[cfg(test)]
 impl Streams {
+    pub(super) fn credit_of(&self, id: CallId) -> usize {
+        self.writers.get(&id).map_or(0, |writer| writer.credit)
+    }
+
+    pub(super) fn growth(&self) -> usize {
+        self.growth
+    }
+
     pub(super) fn check_invariants(&self) {
         self.readers.values().for_each(Reader::check_invariants);
         let partial_bytes: usize = self.readers.values().map(Reader::partial_bytes).sum();

@@ -32,6 +32,8 @@ pub(super) struct Reader {
     used: usize,
     window: usize,
     end: Option<StreamEnd>,
+    /// Nobody reads: what still comes is dropped, up to the end.
+    is_abandoned: bool,
     waker: Option<Waker>,
     /// How long its call may go on without an item.
     pub(super) patience: Option<Duration>,
@@ -50,9 +52,27 @@ impl Reader {
             used: 0,
             window: WINDOW_BASE,
             end: None,
+            is_abandoned: false,
             waker: None,
             patience,
         }
+    }
+
+    /// One that nobody reads.
+    pub(super) fn abandoned() -> Self {
+        Self { is_abandoned: true, ..Self::new(None) }
+    }
+
+    /// Its reader has gone.
+    pub(super) fn abandon(&mut self) -> Option<Waker> {
+        self.is_abandoned = true;
+        self.items.clear();
+        self.partial = None;
+        self.waker.take()
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.is_abandoned
     }
 
     /// Whether an item is being collected.
@@ -143,7 +163,7 @@ impl Reader {
 
     /// Whether it is time to grant credit: half of the window is used up.
     pub(super) fn is_due(&self) -> bool {
-        self.end.is_none() && 2 * self.used >= self.window
+        self.end.is_none() && !self.is_abandoned && 2 * self.used >= self.window
     }
 
     /// Grants what was used up. A reader that keeps up gets a larger window, out of `growth`.
@@ -168,7 +188,7 @@ impl Reader {
     #[cfg(test)]
     pub(super) fn check_invariants(&self) {
         let held: usize = self.items.iter().chain(&self.partial).map(|(_, cost)| cost).sum();
-        if self.end.is_none() {
+        if self.end.is_none() && !self.is_abandoned {
             assert_eq!(self.credit + self.used + held, self.window, "credit is conserved");
         }
     }

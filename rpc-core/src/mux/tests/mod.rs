@@ -2,7 +2,8 @@
 //!
 //! `alive` is about silent peers, `calls` follows single calls, `places` the queue in front of them,
 //! `backlog` that in front of the handlers, `deadlines` what time does, `bulk` large messages, `oneway`
-//! calls that end when they have left, `drain` go-away and the end, `hostile` what a peer must not do,
+//! calls that end when they have left, `drain` go-away and the end, `streams` items and credit,
+//! `hostile` what a peer must not do,
 //! and `simulation` everything at once, from seeds, over a `link` that does what links may do.
 
 mod alive;
@@ -16,6 +17,7 @@ mod link;
 mod oneway;
 mod places;
 mod simulation;
+mod streams;
 
 use std::{
     sync::{
