@@ -348,14 +348,15 @@ impl Mux {
         self.calls.open() > 0 || self.requests.any_complete() || self.waiters.waiting() > 0
     }
 
-    /// Whether a drain has nothing left to wait for: every request the peer has sent is answered.
+    /// Whether a drain has nothing left to wait for but that what is queued is sent: every request the
+    /// peer has sent is answered.
     pub(crate) fn is_drained(&self) -> bool {
         match self.phase {
             Phase::Draining { .. } if self.farewell.is_some() => self.calls.open() == 0,
             Phase::Draining { expected: Some(expected) } => {
                 // r[impl drain.finish]
-                // A large answer may wait for credit, which nobody takes after a CLOSE.
-                self.requests.received >= expected && !self.is_busy() && !self.outbox.has_bulk()
+                // An answer may wait for credit, which nobody takes after a CLOSE.
+                self.requests.received >= expected && !self.is_busy() && !self.outbox.is_held_up()
             }
             _ => false,
         }

@@ -234,9 +234,9 @@ impl Outbox {
         self.small.len() + self.bulk_bytes
     }
 
-    /// Whether any large message or item isn't drawn to its end.
-    pub(crate) fn has_bulk(&self) -> bool {
-        !self.bulk.is_empty() || !self.stalled.is_empty() || !self.blocked.is_empty()
+    /// Whether any large message or item waits for credit.
+    pub(crate) fn is_held_up(&self) -> bool {
+        !self.stalled.is_empty() || !self.blocked.is_empty()
     }
 
     /// Whether something waits for the credit of the connection, which a peer grants as it reads.

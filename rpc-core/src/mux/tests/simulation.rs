@@ -400,7 +400,8 @@ impl Simulation {
     fn drive(&mut self) {
         for n in 0..2 {
             self.start_handlers(n);
-            if self.sides[n].mux.is_drained() {
+            let sent = self.sides[n].batch.is_empty() && !self.sides[n].mux.has_frames();
+            if sent && self.sides[n].mux.is_drained() {
                 self.sides[n].mux.close(CloseReason::Done, "");
             }
             let closed = matches!(self.sides[n].mux.phase(), Phase::Closed(_));
