@@ -39,11 +39,11 @@ impl CalculatorClient {
     }
 
     fn add(&self, a: i64, b: i64) -> Call<i64, RpcError> {
-        self.channel.call::<Plain<i64>, _>(&ADD, &(a, b))
+        self.channel.call::<Plain<i64>>(&ADD, (a, b))
     }
 
     fn divide(&self, a: i64, b: i64) -> Call<i64, CallError<String>> {
-        self.channel.call::<Fallible<Result<i64, String>>, _>(&DIVIDE, &(a, b))
+        self.channel.call::<Fallible<Result<i64, String>>>(&DIVIDE, (a, b))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a handler knows about its call: deadline, metadata, peer; how calls inherit it.
+//! What a handler knows about its call: deadline, metadata, peer, the way back; how calls inherit it.
 
 use std::{
     cell::Cell,
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{clock, frame::Metadata, transport::Peer};
+use crate::{client::Channel, clock, connection::Origin, frame::Metadata, transport::Peer};
 
 thread_local! {
     static CURRENT: Cell<Option<Context>> = const { Cell::new(None) };
@@ -19,22 +19,22 @@ thread_local! {
 /// where the handler adds it to a call, as in `examples/metadata.rs`.
 #[derive(Debug, Clone)]
 pub struct Context {
-    peer: Arc<Peer>,
+    origin: Arc<Origin>,
     deadline: Option<Instant>,
     metadata: Option<Arc<Metadata>>,
 }
 
 impl Context {
-    pub(crate) fn new(peer: Arc<Peer>, deadline: Option<Instant>, metadata: Metadata) -> Self {
+    pub(crate) fn new(origin: Arc<Origin>, deadline: Option<Instant>, metadata: Metadata) -> Self {
         let metadata = (!metadata.is_empty()).then(|| Arc::new(metadata));
-        Self { peer, deadline, metadata }
+        Self { origin, deadline, metadata }
     }
 
-    /// A context without a deadline, for tests of handlers that take one.
+    /// A context without a deadline and without a connection, for tests of handlers that take one.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn for_test(peer: Peer, metadata: Metadata) -> Self {
-        Self::new(Arc::new(peer), None, metadata)
+        Self::new(Arc::new(Origin::nowhere(peer)), None, metadata)
     }
 
     /// The context of the handler that is running on this task; `None` outside of handlers, and in
@@ -66,10 +66,34 @@ impl Context {
         self.metadata.as_deref().unwrap_or(NONE)
     }
 
+    /// A channel back to the caller, to call what it offers (see
+    /// [`ChannelBuilder::service`](crate::ChannelBuilder::service)), over the connection that this
+    /// call came on and no other. Cheap to get and to clone, and free to outlive the handler.
+    ///
+    /// - It never reconnects: once the connection has ended, every call fails with *connection lost*,
+    ///   not sent, and [`Channel::closed`] returns. Repeating the call there doesn't help; the caller
+    ///   may come back on another connection. While one side is going away (a server that is
+    ///   shut down, an idle connection) further calls fail with *shutting down*, not sent.
+    /// - It keeps nothing alive. A connection over which nobody calls is idle, whoever could call
+    ///   back; see [`ServerBuilder::idle_timeout`](crate::ServerBuilder::idle_timeout).
+    /// - Calls have places of their own, so that a call back within a handler always finds one,
+    ///   unless as many are under way as the caller accepts ([`Limits::calls`](crate::Limits::calls)).
+    ///   Then it waits, until its deadline at most.
+    /// - A call takes 10 seconds at most unless it says otherwise, and within a handler no longer
+    ///   than that.
+    /// - [`Channel::target`] is the caller's address, [`Channel::counters`] are those of the
+    ///   connection.
+    ///
+    /// Whoever called may offer nothing: then calls fail with *unknown service*, rejected.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        Channel::back(Arc::clone(&self.origin))
+    }
+
     /// What the transport knows about the caller.
     #[must_use]
     pub fn peer(&self) -> &Peer {
-        &self.peer
+        self.origin.peer()
     }
 }
 

@@ -35,7 +35,8 @@
 //! # Where to begin
 //! - [`service`](macro@service): the attribute, what it accepts and what it generates.
 //! - [`Channel`] and [`Call`]: the client's side.
-//! - [`Server`] and [`Context`]: the server's side.
+//! - [`Server`] and [`Context`]: the server's side. Clients can serve, too:
+//!   [`ChannelBuilder::service`] and [`Context::channel`].
 //! - [`RpcError`], [`CallError`] and [`Delivery`]: what failed, and whether the handler may have run.
 //! - [`transport`]: the contract, for those who bring a transport of their own.
 //!

@@ -1,6 +1,7 @@
 //! The keys of `#[service(..)]` and `#[rpc(..)]`; which items they apply to is `lower`'s business.
 
 use proc_macro2::TokenStream;
+use quote::ToTokens as _;
 use syn::{
     Attribute, Expr, ExprLit, Lit, LitStr, Meta, Path, Token, parse::Parser as _,
     punctuated::Punctuated,
@@ -8,7 +9,7 @@ use syn::{
 
 use crate::diag::{self, Diagnostics};
 
-/// `#[service(name = "..", crate = "..")]`.
+/// `#[service(name = "..", crate = ..)]`.
 pub(crate) struct ServiceArgs {
     /// The name on the wire, if not the trait's.
     pub(crate) name: Option<LitStr>,
@@ -103,28 +104,35 @@ fn wire_name(meta: &Meta, diag: &mut Diagnostics) -> Option<LitStr> {
     Some(name)
 }
 
+/// A path, or a string with one in it. `$crate::rpc_core` in a macro can't stand in a string.
 fn crate_path(meta: &Meta, diag: &mut Diagnostics) -> Option<Path> {
-    let path = string(meta, diag)?;
-    match path.parse_with(Path::parse_mod_style) {
-        Ok(path) => Some(path),
-        Err(_) => {
-            diag.push(&path, diag::crate_path());
-            None
+    let path = match value(meta) {
+        Some(Expr::Path(path)) => Path::parse_mod_style.parse2(path.to_token_stream()).ok(),
+        Some(Expr::Lit(ExprLit { lit: Lit::Str(path), .. })) => {
+            path.parse_with(Path::parse_mod_style).ok()
         }
+        _ => None,
+    };
+    if path.is_none() {
+        diag.push(meta, diag::crate_path());
     }
+    path
 }
 
 fn string(meta: &Meta, diag: &mut Diagnostics) -> Option<LitStr> {
-    if let Meta::NameValue(pair) = meta {
-        let mut value = &pair.value;
-        // What a `macro_rules!` fragment stands in.
-        while let Expr::Group(group) = value {
-            value = &group.expr;
-        }
-        if let Expr::Lit(ExprLit { lit: Lit::Str(string), .. }) = value {
-            return Some(string.clone());
-        }
+    if let Some(Expr::Lit(ExprLit { lit: Lit::Str(string), .. })) = value(meta) {
+        return Some(string.clone());
     }
     diag.push(meta, diag::string_value(&key(meta)));
     None
+}
+
+/// What stands behind the `=`, without the invisible group around a `macro_rules!` fragment.
+fn value(meta: &Meta) -> Option<&Expr> {
+    let Meta::NameValue(pair) = meta else { return None };
+    let mut value = &pair.value;
+    while let Expr::Group(group) = value {
+        value = &group.expr;
+    }
+    Some(value)
 }

@@ -62,9 +62,9 @@ macro_rules! texts {
             format!($text)
         })*
 
-        /// All messages, with their placeholders.
+        /// All messages: their names, and their texts with placeholders.
         #[cfg(test)]
-        const ALL: &[&str] = &[$($text),*];
+        const ALL: &[(&str, &str)] = &[$((stringify!($name), $text)),*];
     };
 }
 
@@ -74,9 +74,11 @@ texts! {
     not_a_trait() = "`#[service]` goes on a trait: it writes a client and a server for it";
     on_impl() = "`#[service]` goes on the trait: its implementations are plain `impl` blocks";
     async_trait() = "a service needs no `#[async_trait]`: remove it, from the implementations too";
-    trait_generics() = "a service has no generic parameters: write the types that go over the wire";
+    trait_generics(name) = "`{name}` can't be generic, as both sides must agree on the types: write \
+        concrete ones here, and `impl<T> {name} for YourType<T>` for what is generic";
     trait_qualifier(word) = "a service can't be `{word}`: remove the keyword";
-    assoc_type(name) = "a service has only methods: write the concrete type where `{name}` is used";
+    assoc_type(name) = "`{name}` could be another type on either side: write the concrete type \
+        where it is used";
     assoc_const(name) = "a service has only methods: move `{name}` out of the trait, or return it \
         from one";
     macro_item() = "a service has only methods: write them out, or let a macro write the whole \
@@ -104,6 +106,7 @@ texts! {
     duplicate_wire_name(name) = "two methods are called `{name}` on the wire: give one another \
         `#[rpc(name = \"..\")]`";
     too_many_args() = "a method takes at most 16 arguments: put some of them into a struct";
+    duplicate_arg(name) = "two arguments are called `{name}`: rename one";
     arg_pattern() = "an argument has a plain name here: the implementation may take it apart";
     arg_attribute() = "an argument takes no attribute but `#[ctx]`";
 
@@ -135,7 +138,7 @@ texts! {
     flag_value(key) = "`{key}` takes no value: write just `{key}`";
     string_value(key) = "`{key}` takes a string: write `{key} = \"..\"`";
     empty_name() = "a name on the wire can't be empty";
-    crate_path() = "`crate` takes the path of rpc-core: write `crate = \"my::rpc_core\"`";
+    crate_path() = "`crate` takes the path of rpc-core: write `crate = my::rpc_core`";
     ctx_place() = "`#[ctx]` goes on a parameter: write `#[ctx] cx: &Context`";
     ctx_form() = "`#[ctx]` takes nothing: write `#[ctx] cx: &Context`";
     ctx_twice() = "a call has one context: remove this parameter";
@@ -144,6 +147,8 @@ texts! {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
 
     #[test]
@@ -153,17 +158,21 @@ mod tests {
     }
 
     #[test]
-    fn every_text_is_shown_by_a_ui_test() {
-        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ui/fail");
-        let shown: String = std::fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "stderr"))
-            .map(|path| std::fs::read_to_string(path).unwrap())
-            .collect();
-        let is_shown = |text: &&&str| shown.lines().any(|line| fits(text, line));
-        let missing: Vec<_> = ALL.iter().filter(|text| !is_shown(text)).collect();
-        assert!(missing.is_empty(), "no .stderr in tests/ui/fail shows: {missing:#?}");
+    fn every_message_has_a_ui_test_of_its_name_that_shows_it() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui/fail");
+        let is_shown = |(name, text): &&(&str, &str)| {
+            let shown = fs::read_to_string(dir.join(name).with_extension("stderr"));
+            shown.is_ok_and(|shown| shown.lines().any(|line| fits(text, line)))
+        };
+        let missing: Vec<_> = ALL.iter().filter(|message| !is_shown(message)).collect();
+        assert!(missing.is_empty(), "not shown by a .stderr of that name: {missing:#?}");
+    }
+
+    #[test]
+    fn a_text_fits_only_lines_with_all_of_it() {
+        assert!(fits("`{a}` is {b} here", "error: `x` is y here"));
+        assert!(!fits("`{a}` is {b} here", "error: `x` is y"));
+        assert!(!fits("take one", "error: take two"));
     }
 
     /// Whether `line` has all that `text` says around its placeholders.

@@ -3,6 +3,19 @@
 //! `args` and `lower` read the user's trait into a `model` and collect every mistake in it (`diag`
 //! has the texts, `types` the rules about types, `attrs` those about attributes); `expand` writes
 //! the model down, and can't fail. `src/expand/snapshots` shows what comes out.
+//!
+//! What a method costs in a release build without LTO, beside tarpc 0.38 in the same program: a
+//! client and a server of 100 methods, each called once, less the same with one method, by 99. CPU
+//! time is that of rustc, on a busy machine: good for a comparison only.
+//!
+//! | | ours | tarpc |
+//! |---|---|---|
+//! | 10 signatures of std's types: code | 2.5 KB | 3.9 KB |
+//! | time | 29 ms | 56 ms |
+//! | two types of its own for each method, with serde's derives: code | 7.3 KB | 3.9 KB |
+//! | time | 148 ms | 80 ms |
+//!
+//! More than half of the 7.3 KB is coding: each type has code of its own, on both sides.
 
 use proc_macro2::TokenStream;
 
@@ -54,7 +67,8 @@ mod types;
 /// * **The trait**, with `Send + Sync + 'static` before its own supertraits. Each method returns an
 ///   `impl Future<Output = ..> + Send`; implementations write `async fn`, and those whose future
 ///   isn't `Send` are reported where they hold what isn't. Default bodies stay; the method is
-///   called over the wire all the same. The trait isn't dyn compatible.
+///   called over the wire all the same.
+/// * **The trait for `Arc<G>` and `Box<G>`** of an implementation `G`.
 /// * **`GreeterClient`**, `Clone` and `Debug`, with `new(Channel)` and one method per method of the
 ///   trait. It takes the same arguments, encodes them at once, and returns a `Call`, a `'static`
 ///   future:
@@ -68,15 +82,15 @@ mod types;
 /// * **`GreeterServer<S>`**, a `Service` for any `S: Greeter`, `Clone` and `Debug`, with `new(S)`
 ///   and `from_arc(Arc<S>)`.
 ///
-/// All three have the visibility of the trait, which may stand anywhere, also in a function or in
-/// the output of a `macro_rules!`. Names that begin with two underscores are reserved.
+/// All have the visibility of the trait, which may stand anywhere, also in a function or in the
+/// output of a `macro_rules!`. Names that begin with two underscores are reserved.
 ///
 /// # Keys
 ///
 /// | on the trait | default | |
 /// |---|---|---|
 /// | `#[service(name = "..")]` | the trait's name | the service's name on the wire |
-/// | `#[service(crate = "..")]` | `"::rpc_core"` | where rpc-core is, if renamed or re-exported |
+/// | `#[service(crate = ..)]` | `::rpc_core` | where rpc-core is, if renamed or re-exported: `framework::rpc`, `$crate::rpc` in a macro, or a string |
 ///
 /// | on a method | default | |
 /// |---|---|---|
@@ -95,23 +109,63 @@ mod types;
 /// the client's method too, `#[cfg]` on all that is written for a method, anything else on the
 /// trait alone. (An `#[expect]` is an `#[allow]` on the client.)
 ///
-/// # Methods
+/// ```
+/// use rpc_core::Context;
 ///
-/// `async fn name(&self, ..) -> Reply`, with up to 16 arguments that are plain names, and without
-/// generics, lifetimes, `where`, `unsafe`, `const` or `extern`. `new` makes the client and can't be
-/// a method; `#[rpc(name = "new")]` still can be its name on the wire. Traits have no generics,
-/// associated types or constants.
+/// #[rpc_core::service(name = "store.v1")]
+/// pub trait Store {
+///     /// The value under `key`.
+///     #[rpc(idempotent, name = "get")]
+///     async fn value(&self, key: &str) -> Option<Vec<u8>>;
+///     /// Who asks, which the caller doesn't say.
+///     async fn tenant(&self, #[ctx] cx: &Context) -> String;
+/// }
+/// ```
 ///
-/// # Types
+/// # What is accepted
 ///
-/// | arguments | |
-/// |---|---|
-/// | anything that is `Serialize` and `Deserialize` | by value |
-/// | `&str`, `&[u8]`, `Vec<&str>`, `Cow<'_, str>`, `Foo<'_>` | borrowed from the request if serde can |
-/// | `&T` of anything else | an error: take `T` |
+/// What has one meaning on the wire is accepted. What hasn't is an error that says what to write.
 ///
-/// Replies are owned: anything that is `Serialize` and `DeserializeOwned`, and `()`. Neither names
-/// `Self`, `impl Trait` or `dyn Trait`.
+/// | the trait | | why |
+/// |---|---|---|
+/// | any visibility, place, supertraits, `where Self: ..` | yes | |
+/// | no methods at all | yes | a service that knows no method |
+/// | type, lifetime or constant parameters, associated types | no | both sides must agree on the types: see [below](#generic-services) |
+/// | associated constants, macros as items | no | the client has no implementation to ask; the attribute can't look into macros |
+/// | `unsafe`, `auto`, `#[async_trait]` | no | nothing to uphold; not needed |
+/// | on a `struct`, an `impl`, .. | no | the contract is the trait |
+///
+/// | a method | | why |
+/// |---|---|---|
+/// | `async fn name(&self, ..) -> Reply` | yes | |
+/// | with a default body, also one that uses `?` and `return` | yes | |
+/// | under `#[cfg]` | yes | on everything that is written for it |
+/// | called like anything but `new`: `clone`, `call`, `drop`, `r#match`, .. | yes | `new` makes the client; `#[rpc(name = "new")]` keeps the name on the wire |
+/// | `fn`, `fn -> impl Future` | no | the macro adds what makes the future `Send` |
+/// | `self`, `&mut self`, `self: Arc<Self>`, no receiver | no | all calls share the implementation |
+/// | type and lifetime parameters, `where` | no | one method, one layout on the wire |
+/// | `const`, `unsafe`, `extern`, `pub`, variadic | no | they mean nothing to the caller |
+/// | two of one name, also on the wire | no | the name is the identity |
+/// | `#[rpc(oneway)]` on one that returns something | no | its caller waits for no reply |
+///
+/// | arguments | | why |
+/// |---|---|---|
+/// | anything `Serialize` and `Deserialize`, by value | yes | |
+/// | `&str`, `&[u8]`, `Option<&str>`, `Vec<&str>`, `Cow<'_, str>`, `Foo<'_>` | yes | borrowed from the request if serde can |
+/// | up to 16 of them, called like anything | yes | they are a tuple, and serde's end there: use a struct |
+/// | `&T` of anything else, `&mut T` | no | there is nothing on the server to borrow from: take `T` |
+/// | `Self`, `impl Trait`, `dyn Trait`, pointers, `fn(..)` | no | the other side can't know the type, or the address |
+/// | patterns, `mut`, `_` | no | the client needs a name; implementations take it apart |
+/// | attributes other than `#[ctx]` | no | both sides have the same arguments |
+/// | `Streaming<T>` | not yet | |
+///
+/// | replies | | why |
+/// |---|---|---|
+/// | anything `Serialize` and `DeserializeOwned`, `()`, nothing | yes | |
+/// | `Result<T, E>`, and aliases of that name | yes | the caller gets `T` or `CallError<E>` |
+/// | `&T`, `Foo<'_>`, also `&'static str` | no | the caller owns the reply |
+/// | `Self`, `impl Trait`, `dyn Trait`, pointers, `!` | no | as for arguments; every call has a reply |
+/// | `Streaming<T>` | not yet | |
 ///
 /// Bytes travel in one piece, instead of as numbers one by one, when their type is written as
 /// `Vec<u8>` or `&[u8]`, an `Option` of one, or, for replies, a `Result` of `Vec<u8>` or
@@ -151,6 +205,82 @@ mod types;
 ///
 /// One-way is how the client calls; server and wire know nothing of it. On the server it is a
 /// method like others, and it may be `idempotent`, too.
+///
+/// # Generic services
+///
+/// A generic trait has no one meaning on the wire. A generic implementation has:
+///
+/// ```
+/// # trait Backend: Send + Sync + 'static {
+/// #     fn load(&self, key: &str) -> Option<String>;
+/// # }
+/// #[rpc_core::service]
+/// trait Store {
+///     async fn get(&self, key: &str) -> Option<String>;
+/// }
+///
+/// struct Cached<B>(B);
+///
+/// impl<B: Backend> Store for Cached<B> {
+///     async fn get(&self, key: &str) -> Option<String> {
+///         self.0.load(key)
+///     }
+/// }
+/// ```
+///
+/// One for every type there is, `impl<B: Backend> Store for B`, can't be: it would be a second one
+/// for `Arc` and `Box`.
+///
+/// # Sharing and testing
+///
+/// An implementation is shared by putting it into an `Arc`. Both `new` and `from_arc` take it.
+/// (Where a service has a method called `clone`, write `Arc::clone(&shared)`: both types have one.)
+/// `&'static G` is no implementation: where a list holds references to implementations, a method
+/// call on an item, a `&&G`, would need the outer one to be `'static`. The trait isn't dyn
+/// compatible (`dyn Greeter`, E0038); where one of several implementations is chosen at run time, a
+/// `match` chooses the server, as every `GreeterServer<_>` is a `Service`.
+///
+/// Code that calls takes a `GreeterClient`, or an `impl Greeter` if it is to run where the
+/// implementation is. A test gives either of them a fake that implements the trait, and keeps an
+/// `Arc` of it to look at afterwards. Deadlines, cancellation, panics and errors are real then, and
+/// no socket is needed:
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+///
+/// use rpc_core::{Channel, RpcError};
+///
+/// #[rpc_core::service]
+/// trait Mailer {
+///     async fn send(&self, to: &str, text: &str);
+/// }
+///
+/// // What is tested.
+/// async fn register(name: &str, mailer: &MailerClient) -> Result<(), RpcError> {
+///     mailer.send(name, "Welcome!").await
+/// }
+///
+/// // What stands in.
+/// #[derive(Default)]
+/// struct Fake(Mutex<Vec<String>>);
+///
+/// impl Mailer for Fake {
+///     async fn send(&self, to: &str, _: &str) {
+///         self.0.lock().unwrap().push(to.to_owned());
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let fake = Arc::new(Fake::default());
+/// let mailer = MailerClient::new(Channel::local(MailerServer::new(Arc::clone(&fake))));
+/// register("Ada", &mailer).await.unwrap();
+/// assert_eq!(*fake.0.lock().unwrap(), ["Ada"]);
+/// # }
+/// ```
+///
+/// A fake that awaits `std::future::pending` makes calls time out, one that panics makes them fail
+/// with *handler panicked*, and a `Server` that is dropped loses the connection.
 ///
 /// # Errors
 ///

@@ -84,7 +84,7 @@ fn check_trait(item: &ItemTrait, diag: &mut Diagnostics) {
         diag.push(auto, diag::trait_qualifier(&"auto"));
     }
     if !item.generics.params.is_empty() {
-        diag.push(&item.generics.params, diag::trait_generics());
+        diag.push(&item.generics.params, diag::trait_generics(&item.ident));
     }
 }
 
@@ -217,7 +217,11 @@ fn lower_args(sig: &Signature, lifetimes: bool, diag: &mut Diagnostics) -> Vec<A
             types::check_arg(&param.ty, lifetimes, diag);
             types::arg_kind(&param.ty)
         };
-        args.extend(ident.map(|ident| Arg { ident: ident.clone(), ty: (*param.ty).clone(), kind }));
+        let Some(ident) = ident else { continue };
+        if args.iter().any(|arg: &Arg| arg.ident.unraw() == ident.unraw()) {
+            diag.push(ident, diag::duplicate_arg(&ident.unraw()));
+        }
+        args.push(Arg { ident: ident.clone(), ty: (*param.ty).clone(), kind });
     }
     args
 }

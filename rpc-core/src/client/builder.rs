@@ -1,19 +1,30 @@
 //! Settings of a channel and their defaults.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::Channel;
-use crate::{error::RpcError, limits::Limits, mux::Keepalive, transport::Connector};
+use crate::{
+    connection::{Capacity, Router},
+    error::RpcError,
+    limits::Limits,
+    mux::Keepalive,
+    service::Service,
+    transport::Connector,
+};
 
 /// How long a call may take unless its caller says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Calls of the server that a channel runs at a time, unless told otherwise: what some connections
+/// may have with the default of [`Limits::calls`]. There is one, and those that are being finished.
+const SERVED_CALLS: usize = 4096;
 
 /// How long the server's hello may take.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Settings of a [`Channel`]: [`Channel::builder`], then [`connect`](ChannelBuilder::connect) or
 /// [`lazy`](ChannelBuilder::lazy).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ChannelBuilder {
     pub(super) timeout: Option<Duration>,
     pub(super) hello_timeout: Duration,
@@ -21,6 +32,8 @@ pub struct ChannelBuilder {
     pub(super) fail_fast: bool,
     pub(super) keepalive: Option<Keepalive>,
     pub(super) limits: Limits,
+    services: Vec<Arc<dyn Service>>,
+    served_calls: usize,
 }
 
 impl Default for ChannelBuilder {
@@ -32,6 +45,8 @@ impl Default for ChannelBuilder {
             fail_fast: false,
             keepalive: Some(Keepalive::default()),
             limits: Limits::default(),
+            services: Vec::new(),
+            served_calls: SERVED_CALLS,
         }
     }
 }
@@ -58,7 +73,7 @@ impl ChannelBuilder {
     /// The pause after a failed attempt to connect: `first`, doubled with each further failure up to
     /// `most`, of which a random part between half and all is waited. A connection that ends sooner
     /// than `most` after it was made, and has answered no call, counts as a failed attempt.
-    /// Default: 50 ms to 5 s.
+    /// Default: 50 ms to 5 s; 30 days at most.
     #[must_use]
     pub fn backoff(self, first: Duration, most: Duration) -> Self {
         Self { backoff: (first, most.max(first)), ..self }
@@ -92,12 +107,45 @@ impl ChannelBuilder {
         Self { limits, ..self }
     }
 
+    /// Adds a service that the server may call back, over every connection of this channel: see
+    /// [`Context::channel`](crate::Context::channel). Handlers run as they do on a server, with the
+    /// server as their peer, and what they promise is the same.
+    ///
+    /// They run as long as there is a connection, and the channel makes another only when one of its
+    /// own calls needs it: a client that only listens waits for [`Channel::closed`], and calls again.
+    /// When the last [`Channel`] and [`Call`](crate::Call)
+    /// are gone it is closed: handlers are stopped, and calls of the server fail with *connection
+    /// lost*, unknown. So whoever wants to be called keeps the channel. A service that holds it as
+    /// well keeps it open for ever; in a handler, [`Context::channel`](crate::Context::channel) leads
+    /// to the server all the same.
+    ///
+    /// # Panics
+    /// [`connect`](Self::connect) and [`lazy`](Self::lazy) do when two services have the same name,
+    /// or two methods the same id.
+    #[must_use]
+    pub fn service(mut self, service: impl Service) -> Self {
+        self.services.push(Arc::new(service));
+        self
+    }
+
+    /// How many calls of the server to run at a time, on all connections of this channel together:
+    /// the present one, and those that are being finished. Further ones are refused with
+    /// *overloaded*, and never run. Calls that end at their first poll, without waiting for
+    /// anything, don't count. Default: 4,096; [`Limits::calls`] is the limit of each connection.
+    #[must_use]
+    pub fn served_calls(self, calls: usize) -> Self {
+        Self { served_calls: calls, ..self }
+    }
+
     /// Makes the first connection now, and fails at the first failure. It doesn't wait for the
     /// server's hello: a peer that speaks another protocol shows at the first call.
     ///
     /// # Errors
     /// [`ConnectionLost`](crate::ErrorKind::ConnectionLost), not sent: it can't be made. The source
     /// is the transport's error.
+    ///
+    /// # Panics
+    /// Two [services](Self::service) have the same name, or two methods the same id.
     ///
     /// # Cancel safety
     /// Dropping the future ends the wait, and with it the channel.
@@ -108,8 +156,32 @@ impl ChannelBuilder {
     }
 
     /// Connects when the first call is made.
+    ///
+    /// # Panics
+    /// Two [services](Self::service) have the same name, or two methods the same id.
     #[must_use]
+    #[track_caller]
     pub fn lazy(self, connector: impl Connector) -> Channel {
-        Channel::with_settings(self, connector)
+        let capacity = Capacity {
+            calls: self.served_calls,
+            side: "the client",
+            setting: "ChannelBuilder::served_calls",
+        };
+        match Router::new(self.services.clone(), capacity) {
+            Ok(router) => Channel::with_settings(self, router, connector),
+            Err(error) => panic!("a channel cannot serve this: {error}"),
+        }
+    }
+}
+
+impl fmt::Debug for ChannelBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let services: Vec<_> = self.services.iter().map(|service| service.name()).collect();
+        f.debug_struct("ChannelBuilder")
+            .field("services", &services)
+            .field("timeout", &self.timeout)
+            .field("keepalive", &self.keepalive)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }

@@ -15,8 +15,9 @@ use tokio::time::Sleep;
 
 use super::{Channel, link::Attempt};
 use crate::{
+    body::Body,
     clock,
-    codec::{Bincode, Codec, DecodeError},
+    codec::{Bincode, Codec, DecodeError, EncodeError},
     connection::{CallOptions, Connection, TimeLimit},
     context,
     error::{Delivery, ErrorKind, RpcError},
@@ -40,22 +41,32 @@ type Decode<T, F> = fn(&[u8], bool) -> Result<Result<T, F>, DecodeError>;
 ///
 /// # Panics
 /// Polling panics outside of a tokio runtime when a connection has to be made, and after the call
-/// has ended.
+/// has ended. A panic in `Serialize` of an argument is the caller's own, where the stub is called,
+/// and so is one in `Deserialize` of the reply, where the call is awaited. Neither harms the
+/// connection.
 ///
 /// # Cancel safety
 /// Dropping the call at any time leaves the connection and other calls alone. Whether the handler
 /// ran is unknown then, unless the call was never polled.
 #[must_use = "a call does nothing unless it is awaited or polled"]
 pub struct Call<T, F = RpcError> {
+    call: Untyped,
+    decode: Decode<T, F>,
+}
+
+/// A call without the type of its result: what is here is compiled once, and not again for each
+/// method of the user's.
+struct Untyped {
     channel: Channel,
     method: &'static Method,
-    decode: Decode<T, F>,
     /// Whether it ends when the request has left this process.
     oneway: bool,
     limit: TimeLimit,
     /// Whether its timeout is the channel's default.
     is_default: bool,
     metadata: Option<Box<Metadata>>,
+    /// Attempts to connect that had failed before it first got a connection.
+    failures: Option<u64>,
     state: State,
 }
 
@@ -87,8 +98,64 @@ impl<T, F> Call<T, F> {
         oneway: bool,
     ) -> Self {
         let mut body = Vec::new();
-        let state = match Bincode::encode(args, &mut body) {
-            Ok(()) => State::Encoded(body, None),
+        let encoded = Bincode::encode(args, &mut body).map(|()| body);
+        Self { call: Untyped::new(channel, method, encoded, oneway), decode }
+    }
+
+    /// How long the call may take, from its first poll. Replaces the channel's default. A
+    /// [`deadline`](Call::deadline) and that of the handler that makes the call, if one does, hold
+    /// all the same: the earliest counts.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.call.limit.timeout = Some(timeout);
+        self.call.is_default = false;
+        self
+    }
+
+    /// When the call has to be over. Replaces the channel's default. A [`timeout`](Call::timeout) and
+    /// other deadlines hold all the same: the earliest counts.
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        let call = &mut self.call;
+        call.limit.deadline = earlier(call.limit.deadline, Some(deadline));
+        if mem::replace(&mut call.is_default, false) {
+            call.limit.timeout = None;
+        }
+        self
+    }
+
+    /// The call may take as long as it likes, whatever the default, the handler's deadline and what
+    /// was said before. It still fails when the server dies: see
+    /// [`ChannelBuilder::keepalive`](super::ChannelBuilder::keepalive).
+    pub fn no_deadline(mut self) -> Self {
+        self.call.limit = TimeLimit::new(None, None);
+        self.call.is_default = false;
+        self
+    }
+
+    /// Adds metadata. The call fails, not sent, with *malformed request* for a key of 0 or of more
+    /// than 255 bytes, and with *too large* when another limit of [`Metadata`] is hit.
+    ///
+    /// Like the other settings of a call, it has no effect once the call has been polled.
+    pub fn metadata(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
+        self.call.add_metadata(key, value.as_ref());
+        self
+    }
+
+    /// The method that is called.
+    #[must_use]
+    pub fn method(&self) -> &'static Method {
+        self.call.method
+    }
+}
+
+impl Untyped {
+    fn new(
+        channel: &Channel,
+        method: &'static Method,
+        body: Result<Vec<u8>, EncodeError>,
+        oneway: bool,
+    ) -> Self {
+        let state = match body {
+            Ok(body) => State::Encoded(body, None),
             Err(error) => State::Failed(
                 RpcError::new(
                     ErrorKind::MalformedRequest,
@@ -101,66 +168,55 @@ impl<T, F> Call<T, F> {
         Self {
             channel: channel.clone(),
             method,
-            decode,
             oneway,
-            limit: TimeLimit::new(channel.link.settings().timeout, context::inherited_deadline()),
+            limit: TimeLimit::new(channel.way.timeout(), context::inherited_deadline()),
             is_default: true,
             metadata: None,
+            failures: None,
             state,
         }
     }
 
-    /// How long the call may take, from its first poll. Replaces the channel's default. A
-    /// [`deadline`](Call::deadline) and that of the handler that makes the call, if one does, hold
-    /// all the same: the earliest counts.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.limit.timeout = Some(timeout);
-        self.is_default = false;
-        self
-    }
-
-    /// When the call has to be over. Replaces the channel's default. A [`timeout`](Call::timeout) and
-    /// other deadlines hold all the same: the earliest counts.
-    pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.limit.deadline = earlier(self.limit.deadline, Some(deadline));
-        if mem::replace(&mut self.is_default, false) {
-            self.limit.timeout = None;
-        }
-        self
-    }
-
-    /// The call may take as long as it likes, whatever the default, the handler's deadline and what
-    /// was said before. It still fails when the server dies: see
-    /// [`ChannelBuilder::keepalive`](super::ChannelBuilder::keepalive).
-    pub fn no_deadline(mut self) -> Self {
-        self.limit = TimeLimit::new(None, None);
-        self.is_default = false;
-        self
-    }
-
-    /// Adds metadata. The call fails, not sent, with *malformed request* for a key of 0 or of more
-    /// than 255 bytes, and with *too large* when another limit of [`Metadata`] is hit.
-    ///
-    /// Like the other settings of a call, it has no effect once the call has been polled.
-    pub fn metadata(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
+    fn add_metadata(&mut self, key: &str, value: &[u8]) {
         if !matches!(self.state, State::Encoded(_, None)) {
-            return self;
+            return;
         }
         let metadata = self.metadata.get_or_insert_default();
-        if let Err(error) = metadata.insert(key, value.as_ref()) {
+        if let Err(error) = metadata.insert(key, value) {
             let kind = match error {
                 MetadataError::Key { .. } => ErrorKind::MalformedRequest,
                 _ => ErrorKind::TooLarge,
             };
             self.state = State::Failed(RpcError::new(kind, Delivery::NotSent, error.to_string()));
         }
-        self
     }
 
-    /// The method that is called.
-    #[must_use]
-    pub fn method(&self) -> &'static Method {
-        self.method
+    /// The body of the reply, and whether it is an error that the handler returned.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Body, bool), RpcError>> {
+        let error = match ready!(self.poll_ending(cx)) {
+            Ok(Ending::Reply { body, app_error }) => return Poll::Ready(Ok((body, app_error))),
+            // As if nothing had been answered, which is what its caller expects.
+            Ok(Ending::Left) => return Poll::Ready(Ok((Body::empty(), false))),
+            Ok(Ending::Failed { kind, delivery, detail }) => {
+                RpcError::new(kind, delivery, self.explain(kind, delivery, detail))
+            }
+            Ok(Ending::Lost(delivery)) => RpcError::new(ErrorKind::ConnectionLost, delivery, ""),
+            Err(Gone::Lost(delivery, closed)) => self.lost(delivery, closed),
+            Err(Gone::Error(error)) => {
+                self.state = State::Ended;
+                error
+            }
+        };
+        Poll::Ready(Err(error.of_method(self.method)))
+    }
+
+    /// The error of a reply that isn't what the caller expects.
+    fn malformed(&self, error: DecodeError) -> RpcError {
+        // r[impl codec.malformed]
+        let text = "the reply could not be decoded";
+        RpcError::new(ErrorKind::MalformedReply, Delivery::Replied, text)
+            .with_source(error)
+            .of_method(self.method)
     }
 
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ending, Gone>> {
@@ -175,7 +231,8 @@ impl<T, F> Call<T, F> {
                         return Poll::Pending;
                     };
                     if let Ending::Lost(delivery) = ending {
-                        self.channel.link.replace(&connection);
+                        // It has been sent, or was about to be: there is no other way for it.
+                        let _or_error = self.channel.way.replace(&connection);
                         return Poll::Ready(Err(Gone::Lost(delivery, connection.closed())));
                     }
                     return Poll::Ready(Ok(ending));
@@ -206,26 +263,34 @@ impl<T, F> Call<T, F> {
         let State::Encoded(body, connecting) = &mut self.state else { return Poll::Ready(Ok(())) };
         let connection = match connecting {
             None => {
-                let mut attempt = Attempt::new();
-                match self.channel.link.poll_connection(cx, &mut attempt) {
-                    Poll::Ready(connection) => connection?,
+                let mut attempt = Attempt::new(self.failures);
+                match self.channel.way.poll_connection(cx, &mut attempt) {
+                    Poll::Ready(connection) => {
+                        self.failures = attempt.seen();
+                        connection?
+                    }
                     Poll::Pending => {
+                        // Kept before the timer is made, which panics on a runtime without time.
+                        let connecting =
+                            connecting.insert(Box::new(Connecting { attempt, timer: None }));
                         self.limit.fix(clock::now());
                         let timer =
                             self.limit.deadline.map(|at| tokio::time::sleep_until(at.into()));
-                        let timer = timer.map(Box::pin);
-                        *connecting = Some(Box::new(Connecting { attempt, timer }));
+                        connecting.timer = timer.map(Box::pin);
                         return self.poll_connect(cx);
                     }
                 }
             }
-            Some(waiting) => match self.channel.link.poll_connection(cx, &mut waiting.attempt) {
-                Poll::Ready(connection) => connection?,
+            Some(waiting) => match self.channel.way.poll_connection(cx, &mut waiting.attempt) {
+                Poll::Ready(connection) => {
+                    self.failures = waiting.attempt.seen();
+                    connection?
+                }
                 Poll::Pending => {
                     let Some(timer) = &mut waiting.timer else { return Poll::Pending };
                     ready!(timer.as_mut().poll(cx));
-                    self.channel.link.leave(&mut waiting.attempt);
-                    return Poll::Ready(Err(self.channel.link.too_late()));
+                    self.channel.way.leave(&mut waiting.attempt);
+                    return Poll::Ready(Err(self.channel.way.too_late()));
                 }
             },
         };
@@ -271,8 +336,8 @@ impl<T, F> Call<T, F> {
                 self.state = State::Queued(body, connection, ticket);
             }
             Opened::Gone => {
-                self.channel.link.replace(&connection);
                 self.state = State::Encoded(body, None);
+                self.channel.way.replace(&connection)?;
             }
             Opened::Refused { kind, detail } => {
                 self.state = State::Ended;
@@ -310,14 +375,6 @@ impl<T, F> Call<T, F> {
             None => format!("{what} before the caller's deadline"),
         }
     }
-
-    fn decode(&self, body: &[u8], app_error: bool) -> Result<Result<T, F>, RpcError> {
-        (self.decode)(body, app_error).map_err(|error| {
-            // r[impl codec.malformed]
-            let text = "the reply could not be decoded";
-            RpcError::new(ErrorKind::MalformedReply, Delivery::Replied, text).with_source(error)
-        })
-    }
 }
 
 /// Why a call ended without a word about it from the peer.
@@ -332,38 +389,24 @@ impl<T, F: From<RpcError>> Future for Call<T, F> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let error = match ready!(this.poll_ending(cx)) {
-            Ok(Ending::Reply { body, app_error }) => {
-                match this.decode(body.as_slice(), app_error) {
-                    Ok(result) => return Poll::Ready(result),
-                    Err(error) => error,
-                }
-            }
-            Ok(Ending::Left) => match this.decode(&[], false) {
-                Ok(result) => return Poll::Ready(result),
-                Err(error) => error,
-            },
-            Ok(Ending::Failed { kind, delivery, detail }) => {
-                RpcError::new(kind, delivery, this.explain(kind, delivery, detail))
-            }
-            Ok(Ending::Lost(delivery)) => RpcError::new(ErrorKind::ConnectionLost, delivery, ""),
-            Err(Gone::Lost(delivery, closed)) => this.lost(delivery, closed),
-            Err(Gone::Error(error)) => {
-                this.state = State::Ended;
-                error
-            }
+        let (body, app_error) = match ready!(this.call.poll(cx)) {
+            Ok(reply) => reply,
+            Err(error) => return Poll::Ready(Err(error.into())),
         };
-        Poll::Ready(Err(error.of_method(this.method).into()))
+        Poll::Ready(match (this.decode)(body.as_slice(), app_error) {
+            Ok(result) => result,
+            Err(error) => Err(this.call.malformed(error).into()),
+        })
     }
 }
 
-impl<T, F> Drop for Call<T, F> {
+impl Drop for Untyped {
     fn drop(&mut self) {
         match mem::replace(&mut self.state, State::Ended) {
             State::Open(connection, id) => connection.drop_call(id),
             State::Queued(_, connection, ticket) => connection.leave_queue(ticket),
             State::Encoded(_, Some(mut waiting)) => {
-                self.channel.link.leave(&mut waiting.attempt);
+                self.channel.way.leave(&mut waiting.attempt);
             }
             State::Encoded(_, None) | State::Failed(_) | State::Ended => {}
         }
@@ -372,14 +415,14 @@ impl<T, F> Drop for Call<T, F> {
 
 impl<T, F> fmt::Debug for Call<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
+        let state = match &self.call.state {
             State::Encoded(..) => "not sent",
             State::Queued(..) => "waiting for a place",
             State::Open(..) => "under way",
             State::Failed(_) | State::Ended => "ended",
         };
         f.debug_struct("Call")
-            .field("method", &self.method.to_string())
+            .field("method", &self.method().to_string())
             .field("state", &state)
             .finish_non_exhaustive()
     }

@@ -7,10 +7,12 @@ use serde::Serialize;
 use super::{
     Call, ChannelBuilder,
     link::{Attempt, Link},
+    way::Way,
 };
 #[cfg(feature = "testing")]
 use crate::connection::Connection;
 use crate::{
+    connection::{Origin, Router},
     counters::Counters,
     error::RpcError,
     service::{Method, Reply},
@@ -21,12 +23,16 @@ use crate::{
 ///
 /// It makes one connection, and another when that one breaks: when a call needs it, one attempt at
 /// a time, with a pause after a failure. Calls wait for the attempt until their deadline. When the
-/// last channel and the last call of a connection are gone, the connection is closed.
+/// last channel and the last call of a connection are gone, the connection is closed. Handlers that
+/// the server has called back by then are stopped (see [`ChannelBuilder::service`]).
+///
+/// [`Context::channel`](crate::Context::channel) gives a channel of another sort: back to the peer
+/// that called.
 ///
 /// Calls have to be polled on a tokio runtime with time (and I/O, if the transport needs it).
 #[derive(Clone)]
 pub struct Channel {
-    pub(super) link: Arc<Link>,
+    pub(super) way: Way,
 }
 
 impl Channel {
@@ -55,48 +61,59 @@ impl Channel {
         ChannelBuilder::default()
     }
 
-    pub(super) fn with_settings(settings: ChannelBuilder, connector: impl Connector) -> Self {
-        Self { link: Link::new(settings, connector) }
+    pub(super) fn with_settings(
+        settings: ChannelBuilder,
+        router: Router,
+        connector: impl Connector,
+    ) -> Self {
+        Self { way: Way::Out(Link::new(settings, router, connector)) }
+    }
+
+    /// A channel back to whoever called.
+    pub(crate) fn back(origin: Arc<Origin>) -> Self {
+        Self { way: Way::Back(origin) }
     }
 
     pub(super) async fn first_connection(&self) -> Result<(), RpcError> {
         let mut attempt = Attempt::failing_fast();
-        poll_fn(|cx| self.link.poll_connection(cx, &mut attempt)).await.map(drop)
+        poll_fn(|cx| self.way.poll_connection(cx, &mut attempt)).await.map(drop)
     }
 
     /// Where it leads to.
     #[must_use]
     pub fn target(&self) -> &Address {
-        self.link.target()
+        self.way.target()
     }
 
     /// Waits for the end of the present connection, and returns how it ended. If the server says that
     /// it is going away, that is when the calls under way have ended, or when another call makes
     /// another connection. Returns at once if there is none. Nobody has to wait for this: calls make
-    /// a connection when they need one.
+    /// a connection when they need one. A channel [back to a caller](crate::Context::channel) has one
+    /// connection, and this is its end.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn closed(&self) -> RpcError {
-        self.link.gone().await
+        self.way.gone().await
     }
 
-    /// What has happened so far, on all connections that this channel has made.
+    /// What has happened so far, on all connections that this channel has made, or on the one that it
+    /// leads back over.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.link.counters()
+        self.way.counters()
     }
 
     /// Makes a call: encodes the arguments, a tuple, and sends nothing before the call is polled.
     ///
     /// Generated clients are made of this; `examples/by_hand.rs` uses it directly.
     #[inline]
-    pub fn call<R: Reply, A: Serialize>(
+    pub fn call<R: Reply>(
         &self,
         method: &'static Method,
-        args: &A,
+        args: impl Serialize,
     ) -> Call<R::Ok, R::Failure> {
-        Call::new(self, method, args, R::decode, R::ONEWAY)
+        Call::new(self, method, &args, R::decode, R::ONEWAY)
     }
 }
 
@@ -104,12 +121,12 @@ impl Channel {
 impl Channel {
     /// Its connection, if it has one, for a kit that looks into it.
     pub(crate) fn connection(&self) -> Option<Arc<Connection>> {
-        self.link.present()
+        self.way.present()
     }
 
     /// How many calls wait for a connection.
     pub(crate) fn waiting(&self) -> usize {
-        self.link.waiting()
+        self.way.waiting()
     }
 }
 

@@ -28,20 +28,25 @@ type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) struct Connect(Box<dyn Fn(bool) -> Connecting + Send + Sync>);
 
 impl Connect {
-    pub(super) fn new<C: Connector>(settings: &ChannelBuilder, connector: C) -> Self {
-        let connector = Arc::new(connector);
+    /// `router` has what the peer may call back.
+    pub(super) fn new<C: Connector>(
+        settings: &ChannelBuilder,
+        router: Router,
+        connector: C,
+    ) -> Self {
+        let (connector, router) = (Arc::new(connector), Arc::new(router));
         let instance = crate::random_u128();
         let (limits, keepalive) = (settings.limits.clone(), settings.keepalive);
         let hello_timeout = settings.hello_timeout;
         let config = DriverConfig { hello_timeout, idle_timeout: None };
         Self(Box::new(move |cautious| {
-            let (connector, limits) = (Arc::clone(&connector), limits.clone());
+            let (connector, router) = (Arc::clone(&connector), Arc::clone(&router));
+            let limits = limits.clone();
             Box::pin(async move {
                 let transport = connector.connect().await?;
                 let frame_bytes = transport.frame_bytes();
                 let settings = Settings { limits, keepalive, frame_bytes, instance, cautious };
                 let connection = Connection::new(Role::Connector, settings);
-                let router = Arc::new(Router::default());
                 let driver = Driver::new(Arc::clone(&connection), transport, router, config);
                 Ok((connection, Box::pin(driver) as Driving))
             })

@@ -5,6 +5,8 @@ mod call;
 mod channel;
 mod connect;
 mod link;
+mod local;
+mod way;
 
 pub use builder::ChannelBuilder;
 pub use call::Call;

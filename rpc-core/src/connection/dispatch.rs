@@ -15,8 +15,9 @@ use bytes::Bytes;
 use tokio::task::coop;
 
 use super::{
-    Connection, Router, StateGuard,
+    Connection, Origin, Router, StateGuard,
     handler::{HandlerTask, Running},
+    router::SLOW_POLL,
 };
 use crate::{
     clock,
@@ -25,7 +26,6 @@ use crate::{
     frame::{self, CallId, PREFIX_BYTES},
     mux::{Accepted, Mux, ReplyLimits},
     service::{Answer, Outcome, Refusal, Request},
-    transport::Peer,
 };
 
 /// How many requests are run between two looks at the clock. When a batch has become slow, the rest
@@ -36,6 +36,10 @@ const BATCH_CHECK: usize = 8;
 /// A batch that takes longer than this goes on in tasks, and the next one has its handlers timed
 /// one by one.
 const SLOW_BATCH: Duration = Duration::from_micros(100);
+
+/// In a batch that takes longer than this, and longer than so many slow polls, a handler has
+/// blocked, and nobody has timed which. Parsing what one read brings takes a fraction of it.
+const BLOCKED_BATCH: Duration = Duration::from_millis(1);
 
 /// Whom the last input concerned.
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,7 +60,7 @@ impl Woke {
 /// Runs the requests of one connection. Lives in the connection's task.
 pub(super) struct Dispatcher {
     router: Arc<Router>,
-    peer: Arc<Peer>,
+    origin: Arc<Origin>,
     /// Callers to wake, empty between batches.
     wakers: Vec<Waker>,
     /// Requests to run, empty between batches.
@@ -78,10 +82,10 @@ pub(super) struct Dispatcher {
 }
 
 impl Dispatcher {
-    pub(super) fn new(router: Arc<Router>, peer: Arc<Peer>) -> Self {
+    pub(super) fn new(router: Arc<Router>, origin: Arc<Origin>) -> Self {
         Self {
             router,
-            peer,
+            origin,
             wakers: Vec::new(),
             accepted: Vec::new(),
             staged: Vec::new(),
@@ -124,6 +128,8 @@ impl Dispatcher {
     fn run(&mut self, connection: &Arc<Connection>, limits: ReplyLimits, began: Instant) {
         let mut accepted = mem::take(&mut self.accepted);
         let mut patience = true;
+        let blocked =
+            BLOCKED_BATCH.max(SLOW_POLL * u32::try_from(accepted.len()).unwrap_or(u32::MAX));
         for (at, request) in accepted.drain(..).enumerate() {
             // The first slow batch must not hold up everything else either.
             if at % BATCH_CHECK == BATCH_CHECK - 1 {
@@ -132,7 +138,11 @@ impl Dispatcher {
             self.run_one(connection, request, limits, patience);
         }
         self.accepted = accepted;
-        self.timing = clock::now().duration_since(began) > SLOW_BATCH;
+        let took = clock::now().duration_since(began);
+        self.timing = took > SLOW_BATCH;
+        if took > blocked {
+            self.router.demote_all();
+        }
         self.queue(connection);
     }
 
@@ -149,7 +159,7 @@ impl Dispatcher {
             Ok(found) => found,
             Err(refusal) => return self.stage(id, Err(refusal), limits),
         };
-        let context = Context::new(Arc::clone(&self.peer), deadline, metadata);
+        let context = Context::new(Arc::clone(&self.origin), deadline, metadata);
         let mut running = Running::new(context.clone());
         let mut request = Some(Request::new(method, context, body));
         let room = self.staged.len() + self.large_bytes < limits.room;

@@ -18,7 +18,7 @@ use std::{
 use tokio::time::Sleep;
 
 use super::{
-    Connection, Router, StateGuard,
+    Connection, Origin, Router, StateGuard,
     dispatch::{Dispatcher, Woke},
     watch::Watch,
 };
@@ -51,6 +51,7 @@ pub(crate) struct Driver<T> {
     transport: T,
     batch: Batch,
     dispatcher: Dispatcher,
+    origin: Arc<Origin>,
     /// What has to be done by when, calls apart.
     watch: Watch,
     /// The timer, made when it is first needed, and what it is set to.
@@ -93,12 +94,13 @@ impl<T: Transport> Driver<T> {
         router: Arc<Router>,
         config: DriverConfig,
     ) -> Self {
-        let peer = Arc::new(transport.peer());
+        let origin = Arc::new(Origin::new(transport.peer(), &connection));
         Self {
             connection,
             transport,
             batch: Batch::default(),
-            dispatcher: Dispatcher::new(router, peer),
+            dispatcher: Dispatcher::new(router, Arc::clone(&origin)),
+            origin,
             watch: Watch::new(clock::now(), config),
             timer: None,
             armed: None,
@@ -137,6 +139,10 @@ impl<T: Transport> Driver<T> {
         let mut inbox = MuxInbox { connection: &self.connection, locked: None };
         let received = ready!(self.transport.poll_recv(cx, &mut inbox));
         let Some((state, now)) = inbox.locked else {
+            if matches!(received, Ok(Received::Some)) {
+                // A part of a frame: over a slow link a whole one takes its time.
+                self.connection.lock().mux.hear(clock::now());
+            }
             return Poll::Ready((received, Woke::default()));
         };
         self.watch.note_use();
@@ -318,6 +324,7 @@ impl<T: Transport> Driver<T> {
         state.mux.handle_closing();
         self.dispatcher.act(&self.connection, state, clock::now());
         self.connection.stop_all();
+        self.origin.note_end();
     }
 
     fn step(&mut self, cx: &mut Context<'_>) -> Step {
@@ -432,6 +439,7 @@ impl<T> Drop for Driver<T> {
         };
         wakers.into_iter().for_each(Waker::wake);
         self.connection.stop_all();
+        self.origin.note_gone(&self.connection);
     }
 }
 

@@ -7,6 +7,7 @@
 mod dispatch;
 mod driver;
 mod handler;
+mod origin;
 mod router;
 mod watch;
 
@@ -20,7 +21,8 @@ use std::{
 use tokio::task::AbortHandle;
 
 pub(crate) use driver::{Driver, DriverConfig};
-pub(crate) use router::Router;
+pub(crate) use origin::Origin;
+pub(crate) use router::{Capacity, Router};
 
 use crate::{
     clock,

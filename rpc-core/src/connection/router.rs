@@ -20,9 +20,9 @@ const PROMOTE_AFTER: u32 = 16;
 
 /// A first poll that takes longer than this sends its method back to tasks: it has held up the
 /// connection's other calls for that long.
-const SLOW_POLL: Duration = Duration::from_micros(20);
+pub(super) const SLOW_POLL: Duration = Duration::from_micros(20);
 
-/// All services of a server, by method.
+/// All services that a side offers, by method.
 #[derive(Default)]
 pub(crate) struct Router {
     /// Sorted by id.
@@ -31,7 +31,16 @@ pub(crate) struct Router {
     services: Vec<u32>,
     /// How many handlers have tasks, and how many may.
     tasks: AtomicUsize,
-    tasks_max: usize,
+    capacity: Capacity,
+}
+
+/// How many calls a side runs at a time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Capacity {
+    pub(crate) calls: usize,
+    /// Who says so, and with which setting.
+    pub(crate) side: &'static str,
+    pub(crate) setting: &'static str,
 }
 
 /// One method of a service.
@@ -42,20 +51,22 @@ pub(super) struct Route {
     streak: AtomicU32,
 }
 
-/// Why services can't be on one server.
+/// Why services can't be side by side.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum RouterError {
     #[error("two services are named `{0}`: give one another name with #[service(name = \"..\")]")]
     DuplicateService(&'static str),
-    #[error("`{0}` has the method id of another method on this server: rename one of them")]
+    #[error("`{0}` has the method id of another method: rename one of them")]
     DuplicateMethod(String),
 }
 
 impl Router {
-    /// `calls` is how many handlers may run at a time.
-    pub(crate) fn new(services: Vec<Arc<dyn Service>>, calls: usize) -> Result<Self, RouterError> {
-        let mut router = Self { tasks_max: calls, ..Self::default() };
+    pub(crate) fn new(
+        services: Vec<Arc<dyn Service>>,
+        capacity: Capacity,
+    ) -> Result<Self, RouterError> {
+        let mut router = Self { capacity, ..Self::default() };
         let mut names = HashSet::new();
         let mut ids = HashSet::new();
         for service in services {
@@ -80,7 +91,7 @@ impl Router {
 
     /// Takes a place for a handler's task, to be given back with [`leave`](Self::leave).
     pub(super) fn enter(&self) -> Result<(), Refusal> {
-        if self.tasks.fetch_add(1, Ordering::Relaxed) < self.tasks_max {
+        if self.tasks.fetch_add(1, Ordering::Relaxed) < self.capacity.calls {
             return Ok(());
         }
         self.leave();
@@ -98,8 +109,8 @@ impl Router {
 
     /// What is said to requests that find every place taken.
     fn full(&self) -> Refusal {
-        let detail =
-            format!("the server runs {} calls already (ServerBuilder::calls)", self.tasks_max);
+        let Capacity { calls, side, setting } = self.capacity;
+        let detail = format!("{side} runs {calls} calls already ({setting})");
         Refusal { kind: ErrorKind::Overloaded, detail }
     }
 
@@ -108,12 +119,22 @@ impl Router {
         self.routes.get(at)
     }
 
+    /// Sends every method back to tasks: one of them has blocked. The others come back after 16
+    /// calls, which costs them less than that did.
+    pub(super) fn demote_all(&self) {
+        for route in &self.routes {
+            route.streak.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Finds a method that may be run now.
     #[inline]
     pub(super) fn find(&self, id: MethodId) -> Result<(usize, &Route), Refusal> {
         let found = self.routes.binary_search_by_key(&id, |route| route.id);
         match found.ok().and_then(|at| Some((at, self.routes.get(at)?))) {
-            Some(_) if self.tasks.load(Ordering::Relaxed) >= self.tasks_max => Err(self.full()),
+            Some(_) if self.tasks.load(Ordering::Relaxed) >= self.capacity.calls => {
+                Err(self.full())
+            }
             Some(found) => Ok(found),
             // r[impl method.unknown]
             None if self.services.binary_search(&id.service_half()).is_ok() => {
@@ -161,7 +182,8 @@ mod tests {
 
     #[test]
     fn a_method_comes_inline_after_fast_polls_and_leaves_after_a_slow_one() {
-        let router = Router::new(vec![Arc::new(One)], 1).unwrap();
+        let router =
+            Router::new(vec![Arc::new(One)], Capacity { calls: 1, ..Capacity::default() }).unwrap();
         let (_, route) = router.find(MethodId::of("One", "method")).ok().unwrap();
         for _ in 0..2 {
             for _ in 0..PROMOTE_AFTER {

@@ -24,7 +24,7 @@ pub enum ErrorKind {
     Overloaded,
     /// The peer is shutting down, or this side is.
     ShuttingDown,
-    /// The server has no service of that name.
+    /// The peer has no service of that name.
     UnknownService,
     /// The service has no method of that name.
     UnknownMethod,
@@ -35,7 +35,8 @@ pub enum ErrorKind {
     MalformedReply,
     /// A message or its metadata is above a limit.
     TooLarge,
-    /// The handler panicked.
+    /// The handler panicked, or the code of its arguments or reply did. Never seen of a server that
+    /// is built with `panic = "abort"`: there a panic ends the process, and the call is lost.
     HandlerPanicked,
     /// The server wants to know who is calling. Nothing in this version refuses so by itself.
     Unauthenticated,

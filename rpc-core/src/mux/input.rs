@@ -35,6 +35,11 @@ impl Mux {
         }
     }
 
+    /// Something came from the peer that isn't a whole frame yet.
+    pub(crate) fn hear(&mut self, now: Instant) {
+        self.alive.hear(now);
+    }
+
     #[inline]
     fn handle_decoded(
         &mut self,

@@ -8,7 +8,7 @@ use super::{
     registry::Registry,
 };
 use crate::{
-    connection::Router,
+    connection::{Capacity, Router},
     limits::Limits,
     service::Service,
     transport::{Address, Listener},
@@ -108,6 +108,10 @@ impl ServerBuilder {
 
     /// How long a connection without calls is kept before its client is asked to leave; its channel
     /// makes another when it needs one. To the second. Default: 10 minutes.
+    ///
+    /// Calls in either direction count. A client that only wants to be called back, now and then,
+    /// keeps a call under way (one that the handler doesn't answer, without a deadline), which also
+    /// makes it find out when the server dies.
     #[must_use]
     pub fn idle_timeout(self, timeout: Duration) -> Self {
         Self { idle_timeout: Some(timeout), ..self }
@@ -127,7 +131,9 @@ impl ServerBuilder {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start(self) -> Result<Server, StartError> {
-        let router = Router::new(self.services, self.calls)
+        let capacity =
+            Capacity { calls: self.calls, side: "the server", setting: "ServerBuilder::calls" };
+        let router = Router::new(self.services, capacity)
             .map_err(|error| StartError { text: error.to_string() })?;
         let registry = Arc::new(Registry::default());
         let acceptor = Acceptor {

@@ -18,6 +18,38 @@ use registry::Registry;
 /// A running server. Dropping it closes everything at once, but its addresses may be taken for a
 /// moment longer (`shutdown(Duration::ZERO)` waits for that); [`shutdown`](Server::shutdown) finishes
 /// what is under way first, and [`wait`](Server::wait) lets it run.
+///
+/// # Handlers that block
+/// Handlers run on the runtime's threads, like any async code: one that blocks or computes for long
+/// without an `.await` keeps its thread from everything else. What takes more than some 100 µs
+/// belongs into [`spawn_blocking`](tokio::task::spawn_blocking). Nothing interrupts a handler
+/// between two awaits: not a cancel, not its deadline, not a shutdown.
+///
+/// How long others wait when a handler blocks for 50 ms (`benches/README.md` has the figures):
+///
+/// | | calls and pings of the same connection | other connections |
+/// |---|---|---|
+/// | on a `current_thread` runtime | 50 ms for each call that blocks | the same |
+/// | otherwise, as long as a thread is free | not, unless they are next on that very thread | the same |
+/// | while every thread is blocked | until one is free | the same |
+/// | the first time, of a method that was fast 16 times in a row | 50 ms, and seven times that if calls that came together do so | as above |
+///
+/// The last line is the price of speed: a method whose first polls were fast runs where its request
+/// was decoded, in the task that serves the connection. A poll of more than 20 µs, when it is
+/// noticed, and one of more than a millisecond always, sends it back to tasks of its own. A client
+/// gives a server up that answers no ping for 8 seconds.
+///
+/// # Handlers that panic
+/// A panic fails the call that it belongs to with
+/// [`HandlerPanicked`](crate::ErrorKind::HandlerPanicked), *replied*; nothing else is touched, and the
+/// caller isn't told the text. The same holds for the code of arguments and replies while a handler
+/// is polled (`Deserialize`, `Serialize`, `Drop`). Panics in destructors of a handler that is stopped
+/// are swallowed: its call was cancelled or is late already.
+///
+/// Not contained are panics in a program that is built with `panic = "abort"`, a second panic while
+/// the first unwinds, a stack overflow and a failed allocation. They end the process, and with it
+/// every call of every connection. Locks that a panic poisons are the service's own business; the
+/// framework holds none while a handler runs.
 #[must_use = "dropping a server closes it at once: keep it, and call `wait` or `shutdown`"]
 pub struct Server {
     registry: Arc<Registry>,

@@ -90,12 +90,13 @@ impl Method {
         self.idempotent
     }
 
-    /// Stops compilation when two methods have one id.
+    /// The same methods; stops compilation when two of them have one id.
     ///
     /// # Panics
     /// In a `const`, as a compile error, when two methods have the same name, or names that hash to
     /// the same id.
-    pub const fn assert_unique(methods: &[Self]) {
+    #[must_use]
+    pub const fn unique(methods: &[Self]) -> &[Self] {
         let mut i = 0;
         while i < methods.len() {
             let mut j = i + 1;
@@ -108,6 +109,7 @@ impl Method {
             }
             i += 1;
         }
+        methods
     }
 }
 

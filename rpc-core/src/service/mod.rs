@@ -6,7 +6,7 @@ mod reply;
 mod request;
 
 pub use method::{Method, MethodId};
-pub use reply::{Fallible, OctetsReply, Oneway, Plain, Reply, ResultType};
+pub use reply::{Fallible, OctetsReply, Oneway, Plain, Reply, ReplyPart, ResultType};
 #[cfg(feature = "runtime")]
 pub use request::{Answer, Handler, Outcome, Refusal, Request};
 

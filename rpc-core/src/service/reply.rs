@@ -39,11 +39,26 @@ pub trait Reply {
     -> Result<Result<Self::Ok, Self::Failure>, DecodeError>;
 }
 
+/// A reply, or one half of a `Result`: anything that serde encodes, and decodes without borrowing.
+///
+/// One name for both, so that the compiler complains once about a type that isn't: not for each of
+/// the two traits, nor for client and server apart.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't go over the wire",
+    label = "serde has to know it, for both directions",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for your types in it; those of other \
+            crates may need the crate's feature `serde`"
+)]
+pub trait ReplyPart: Serialize + DeserializeOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned> ReplyPart for T {}
+
 /// Any serde type; the caller gets `Result<T, RpcError>`.
 #[derive(Debug)]
 pub struct Plain<T>(PhantomData<T>);
 
-impl<T: Serialize + DeserializeOwned> Reply for Plain<T> {
+impl<T: ReplyPart> Reply for Plain<T> {
     type Output = T;
     type Ok = T;
     type Failure = RpcError;
@@ -84,8 +99,8 @@ pub struct Fallible<R>(PhantomData<R>);
 
 impl<T, E> Reply for Fallible<Result<T, E>>
 where
-    T: Serialize + DeserializeOwned,
-    E: Serialize + DeserializeOwned,
+    T: ReplyPart,
+    E: ReplyPart,
 {
     type Output = Result<T, E>;
     type Ok = T;
@@ -130,7 +145,7 @@ macro_rules! octets_reply {
             }
         }
 
-        impl<E: Serialize + DeserializeOwned> Reply for OctetsReply<Result<$ty, E>> {
+        impl<E: ReplyPart> Reply for OctetsReply<Result<$ty, E>> {
             type Output = Result<$ty, E>;
             type Ok = $ty;
             type Failure = CallError<E>;

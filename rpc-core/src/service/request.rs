@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{MethodId, Reply};
 use crate::{
     body::Body,
-    codec::{Bincode, Codec},
+    codec::{Bincode, Codec, DecodeError, EncodeError},
     context::Context,
     error::ErrorKind,
 };
@@ -54,10 +54,7 @@ impl Request {
     /// A refusal that becomes the caller's *malformed request*.
     pub fn args<'a, A: Deserialize<'a>>(&'a self) -> Result<A, Refusal> {
         // r[impl codec.arguments] r[impl codec.malformed]
-        Bincode::decode(self.body.as_slice()).map_err(|error| Refusal {
-            kind: ErrorKind::MalformedRequest,
-            detail: format!("the arguments could not be decoded: {error}"),
-        })
+        Bincode::decode(self.body.as_slice()).map_err(Refusal::of_arguments)
     }
 
     /// Encodes the reply, into the buffer that held the arguments.
@@ -68,10 +65,7 @@ impl Request {
         let mut body = self.body.into_buffer();
         match R::encode(output, &mut body) {
             Ok(app_error) => Ok(Answer { body, app_error }),
-            Err(error) => Err(Refusal {
-                kind: ErrorKind::MalformedReply,
-                detail: format!("the reply could not be encoded: {error}"),
-            }),
+            Err(error) => Err(Refusal::of_reply(error)),
         }
     }
 
@@ -104,9 +98,22 @@ pub struct Refusal {
     pub(crate) detail: String,
 }
 
+// Apart from `Request`, whose generic methods are compiled for each method of the user's.
 impl Refusal {
     /// One that needs no words beside its kind.
     pub(crate) fn of(kind: ErrorKind) -> Self {
         Self { kind, detail: String::new() }
+    }
+
+    #[cold]
+    fn of_arguments(error: DecodeError) -> Self {
+        let detail = format!("the arguments could not be decoded: {error}");
+        Self { kind: ErrorKind::MalformedRequest, detail }
+    }
+
+    #[cold]
+    fn of_reply(error: EncodeError) -> Self {
+        let detail = format!("the reply could not be encoded: {error}");
+        Self { kind: ErrorKind::MalformedReply, detail }
     }
 }

@@ -6,9 +6,9 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -71,16 +71,11 @@ impl Listener for Pipe {
         Address::Unnamed
     }
 
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> std::task::Poll<io::Result<Self::Transport>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Transport>> {
         let peer = || Peer::new(Address::Unnamed);
         match self.0.poll_recv(cx) {
-            std::task::Poll::Ready(Some(io)) => {
-                std::task::Poll::Ready(Ok(StreamTransport::new(io, peer())))
-            }
-            _ => std::task::Poll::Pending,
+            Poll::Ready(Some(io)) => Poll::Ready(Ok(StreamTransport::new(io, peer()))),
+            _ => Poll::Pending,
         }
     }
 }
@@ -185,6 +180,36 @@ async fn an_address_is_free_when_shutdown_returns() {
     }
 }
 
+/// Accepts nothing for as long as it isn't told to.
+struct Busy(memory::MemoryListener, Arc<AtomicBool>);
+
+impl Listener for Busy {
+    type Transport = memory::MemoryTransport;
+
+    fn local_addr(&self) -> Address {
+        self.0.local_addr()
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Transport>> {
+        if self.1.load(Ordering::SeqCst) { self.0.poll_accept(cx) } else { Poll::Pending }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_answers_who_waits_to_be_accepted() {
+    let accepts = Arc::default();
+    let listener = Busy(memory::listen("accepted last").await.unwrap(), Arc::clone(&accepts));
+    let lab = LabServer::new(Bench::default());
+    let server = Server::builder().service(lab).listen(listener).start().unwrap();
+    let lab = LabClient::new(Channel::lazy(memory::connector("accepted last")));
+    let call = tokio::spawn(lab.add(1, 2));
+    // Time passes when there is nothing to do any more: the request has left.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    accepts.store(true, Ordering::SeqCst);
+    assert!(server.shutdown(Duration::from_secs(10)).await);
+    assert_eq!(call.await.unwrap(), Ok(3));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restarts_lose_no_call_and_leave_one_connection() {
     let mut server = serve("restarting").await;
@@ -280,7 +305,7 @@ fn a_channel_survives_the_runtime_it_was_first_used_on() {
 async fn poll_once<T>(call: &mut Call<T>) {
     std::future::poll_fn(|cx| {
         assert!(pin!(&mut *call).poll(cx).is_pending());
-        std::task::Poll::Ready(())
+        Poll::Ready(())
     })
     .await;
 }

@@ -4,15 +4,25 @@
 
 mod accept;
 mod adversary;
+mod blocking;
+mod callbacks;
+mod callers;
 mod calls;
 mod conformance;
 mod delivery;
+mod drops;
+mod endings;
+mod handlers;
 mod hostile;
 mod lifecycle;
+mod local;
 mod oneway;
+mod panics;
 mod planted;
 mod pressure;
 mod promises;
 mod raw;
+mod reentry;
+mod rig;
 mod watching;
 mod wire;

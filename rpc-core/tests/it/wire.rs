@@ -218,6 +218,22 @@ async fn a_server_that_falls_silent_is_found_within_eight_seconds() {
     assert!(took <= Duration::from_millis(8100), "{took:?}");
 }
 
+// r[verify ping.silence]
+#[tokio::test(start_paused = true)]
+async fn a_server_on_a_slow_link_is_not_given_up() {
+    let (channel, mut raw) = channel().await;
+    let call = tokio::spawn(GreeterClient::new(channel).hello("Ada").no_deadline());
+    raw.send(HELLO).await;
+    raw.expect(&HELLO[..20]).await;
+    let (_hello, _request) = (raw.frame().await, raw.frame().await);
+    // A byte every three seconds: more than a minute for the whole frame.
+    for byte in hex(REPLY) {
+        raw.io.write_all(&[byte]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    assert_eq!(call.await.unwrap().unwrap(), "Hello, Ada!");
+}
+
 #[tokio::test]
 async fn a_peer_of_another_kind_is_an_error_that_says_so_at_once() {
     let (pipes, made) = mpsc::unbounded_channel();

@@ -1,11 +1,13 @@
 //! Checks of the repository itself, by reading its files: no code of ours runs here.
 //!
 //! `cases` holds the table of cases and the tests together, `delivery` the table of deliveries and
-//! its tests, `spec_ids` the specification, the code and the tests, `tidy` the sources, the
-//! manifests and the documents and the rules of the project. Needs nothing but std.
+//! its tests, `private` what generated code may use and what it uses, `spec_ids` the specification,
+//! the code and the tests, `tidy` the sources, the manifests and the documents and the rules of the
+//! project. Needs nothing but std.
 
 mod cases;
 mod delivery;
+mod private;
 mod spec_ids;
 mod tidy;
 

@@ -1,8 +1,8 @@
 //! The client: one method per method of the trait, each a call on the channel; no encoding.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{Attribute, Path};
+use syn::{Attribute, Path, spanned::Spanned as _};
 
 use super::{at_args, at_reply, marker, wire_arg};
 use crate::{
@@ -21,31 +21,23 @@ pub(super) fn item(service: &Service, krate: &Path) -> TokenStream {
         #[doc = " Nothing is sent before a call is first polled. Dropping a call cancels it."]
         #(#attrs)*
         #[allow(dead_code)]
-        #[derive(::core::clone::Clone, ::core::fmt::Debug)]
         #vis struct #client(#krate::__private::Channel);
     }
 }
 
-/// `impl GreeterClient { .. }`
+/// `impl GreeterClient { .. }`; its `new` is what every client has.
 pub(super) fn implementation(service: &Service) -> TokenStream {
-    let client = names::client(&service.ident);
-    let vis = &service.vis;
-    let methods = service.methods.iter().map(|each| method(service, each));
-    quote! {
-        impl #client {
-            /// Makes a client of `channel`.
-            #[must_use]
-            #vis fn new(channel: __rpc::Channel) -> Self {
-                Self(channel)
-            }
-            #(#methods)*
-        }
+    if service.methods.is_empty() {
+        return TokenStream::new();
     }
+    let client = names::client(&service.ident);
+    let methods = service.methods.iter().map(|each| method(service, each));
+    quote!(impl #client { #(#methods)* })
 }
 
 /// ```text
 /// pub fn hello(&self, name: &str) -> Call<String, RpcError> {
-///     self.0.call::<Plain<_>, _>(&__hello, &(name,))
+///     self.0.call::<Plain<_>>(&__hello, (name,))
 /// }
 /// ```
 fn method(service: &Service, method: &Method) -> TokenStream {
@@ -60,7 +52,10 @@ fn method(service: &Service, method: &Method) -> TokenStream {
         let doc = " One-way: `Ok` says that the request has left this process, and no more.";
         quote!(#[doc = ""] #[doc = #doc])
     });
-    let params = method.args_on_wire().map(|Arg { ident, ty, .. }| quote!(#ident: #ty));
+    let params = method.args_on_wire().map(|arg| {
+        let (ident, ty) = (variable(arg, arg.ident.span()), &arg.ty);
+        quote!(#ident: #ty)
+    });
     let call_type = call_type(&method.reply);
     let call = call(method);
     // `self` is the same one in the body only if its span is.
@@ -77,13 +72,19 @@ fn method(service: &Service, method: &Method) -> TokenStream {
 fn call(method: &Method) -> TokenStream {
     let constant = names::constant(&method.sig.ident);
     let marker = marker(&method.reply);
-    let values = method.args_on_wire().map(|arg| wire_arg(arg, &arg.ident));
-    let at_args = at_args(method);
-    let inferred = quote_spanned!(at_args=> _);
-    let values = quote_spanned!(at_args=> &(#(#values,)*));
+    let values = method.args_on_wire().map(|arg| wire_arg(arg, &variable(arg, arg.ty.span())));
+    let values = quote_spanned!(at_args(method)=> (#(#values,)*));
     quote_spanned! {at_reply(method)=>
-        self.0.call::<#marker, #inferred>(&#constant, #values)
+        self.0.call::<#marker>(&#constant, #values)
     }
+}
+
+/// An argument as a variable of ours: only then does the compiler tell which of several it is that
+/// can't be encoded.
+fn variable(arg: &Arg, place: Span) -> Ident {
+    let mut ident = arg.ident.clone();
+    ident.set_span(Span::mixed_site().located_at(place));
+    ident
 }
 
 fn undocumented(attrs: &[Attribute]) -> bool {

@@ -5,7 +5,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{FnArg, ItemTrait, TraitItem, TraitItemFn, parse_quote};
 
-use super::{block, client, constant, items, server};
+use super::{block, client, constant, generated, items};
 use crate::{
     attrs::{self, Kind},
     items, lower,
@@ -20,25 +20,25 @@ pub(crate) fn fallback(errors: TokenStream, service: &Service, item: ItemTrait) 
     let stubs = service.krate.as_ref().map(|krate| {
         let items = items(service, krate);
         let constants = service.methods.iter().map(|method| constant(service, method));
+        // A server of anything.
+        let generated = generated(service, &quote!(::core::marker::Sized));
         let client = client::implementation(service);
         let server = idle_server(service);
-        let block = block(service, krate, &quote!(#(#constants)* #client #server));
+        let block = block(service, krate, &quote!(#(#constants)* #generated #client #server));
         quote!(#items #block)
     });
     quote!(#errors #plain #stubs)
 }
 
-/// A server of anything, which runs nothing.
+/// A server that runs nothing.
 fn idle_server(service: &Service) -> TokenStream {
-    let basics = server::basics(service, &quote!(::core::marker::Sized));
     let (server, parameter) = (names::server(&service.ident), names::parameter(&service.ident));
     quote! {
-        #basics
         impl<#parameter> __rpc::Service for #server<#parameter>
         where
             #parameter: ::core::marker::Send + ::core::marker::Sync + 'static,
         {
-            fn name(&self) -> &'static str {
+            fn name(&self) -> &'static ::core::primitive::str {
                 ""
             }
             fn methods(&self) -> &'static [__rpc::Method] {
@@ -78,14 +78,18 @@ fn plain_method(method: &mut TraitItemFn) {
     let sig = &mut method.sig;
     sig.constness = None;
     sig.variadic = None;
+    let mut names = Vec::new();
     for input in &mut sig.inputs {
         match input {
             FnArg::Receiver(receiver) => receiver.attrs.clear(),
             FnArg::Typed(param) => {
                 param.attrs.clear();
-                if method.default.is_none() && lower::arg_name(&param.pat).is_none() {
+                let name = lower::arg_name(&param.pat).map(names::wire);
+                let twice = name.is_some() && names.contains(&name);
+                if twice || name.is_none() && method.default.is_none() {
                     *param.pat = parse_quote!(_);
                 }
+                names.push(name);
             }
         }
     }

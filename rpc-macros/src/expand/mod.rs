@@ -11,6 +11,7 @@ use crate::{
 
 mod client;
 mod fallback;
+mod pointers;
 mod server;
 mod service_trait;
 #[cfg(test)]
@@ -24,9 +25,12 @@ pub(crate) fn expand(service: &Service) -> TokenStream {
     let service_trait = service_trait::item(service);
     let items = items(service, krate);
     let constants = service.methods.iter().map(|method| constant(service, method));
+    let generated = generated(service, &service.ident.to_token_stream());
+    let pointers = pointers::implementation(service);
     let client = client::implementation(service);
     let server = server::implementation(service);
-    let block = block(service, krate, &quote!(#(#constants)* #client #server));
+    let content = quote!(#(#constants)* #generated #pointers #client #server);
+    let block = block(service, krate, &content);
     quote!(#service_trait #items #block)
 }
 
@@ -49,6 +53,13 @@ fn block(service: &Service, krate: &Path, content: &TokenStream) -> TokenStream 
             #content
         };
     }
+}
+
+/// What is the same for every client and server; `bound` is what the service must be.
+fn generated(service: &Service, bound: &TokenStream) -> TokenStream {
+    let (vis, client) = (&service.vis, names::client(&service.ident));
+    let (server, parameter) = (names::server(&service.ident), names::parameter(&service.ident));
+    quote!(__rpc::generated!(#vis #client, #server, #parameter, #bound);)
 }
 
 /// `const __hello: Method = Method::new("Greeter", "hello");`

@@ -24,10 +24,9 @@ pub(super) fn item(service: &Service, krate: &Path) -> TokenStream {
     }
 }
 
-/// `impl<S> Service for GreeterServer<S> { .. }`, and what every server can do.
+/// `impl<S> Service for GreeterServer<S> { .. }`; the rest is what every server has.
 pub(super) fn implementation(service: &Service) -> TokenStream {
     let (trait_ident, server) = (&service.ident, names::server(&service.ident));
-    let basics = basics(service, &quote!(#trait_ident));
     let parameter = names::parameter(trait_ident);
     let wire_name = &service.wire_name;
     let rows = service.methods.iter().map(|method| {
@@ -35,29 +34,20 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
         quote!(#(#cfgs)* #constant)
     });
     let at_trait = Span::mixed_site().located_at(trait_ident.span());
-    let unique = quote_spanned!(at_trait=> const _: () = __rpc::Method::assert_unique(METHODS););
+    let unique = quote_spanned!(at_trait=> __rpc::Method::unique(&[#(#rows),*]));
     let call = call(service);
     quote! {
-        #basics
         impl<#parameter: #trait_ident> __rpc::Service for #server<#parameter> {
-            fn name(&self) -> &'static str {
+            fn name(&self) -> &'static ::core::primitive::str {
                 #wire_name
             }
             fn methods(&self) -> &'static [__rpc::Method] {
-                const METHODS: &[__rpc::Method] = &[#(#rows),*];
-                #unique
+                const METHODS: &[__rpc::Method] = #unique;
                 METHODS
             }
             #call
         }
     }
-}
-
-/// What is the same for every server; `bound` is what the service must be.
-pub(super) fn basics(service: &Service, bound: &TokenStream) -> TokenStream {
-    let (vis, server) = (&service.vis, names::server(&service.ident));
-    let parameter = names::parameter(&service.ident);
-    quote!(__rpc::server_basics!(#vis #server, #parameter, #bound);)
 }
 
 /// ```text

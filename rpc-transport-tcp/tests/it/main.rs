@@ -1,5 +1,6 @@
 //! What the TCP transport promises, over loopback sockets.
 
+mod callbacks;
 mod conformance;
 mod connect;
 mod listen;

@@ -7,7 +7,7 @@ use crate::{
     clock,
     connection::Connection,
     error::ErrorKind,
-    mux::{Cause, Closed},
+    mux::{Cause, Closed, TIMEOUT_MAX},
 };
 
 impl Link {
@@ -48,7 +48,8 @@ impl Link {
     /// The pause after `failed` failures in a row: exponential, with jitter.
     fn pause(&self, failed: u32) -> Duration {
         let (first, most) = self.settings.backoff;
-        let full = first.saturating_mul(1 << failed.min(16)).min(most);
+        // A pause that no clock can express would be none.
+        let full = first.saturating_mul(1 << failed.min(16)).min(most).min(TIMEOUT_MAX);
         full / 2 + full.mul_f64(fastrand::f64() / 2.0)
     }
 }

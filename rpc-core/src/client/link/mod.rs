@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use tokio::sync::Notify;
+use tokio::{runtime::Handle, sync::Notify};
 
 use super::{
     ChannelBuilder,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     clock,
-    connection::Connection,
+    connection::{Connection, Router},
     counters::Counters,
     error::{Delivery, ErrorKind, RpcError},
     mux::Closed,
@@ -83,15 +83,26 @@ impl Attempt {
         Self { waiter: None, failures: None, fail_fast: true }
     }
 
-    pub(super) fn new() -> Self {
-        Self { waiter: None, failures: None, fail_fast: false }
+    /// `failures` is what [`seen`](Attempt::seen) said at an earlier wait of the same call, if there
+    /// was one.
+    pub(super) fn new(failures: Option<u64>) -> Self {
+        Self { waiter: None, failures, fail_fast: false }
+    }
+
+    /// How many attempts had failed when the call first asked for a connection.
+    pub(super) fn seen(&self) -> Option<u64> {
+        self.failures
     }
 }
 
 impl Link {
-    pub(super) fn new<C: Connector>(settings: ChannelBuilder, connector: C) -> Arc<Self> {
+    pub(super) fn new<C: Connector>(
+        settings: ChannelBuilder,
+        router: Router,
+        connector: C,
+    ) -> Arc<Self> {
         let target = connector.target();
-        let connect = Connect::new(&settings, connector);
+        let connect = Connect::new(&settings, router, connector);
         let state = State {
             phase: Phase::Down,
             waiters: HashMap::new(),
@@ -125,10 +136,12 @@ impl Link {
         cx: &mut Context<'_>,
         attempt: &mut Attempt,
     ) -> Poll<Result<Arc<Connection>, RpcError>> {
-        if let Phase::Up(connection) = &self.lock().phase
-            && attempt.waiter.is_none()
-        {
-            return Poll::Ready(Ok(Arc::clone(connection)));
+        if attempt.waiter.is_none() {
+            let state = self.lock();
+            if let Phase::Up(connection) = &state.phase {
+                attempt.failures.get_or_insert(state.failures);
+                return Poll::Ready(Ok(Arc::clone(connection)));
+            }
         }
         self.wait(cx, attempt)
     }
@@ -150,7 +163,14 @@ impl Link {
         drop(old);
         if let Some(task) = task {
             // Made before the task is, so that a task that never runs breaks it too.
-            tokio::spawn(Promise::new(self, task).keep());
+            let promise = Promise::new(self, task);
+            match Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn(promise.keep())),
+                Err(error) => {
+                    self.leave(attempt);
+                    panic!("a call that needs a connection has to be polled on a runtime: {error}");
+                }
+            }
         }
         polled
     }

@@ -116,7 +116,7 @@ impl Plan {
         }
         if peaceful {
             // A first connection isn't made in the middle of a restart: its calls don't wait for
-            // the hello, so one that waits to be accepted could be lost.
+            // the hello, and a socket may be connected and yet come too late to be accepted.
             plan.greet(0..CHANNELS);
         }
         let crowded = random.one_in(10);
@@ -162,6 +162,11 @@ impl Plan {
             75..85 => Step::Pause(millis(random, 10)),
             85..88 => Step::AwaitCalls,
             88..91 => {
+                // In the middle of calls, which may be anywhere then.
+                for _ in 0..random.below(4) {
+                    self.steps.push(Step::Call(CallPlan::random(random, large_bytes)));
+                }
+                self.steps.extend((0..random.below(12)).map(|_| Step::Yield));
                 let grace = if self.peaceful { GRACE } else { millis(random, 20) };
                 Step::Restart(grace)
             }
@@ -214,13 +219,16 @@ impl CallPlan {
             metadata: random.one_in(4),
             patience: match random.below(10) {
                 0 => Patience::Endless,
+                1 if random.one_in(3) => Patience::Timeout(Duration::ZERO),
                 1..4 => Patience::Timeout(millis(random, 30)),
                 _ => Patience::Usual,
             },
             leave: match random.below(20) {
                 0 => Leave::AfterPolls(random.below(2)),
-                1..4 => Leave::AfterPolls(random.below(40)),
-                4..6 => Leave::After(millis(random, 15)),
+                // Most of what can be overtaken by a cancel is on its way for a few polls only.
+                1..4 => Leave::AfterPolls(random.below(8)),
+                4 => Leave::AfterPolls(random.below(40)),
+                5..7 => Leave::After(millis(random, 15)),
                 _ => Leave::Never,
             },
         };

@@ -27,8 +27,11 @@ use crate::{
 /// How long every call together may take to end when nothing new is begun: longer than any timeout.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
-/// How long what is left of calls may take to go away.
-const RESTS_WITHIN: Duration = Duration::from_secs(10);
+/// How long what is left of calls may take to go away. A connection lingers for a second.
+const RESTS_WITHIN: Duration = Duration::from_secs(5);
+
+/// The longest pause between two looks at what is left.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How often a condition is looked at before time passes between two looks.
 const LOOKS: usize = 20;
@@ -258,6 +261,7 @@ fn alive_tasks() -> usize {
 /// Waits until nothing is left.
 async fn settle(mut left: impl FnMut() -> Option<String>) -> Result<(), Broken> {
     let patience = clock::now() + RESTS_WITHIN;
+    let mut pause = Duration::from_millis(1);
     for look in 0.. {
         let Some(found) = left() else { break };
         if clock::now() > patience {
@@ -266,7 +270,8 @@ async fn settle(mut left: impl FnMut() -> Option<String>) -> Result<(), Broken> 
         if look < LOOKS {
             yield_now().await;
         } else {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE);
         }
     }
     Ok(())

@@ -98,8 +98,8 @@ pub(super) async fn carry_out(channel: Channel, call: CallPlan, number: u32, led
     let table = TABLES.get(call.service).unwrap_or(&TABLES[0]);
     let told = match call.shape {
         Shape::Fail => {
-            let fallible = channel
-                .call::<Fallible<Result<String, String>>, _>(&table[FALLIBLE], &(number, text));
+            let fallible =
+                channel.call::<Fallible<Result<String, String>>>(&table[FALLIBLE], &(number, text));
             drop(channel);
             watch(fallible, &call, number, |ended| match ended {
                 Ok(text) => (End::Value, text),
@@ -109,7 +109,7 @@ pub(super) async fn carry_out(channel: Channel, call: CallPlan, number: u32, led
             .await
         }
         Shape::Oneway(_) => {
-            let oneway = channel.call::<Oneway, _>(&table[ONEWAY], &(number, text));
+            let oneway = channel.call::<Oneway>(&table[ONEWAY], (number, text));
             drop(channel);
             watch(oneway, &call, number, |ended| match ended {
                 Ok(()) => (End::Left, String::new()),
@@ -125,9 +125,9 @@ pub(super) async fn carry_out(channel: Channel, call: CallPlan, number: u32, led
                 _ => &table[PLAIN],
             };
             let plain = if shape == Shape::Malformed {
-                channel.call::<Plain<String>, _>(method, &(number, u64::MAX))
+                channel.call::<Plain<String>>(method, &(number, u64::MAX))
             } else {
-                channel.call::<Plain<String>, _>(method, &(number, text))
+                channel.call::<Plain<String>>(method, &(number, text))
             };
             drop(channel);
             watch(plain, &call, number, |ended| match ended {

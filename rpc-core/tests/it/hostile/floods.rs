@@ -118,42 +118,6 @@ async fn a_flood_of_requests_that_are_refused_harms_nobody() {
     target.others_go_on().await;
 }
 
-/// However many connections make calls that don't end.
-#[tokio::test]
-async fn a_server_runs_no_more_calls_than_it_says() {
-    let target = Target::with(|server| server.calls(10)).await;
-    let mut attackers = Vec::new();
-    for _ in 0..4 {
-        let mut raw = target.attacker().await;
-        for slot in 0..20 {
-            raw.put(&request(call_id(1, slot), "forever", NO_TIMEOUT, &[])).await;
-        }
-        attackers.push(raw);
-    }
-    let mut refused = 0;
-    for raw in &mut attackers {
-        raw.put(&framed(0, PING, 0, &[1; 8])).await;
-        loop {
-            let (_, frame) = raw.frame().await;
-            match frame[0] {
-                PONG => break,
-                _ => assert_eq!((frame[0], frame[4], frame[6]), (super::ERROR, 3, 0), "OVERLOADED"),
-            }
-            refused += 1;
-        }
-    }
-    while refused < 70 {
-        let (_, frame) = attackers[3].frame().await;
-        assert_eq!((frame[0], frame[4], frame[6]), (super::ERROR, 3, 0), "OVERLOADED, never");
-        refused += 1;
-    }
-    assert_eq!(target.gauge.most(), 10);
-    // When the attackers are gone there is room again.
-    drop(attackers);
-    target.gauge.nothing_runs().await;
-    target.others_go_on().await;
-}
-
 /// Answers that are large, for those who ask without an end and read all of it: others have their
 /// turn in between.
 #[tokio::test]

@@ -10,33 +10,6 @@ use crate::raw::{call_id, framed};
 
 const LARGE: u32 = 1_000_000;
 
-/// Who asks for a lot and reads nothing gets a few of its handlers started, and all of them once it
-/// reads.
-#[tokio::test]
-async fn replies_that_nobody_reads_hold_up_the_requests_behind_them() {
-    let target = Target::start().await;
-    let mut raw = target.stranger_with(20_000);
-    raw.greet().await;
-    let started = target.gauge.started();
-    for slot in 0..60 {
-        raw.put(&request(call_id(1, slot), "large", NO_TIMEOUT, &LARGE.to_le_bytes())).await;
-    }
-    // Whatever can be started has been, when others have been served for a while.
-    for _ in 0..50 {
-        target.others_go_on().await;
-    }
-    let honest = 100;
-    let ran = target.gauge.started() - started - honest;
-    assert!((1..=10).contains(&ran), "{ran} replies of a megabyte wait for a peer");
-    let mut ended = 0;
-    while ended < 60 {
-        let (_, frame) = raw.frame().await;
-        assert!([REPLY, DATA].contains(&frame[0]), "{}", frame[0]);
-        ended += usize::from(frame[1] & MORE == 0);
-    }
-    raw.good_call(nth(2)).await;
-}
-
 /// Asked for, begun, and cancelled half-way, again and again: each ends, and what is left of it is
 /// dropped.
 // r[verify cancel.effect] r[verify reply.terminal]

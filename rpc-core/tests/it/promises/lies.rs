@@ -58,20 +58,22 @@ const ONE_IN: usize = 5;
 
 #[test]
 fn each_lie_is_found_and_named() {
-    for (lie, promise) in [
-        (Lie::RunsTwice, Promise::Once),
-        (Lie::Duplicates, Promise::Drain),
-        (Lie::ChangesArguments, Promise::Whole),
-        (Lie::SwapsReplies, Promise::Answered),
-        (Lie::LosesAReply, Promise::Ends),
-        (Lie::SendsWhatItLeaves, Promise::NotSent),
-        (Lie::Breaks, Promise::Drain),
-        (Lie::HidesTheEnd, Promise::Rest),
-        (Lie::LeavesATask, Promise::Rest),
-    ] {
-        let complaint = complaint(lie).unwrap_or_else(|| panic!("{lie:?} was not found"));
-        let expected = format!("a call broke the promise \"{promise}\":");
-        assert!(complaint.starts_with(&expected), "{lie:?} was found, but as this:\n{complaint}");
+    let lies: &[(Lie, &[Promise])] = &[
+        (Lie::RunsTwice, &[Promise::Once]),
+        (Lie::Duplicates, &[Promise::Drain]),
+        (Lie::ChangesArguments, &[Promise::Whole]),
+        (Lie::SwapsReplies, &[Promise::Answered]),
+        (Lie::LosesAReply, &[Promise::Ends, Promise::Rest]),
+        (Lie::SendsWhatItLeaves, &[Promise::NotSent]),
+        (Lie::Breaks, &[Promise::Drain]),
+        (Lie::HidesTheEnd, &[Promise::Rest]),
+        (Lie::LeavesATask, &[Promise::Rest]),
+    ];
+    for (lie, promises) in lies {
+        let complaint = complaint(*lie).unwrap_or_else(|| panic!("{lie:?} was not found"));
+        let head = |promise| format!("a call broke the promise \"{promise}\":");
+        let names = |promise| complaint.starts_with(&head(promise));
+        assert!(promises.iter().any(names), "{lie:?} was found, but as this:\n{complaint}");
     }
 }
 

@@ -49,7 +49,6 @@ pub trait Store: ::core::marker::Send + ::core::marker::Sync + 'static {
 ///
 /// Nothing is sent before a call is first polled. Dropping a call cancels it.
 #[allow(dead_code)]
-#[derive(::core::clone::Clone, ::core::fmt::Debug)]
 pub struct StoreClient(::rpc_core::__private::Channel);
 /// Serves an implementation of [`Store`].
 #[allow(dead_code)]
@@ -67,47 +66,57 @@ const _: () = {
     const __status: __rpc::Method = __rpc::Method::new("Store", "status");
     const __grant: __rpc::Method = __rpc::Method::new("Store", "grant");
     const __save: __rpc::Method = __rpc::Method::new("Store", "save");
-    impl StoreClient {
-        /// Makes a client of `channel`.
-        #[must_use]
-        pub fn new(channel: __rpc::Channel) -> Self {
-            Self(channel)
+    __rpc::generated!(pub StoreClient, StoreServer, S, Store);
+    __rpc::for_pointers!(
+        trait Store {
+            async fn get(&self, key: &str) -> Option<Vec<u8>>;
+            async fn put(&self, key: &str, value: &[u8]) -> Result<(), Full>;
+            async fn remove(&self, key: &str) -> Result<Vec<u8>, Missing>;
+            async fn contains(&self, key: &str) -> bool;
+            async fn len(&self) -> u64;
+            async fn clear(&self) -> ();
+            async fn keys(&self, prefix: &str, limit: u32) -> Vec<String>;
+            async fn status(&self) -> Status;
+            async fn grant(&self, user: User, cx: &Context) -> Result<(), Denied>;
+            async fn save(&self, path: PathBuf) -> io::Result<u64>;
         }
+    );
+    impl StoreClient {
         /// The value under `key`.
         pub fn get(&self, key: &str) -> __rpc::Call<Option<Vec<u8>>, __rpc::RpcError> {
-            self.0.call::<__rpc::OctetsReply<Option<Vec<u8>>>, _>(&__get, &(key,))
+            self.0.call::<__rpc::OctetsReply<Option<Vec<u8>>>>(&__get, (key,))
         }
         /// Puts a value under `key`.
         pub fn put(&self, key: &str, value: &[u8]) -> __rpc::Call<(), __rpc::CallError<Full>> {
-            self.0.call::<__rpc::Fallible<_>, _>(&__put, &(key, __rpc::Octets(value)))
+            self.0.call::<__rpc::Fallible<_>>(&__put, (key, __rpc::Octets(value)))
         }
         /// Removes what is under `key`.
         pub fn remove(&self, key: &str) -> __rpc::Call<Vec<u8>, __rpc::CallError<Missing>> {
-            self.0.call::<__rpc::OctetsReply<Result<Vec<u8>, _>>, _>(&__remove, &(key,))
+            self.0.call::<__rpc::OctetsReply<Result<Vec<u8>, _>>>(&__remove, (key,))
         }
         /// Whether there is something under `key`.
         pub fn contains(&self, key: &str) -> __rpc::Call<bool, __rpc::RpcError> {
-            self.0.call::<__rpc::Plain<_>, _>(&__contains, &(key,))
+            self.0.call::<__rpc::Plain<_>>(&__contains, (key,))
         }
         /// How many keys there are.
         pub fn len(&self) -> __rpc::Call<u64, __rpc::RpcError> {
-            self.0.call::<__rpc::Plain<_>, _>(&__len, &())
+            self.0.call::<__rpc::Plain<_>>(&__len, ())
         }
         /// Removes everything.
         pub fn clear(&self) -> __rpc::Call<(), __rpc::RpcError> {
-            self.0.call::<__rpc::Plain<_>, _>(&__clear, &())
+            self.0.call::<__rpc::Plain<_>>(&__clear, ())
         }
         /// The keys that start with `prefix`.
         pub fn keys(&self, prefix: &str, limit: u32) -> __rpc::Call<Vec<String>, __rpc::RpcError> {
-            self.0.call::<__rpc::Plain<_>, _>(&__keys, &(prefix, limit))
+            self.0.call::<__rpc::Plain<_>>(&__keys, (prefix, limit))
         }
         /// What the store is doing.
         pub fn status(&self) -> __rpc::Call<Status, __rpc::RpcError> {
-            self.0.call::<__rpc::Plain<_>, _>(&__status, &())
+            self.0.call::<__rpc::Plain<_>>(&__status, ())
         }
         /// Says who may write.
         pub fn grant(&self, user: User) -> __rpc::Call<(), __rpc::CallError<Denied>> {
-            self.0.call::<__rpc::Fallible<_>, _>(&__grant, &(user,))
+            self.0.call::<__rpc::Fallible<_>>(&__grant, (user,))
         }
         /// Writes everything to a file.
         pub fn save(
@@ -117,20 +126,18 @@ const _: () = {
             <io::Result<u64> as __rpc::ResultType>::Ok,
             __rpc::CallError<<io::Result<u64> as __rpc::ResultType>::Err>,
         > {
-            self.0.call::<__rpc::Fallible<_>, _>(&__save, &(path,))
+            self.0.call::<__rpc::Fallible<_>>(&__save, (path,))
         }
     }
-    __rpc::server_basics!(pub StoreServer, S, Store);
     impl<S: Store> __rpc::Service for StoreServer<S> {
-        fn name(&self) -> &'static str {
+        fn name(&self) -> &'static ::core::primitive::str {
             "Store"
         }
         fn methods(&self) -> &'static [__rpc::Method] {
-            const METHODS: &[__rpc::Method] = &[
+            const METHODS: &[__rpc::Method] = __rpc::Method::unique(&[
                 __get, __put, __remove, __contains, __len, __clear, __keys, __status, __grant,
                 __save,
-            ];
-            const _: () = __rpc::Method::assert_unique(METHODS);
+            ]);
             METHODS
         }
         fn call(&self, request: __rpc::Request) -> __rpc::Handler {

@@ -37,7 +37,6 @@ pub(crate) trait S: ::core::marker::Send + ::core::marker::Sync + 'static + Debu
 #[cfg(feature = "odd")]
 #[deprecated]
 #[allow(dead_code)]
-#[derive(::core::clone::Clone, ::core::fmt::Debug)]
 pub(crate) struct SClient(crate::rpc::__private::Channel);
 /// Serves an implementation of [`S`].
 #[cfg(feature = "odd")]
@@ -53,12 +52,19 @@ const _: () = {
     #[cfg(any())]
     const __nothing: __rpc::Method = __rpc::Method::new("odd.v1", "nothing");
     const __log: __rpc::Method = __rpc::Method::new("odd.v1", "log");
-    impl SClient {
-        /// Makes a client of `channel`.
-        #[must_use]
-        pub(crate) fn new(channel: __rpc::Channel) -> Self {
-            Self(channel)
+    __rpc::generated!(pub (crate) SClient, SServer, T, S);
+    __rpc::for_pointers!(
+        #[needs(Self : Debug, Self : Clone)]
+        trait S {
+            async fn r#match(&self, r#type: Cow<'_, str>, request: u8, service: u8)
+            -> r#fn::Result;
+            async fn Default(&self, reply: u32) -> u32;
+            #[cfg(any())]
+            async fn nothing(&self) -> Result<Vec<u8>, Nothing>;
+            async fn log(&self, line: String) -> ();
         }
+    );
+    impl SClient {
         /// Calls `match` of the service.
         pub(crate) fn r#match(
             &self,
@@ -69,40 +75,38 @@ const _: () = {
             <r#fn::Result as __rpc::ResultType>::Ok,
             __rpc::CallError<<r#fn::Result as __rpc::ResultType>::Err>,
         > {
-            self.0.call::<__rpc::Fallible<_>, _>(&__match, &(r#type, request, service))
+            self.0.call::<__rpc::Fallible<_>>(&__match, (r#type, request, service))
         }
         /// Calls `Default` of the service.
         #[cfg_attr(windows, deprecated)]
         #[allow(non_snake_case)]
         pub(crate) fn Default(&self, reply: u32) -> __rpc::Call<u32, __rpc::RpcError> {
-            self.0.call::<__rpc::Plain<_>, _>(&__Default, &(reply,))
+            self.0.call::<__rpc::Plain<_>>(&__Default, (reply,))
         }
         /// Calls `nothing` of the service.
         #[cfg(any())]
         pub(crate) fn nothing(&self) -> __rpc::Call<Vec<u8>, __rpc::CallError<Nothing>> {
-            self.0.call::<__rpc::OctetsReply<Result<Vec<u8>, _>>, _>(&__nothing, &())
+            self.0.call::<__rpc::OctetsReply<Result<Vec<u8>, _>>>(&__nothing, ())
         }
         /// Calls `log` of the service.
         ///
         /// One-way: `Ok` says that the request has left this process, and no more.
         pub(crate) fn log(&self, line: String) -> __rpc::Call<(), __rpc::RpcError> {
-            self.0.call::<__rpc::Oneway, _>(&__log, &(line,))
+            self.0.call::<__rpc::Oneway>(&__log, (line,))
         }
     }
-    __rpc::server_basics!(pub (crate) SServer, T, S);
     impl<T: S> __rpc::Service for SServer<T> {
-        fn name(&self) -> &'static str {
+        fn name(&self) -> &'static ::core::primitive::str {
             "odd.v1"
         }
         fn methods(&self) -> &'static [__rpc::Method] {
-            const METHODS: &[__rpc::Method] = &[
+            const METHODS: &[__rpc::Method] = __rpc::Method::unique(&[
                 __match,
                 __Default,
                 #[cfg(any())]
                 __nothing,
                 __log,
-            ];
-            const _: () = __rpc::Method::assert_unique(METHODS);
+            ]);
             METHODS
         }
         fn call(&self, request: __rpc::Request) -> __rpc::Handler {

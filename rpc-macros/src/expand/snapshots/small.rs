@@ -10,7 +10,6 @@ pub trait Greeter: ::core::marker::Send + ::core::marker::Sync + 'static {
 ///
 /// Nothing is sent before a call is first polled. Dropping a call cancels it.
 #[allow(dead_code)]
-#[derive(::core::clone::Clone, ::core::fmt::Debug)]
 pub struct GreeterClient(::rpc_core::__private::Channel);
 /// Serves an implementation of [`Greeter`].
 #[allow(dead_code)]
@@ -19,25 +18,24 @@ pub struct GreeterServer<S>(::rpc_core::__private::Arc<S>);
 const _: () = {
     use ::rpc_core::__private as __rpc;
     const __hello: __rpc::Method = __rpc::Method::new("Greeter", "hello");
-    impl GreeterClient {
-        /// Makes a client of `channel`.
-        #[must_use]
-        pub fn new(channel: __rpc::Channel) -> Self {
-            Self(channel)
+    __rpc::generated!(pub GreeterClient, GreeterServer, S, Greeter);
+    __rpc::for_pointers!(
+        trait Greeter {
+            async fn hello(&self, name: &str) -> Result<String, GreetError>;
         }
+    );
+    impl GreeterClient {
         /// Greets one person.
         pub fn hello(&self, name: &str) -> __rpc::Call<String, __rpc::CallError<GreetError>> {
-            self.0.call::<__rpc::Fallible<_>, _>(&__hello, &(name,))
+            self.0.call::<__rpc::Fallible<_>>(&__hello, (name,))
         }
     }
-    __rpc::server_basics!(pub GreeterServer, S, Greeter);
     impl<S: Greeter> __rpc::Service for GreeterServer<S> {
-        fn name(&self) -> &'static str {
+        fn name(&self) -> &'static ::core::primitive::str {
             "Greeter"
         }
         fn methods(&self) -> &'static [__rpc::Method] {
-            const METHODS: &[__rpc::Method] = &[__hello];
-            const _: () = __rpc::Method::assert_unique(METHODS);
+            const METHODS: &[__rpc::Method] = __rpc::Method::unique(&[__hello]);
             METHODS
         }
         fn call(&self, request: __rpc::Request) -> __rpc::Handler {

@@ -42,4 +42,5 @@ mod inner {
     }
 }
 
+#[allow(dead_code, reason = "it may be a module")]
 fn main() {}

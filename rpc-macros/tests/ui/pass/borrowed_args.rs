@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
-pub struct Pair<'a>(#[serde(borrow)] &'a str, u32);
+pub struct Pair<'a>(#[serde(borrow)] &'a str, usize);
 
 #[rpc_core::service]
 pub trait Texts {
-    async fn plain(&self, text: &str, bytes: &[u8]) -> u32;
-    async fn optional(&self, text: Option<&str>, bytes: Option<&[u8]>) -> u32;
-    async fn nested(&self, list: Vec<&str>, pair: (&str, Pair<'_>), cow: Cow<'_, str>) -> u32;
+    async fn plain(&self, text: &str, bytes: &[u8]) -> usize;
+    async fn optional(&self, text: Option<&str>, bytes: Option<&[u8]>) -> usize;
+    async fn nested(&self, list: Vec<&str>, pair: (&str, Pair<'_>), cow: Cow<'_, str>) -> usize;
     async fn owned(&self, bytes: Vec<u8>, maybe: Option<Vec<u8>>, std: std::vec::Vec<u8>) -> Vec<u8>;
     async fn twice(&self, text: &str) -> Result<Option<Vec<u8>>, String> {
         let twice = text.repeat(2);
@@ -23,14 +23,14 @@ pub trait Texts {
 struct Impl;
 
 impl Texts for Impl {
-    async fn plain(&self, text: &str, bytes: &[u8]) -> u32 {
-        (text.len() + bytes.len()) as u32
+    async fn plain(&self, text: &str, bytes: &[u8]) -> usize {
+        text.len() + bytes.len()
     }
-    async fn optional(&self, text: Option<&str>, _: Option<&[u8]>) -> u32 {
-        text.map_or(0, |text| text.len() as u32)
+    async fn optional(&self, text: Option<&str>, _: Option<&[u8]>) -> usize {
+        text.map_or(0, str::len)
     }
-    async fn nested(&self, list: Vec<&str>, (_, pair): (&str, Pair<'_>), _: Cow<'_, str>) -> u32 {
-        list.len() as u32 + pair.1 + pair.0.len() as u32
+    async fn nested(&self, list: Vec<&str>, (_, pair): (&str, Pair<'_>), _: Cow<'_, str>) -> usize {
+        list.len() + pair.1 + pair.0.len()
     }
     async fn owned(&self, bytes: Vec<u8>, _: Option<Vec<u8>>, _: Vec<u8>) -> Vec<u8> {
         bytes

@@ -21,6 +21,7 @@ pub trait Numbers {
         text.into()
     }
 
+    #[allow(clippy::default_trait_access, reason = "its type is known")]
     async fn default(&self) -> Vec<u64> {
         Default::default()
     }

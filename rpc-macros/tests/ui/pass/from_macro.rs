@@ -16,7 +16,7 @@ macro_rules! service {
 
 service! {
     /// Comes from a macro.
-    pub Made, "made.v1", name: Wrapped, Vec<u8>, { drop(name); Ok(Vec::new()) }
+    pub Made, "made.v1", name: Wrapped, Vec<u8>, { let _ = name; Ok(Vec::new()) }
 }
 
 service!(Hidden, "hidden", name: Wrapped, Option<Vec<u8>>, { Err(name) });

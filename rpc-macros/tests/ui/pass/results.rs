@@ -24,16 +24,18 @@ trait Results {
     async fn cow(&self) -> std::borrow::Cow<'static, str>;
 }
 
+fn is<T>(_: T) {}
+
 fn calls(client: &ResultsClient) {
-    let _: Call<()> = client.nothing();
-    let _: Call<(), RpcError> = client.unit();
-    let _: Call<Option<String>> = client.plain();
-    let _: Call<u8, CallError<String>> = client.fallible();
-    let _: Call<Vec<u8>, CallError<Failed>> = client.bytes();
-    let _: Call<Option<Vec<u8>>, CallError<Failed>> = client.maybe();
-    let _: Call<u8, CallError<Failed>> = client.alias();
-    let _: Call<Result<u8, String>, RpcError> = client.other_alias();
-    let _: Call<std::borrow::Cow<'static, str>> = client.cow();
+    is::<Call<()>>(client.nothing());
+    is::<Call<(), RpcError>>(client.unit());
+    is::<Call<Option<String>>>(client.plain());
+    is::<Call<u8, CallError<String>>>(client.fallible());
+    is::<Call<Vec<u8>, CallError<Failed>>>(client.bytes());
+    is::<Call<Option<Vec<u8>>, CallError<Failed>>>(client.maybe());
+    is::<Call<u8, CallError<Failed>>>(client.alias());
+    is::<Call<Result<u8, String>, RpcError>>(client.other_alias());
+    is::<Call<std::borrow::Cow<'static, str>>>(client.cow());
 }
 
 fn main() {

@@ -1,8 +1,8 @@
-//! A trait may stand in a function, be private, have supertraits and conditions, and share its crate.
+//! A trait may stand in a function, be private, have supertraits and conditions, no methods at all, and share its crate.
 
 #![deny(warnings)]
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 mod outer {
     pub mod inner {
@@ -12,7 +12,7 @@ mod outer {
         }
 
         #[rpc_core::service]
-        pub(in crate::outer) trait InPath {
+        pub(in super::super::outer) trait InPath {
             async fn get(&self) -> u8;
         }
     }
@@ -53,6 +53,11 @@ impl Conditional for Impl {
     }
 }
 
+#[rpc_core::service]
+trait Empty {}
+
+impl Empty for Impl {}
+
 fn main() {
     #[rpc_core::service]
     trait Local {
@@ -68,5 +73,6 @@ fn main() {
         }
     }
 
+    let _ = EmptyServer::new(Arc::new(Impl));
     let _ = (LocalServer::new(Impl), ConditionalServer::new(Impl), outer::make);
 }

@@ -247,6 +247,9 @@ impl Entry {
         if metadata != given.as_ref().map(<[u8; 4]>::as_slice) {
             return Err(format!("metadata {given:?} arrived as {metadata:?}"));
         }
+        if self.call.timeout() == Some(Duration::ZERO) {
+            return Err("it had expired when it was made".to_owned());
+        }
         // Timeouts go over the wire in whole milliseconds, rounded up.
         let most = self.call.timeout().map(|timeout| timeout + Duration::from_millis(1));
         match (context.remaining(), most) {
@@ -371,9 +374,7 @@ impl Entry {
                 ErrorKind::ShuttingDown,
                 Delivery::NotSent | Delivery::Rejected | Delivery::Unknown,
             ) => {
-                // What may run twice doesn't wait for the hello of a new connection, which may be one
-                // that the server that goes has never accepted. Its caller may repeat it.
-                if self.peaceful && !self.call.idempotent {
+                if self.peaceful {
                     return Err((Promise::Drain, "nothing but a drain has ended a connection"));
                 }
                 true

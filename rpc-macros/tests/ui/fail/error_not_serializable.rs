@@ -1,0 +1,13 @@
+//! An error that serde doesn't know: one error, under the reply.
+
+pub struct Plain;
+
+#[derive(serde::Serialize, serde::Deserialize)]
+pub struct Known;
+
+#[rpc_core::service]
+pub trait Greeter {
+    async fn error(&self) -> Result<u8, Plain>;
+}
+
+fn main() {}

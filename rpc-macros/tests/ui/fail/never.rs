@@ -1,0 +1,8 @@
+//! Every call has a reply.
+
+#[rpc_core::service]
+pub trait Greeter {
+    async fn never(&self) -> !;
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+//! The compiler knows what a context is.
+
+#[rpc_core::service]
+pub trait Greeter {
+    async fn get(&self, #[ctx] cx: &String);
+}
+
+fn main() {}
