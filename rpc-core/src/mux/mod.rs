@@ -96,6 +96,8 @@ pub(crate) struct Mux {
     backlog: Backlog,
     alive: Alive,
     phase: Phase,
+    /// Whether nobody on this side needs the connection, but for one-way calls to be answered.
+    retired: bool,
     /// How the peer took its leave, while answers of its that it has sent may still come.
     farewell: Option<Closed>,
     /// The ping to answer with the next frames. Only the newest: a flood isn't amplified.
@@ -250,6 +252,7 @@ impl Mux {
             alive: Alive::new(keepalive),
             limits,
             phase: Phase::Open,
+            retired: false,
             farewell: None,
             pong: None,
             go_away: None,
@@ -324,9 +327,11 @@ impl Mux {
         self.calls.open() > 0 || self.requests.any_complete() || self.waiters.waiting() > 0
     }
 
-    /// Whether a drain has nothing left to wait for: every request the peer has sent is answered.
+    /// Whether a drain has nothing left to wait for: every request the peer has sent is answered. Or
+    /// nobody needs the connection, and one-way calls are answered.
     pub(crate) fn is_drained(&self) -> bool {
         match self.phase {
+            Phase::Open => self.retired && !self.calls.has_unanswered_oneways(),
             Phase::Draining { .. } if self.farewell.is_some() => self.calls.open() == 0,
             Phase::Draining { expected: Some(expected) } => {
                 // r[impl drain.finish]
@@ -375,7 +380,7 @@ impl Mux {
     /// have left, when the peer has answered them: a close stops their handlers.
     pub(crate) fn retire(&mut self) {
         if self.calls.has_unanswered_oneways() {
-            self.go_away();
+            self.retired = true;
         } else {
             self.close(CloseReason::Done, "");
         }
