@@ -39,6 +39,9 @@ type Decode<T, F> = fn(&[u8], bool) -> Result<Result<T, F>, DecodeError>;
 /// reply has come: who keeps many calls unpolled while awaiting another on the same channel can fill
 /// every place, and make that one wait for them.
 ///
+/// The call of a one-way method ends when its request has left this process, and the other side's
+/// answer only counts: see `#[service]`, *One-way calls*.
+///
 /// # Panics
 /// Polling panics outside of a tokio runtime when a connection has to be made, and after the call
 /// has ended. A panic in `Serialize` of an argument is the caller's own, where the stub is called,
@@ -47,7 +50,7 @@ type Decode<T, F> = fn(&[u8], bool) -> Result<Result<T, F>, DecodeError>;
 ///
 /// # Cancel safety
 /// Dropping the call at any time leaves the connection and other calls alone. Whether the handler
-/// ran is unknown then, unless the call was never polled.
+/// ran is unknown then, unless the call was never polled. One that is one-way and has left goes on.
 #[must_use = "a call does nothing unless it is awaited or polled"]
 pub struct Call<T, F = RpcError> {
     call: Untyped,
