@@ -146,7 +146,8 @@ mod types;
 /// | type and lifetime parameters, `where` | no | one method, one layout on the wire |
 /// | `const`, `unsafe`, `extern`, `pub`, variadic | no | they mean nothing to the caller |
 /// | two of one name, also on the wire | no | the name is the identity |
-/// | `#[rpc(oneway)]` on one that returns something | no | its caller waits for no reply |
+/// | `#[rpc(oneway)]` on a method that returns nothing | yes | [see below](#one-way-calls) |
+/// | `#[rpc(oneway)]` on another | no | nobody would wait for what it returns |
 ///
 /// | arguments | | why |
 /// |---|---|---|
@@ -170,41 +171,6 @@ mod types;
 /// Bytes travel in one piece, instead of as numbers one by one, when their type is written as
 /// `Vec<u8>` or `&[u8]`, an `Option` of one, or, for replies, a `Result` of `Vec<u8>` or
 /// `Option<Vec<u8>>`. On the wire both are the same.
-///
-/// # One-way calls
-///
-/// ```
-/// #[rpc_core::service]
-/// pub trait Journal {
-///     #[rpc(oneway)]
-///     async fn log(&self, line: String);
-/// }
-/// # async fn call(journal: JournalClient) -> Result<(), rpc_core::RpcError> {
-/// journal.log("a line".into()).await?; // it has left
-/// # Ok(())
-/// # }
-/// ```
-///
-/// The call of a one-way method ends when the transport has taken the last byte of its request.
-/// `Ok(())` says that it has left this process, and nothing more: it runs once or not at all, the
-/// server may refuse it, and its handler may fail. `Counters::oneways_failed` of the channel counts
-/// what nobody hears of. Two calls may run in either order, or at the same time, also if one had
-/// ended before the other was made.
-///
-/// * Until it has left it is a call like others: it waits for a connection and a place, dropping it
-///   takes it back or cancels it, its deadline ends it, and every error says whether it may run.
-///   After that nothing cancels it.
-/// * It keeps its place until the server has answered. Who makes more of them than the server
-///   handles has to wait, and memory stays bounded.
-/// * Its deadline is that of other calls, 10 seconds by default, and goes with it: the server stops
-///   the handler when it has passed. With no caller left who could cancel the call, the deadline is
-///   what frees its place. A call made in a handler inherits what is left of that one's time;
-///   `.no_deadline()` lifts both.
-/// * When the last channel of a connection is dropped, the connection stays until they are
-///   answered. A process that ends doesn't wait.
-///
-/// One-way is how the client calls; server and wire know nothing of it. On the server it is a
-/// method like others, and it may be `idempotent`, too.
 ///
 /// # Generic services
 ///
@@ -281,6 +247,41 @@ mod types;
 ///
 /// A fake that awaits `std::future::pending` makes calls time out, one that panics makes them fail
 /// with *handler panicked*, and a `Server` that is dropped loses the connection.
+///
+/// # One-way calls
+///
+/// ```
+/// #[rpc_core::service]
+/// pub trait Journal {
+///     #[rpc(oneway)]
+///     async fn log(&self, line: String);
+/// }
+/// # async fn call(journal: JournalClient) -> Result<(), rpc_core::RpcError> {
+/// journal.log("a line".into()).await?; // it has left
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The call of a one-way method ends when the transport has taken the last byte of its request.
+/// `Ok(())` says that it has left this process, and nothing more: it runs once or not at all, the
+/// server may refuse it, and its handler may fail. `Counters::oneways_failed` of the channel counts
+/// what nobody hears of. Two calls may run in either order, or at the same time, also if one had
+/// ended before the other was made.
+///
+/// * Until it has left it is a call like others: it waits for a connection and a place, dropping it
+///   takes it back or cancels it, its deadline ends it, and every error says whether it may run.
+///   After that nothing cancels it.
+/// * It keeps its place until the server has answered. Who makes more of them than the server
+///   handles has to wait, and memory stays bounded.
+/// * Its deadline is that of other calls, 10 seconds by default, and goes with it: the server stops
+///   the handler when it has passed. With no caller left who could cancel the call, the deadline is
+///   what frees its place. A call made in a handler inherits what is left of that one's time;
+///   `.no_deadline()` lifts both.
+/// * When the last channel of a connection is dropped, the connection stays until they are
+///   answered. A process that ends doesn't wait.
+///
+/// One-way is how the client calls; server and wire know nothing of it. On the server it is a
+/// method like others, and it may be `idempotent`, too.
 ///
 /// # Errors
 ///

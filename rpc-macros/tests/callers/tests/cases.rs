@@ -27,6 +27,7 @@ cases! {
     from_macro at "../../ui/pass/from_macro.rs"
     hundred_methods at "../../ui/pass/hundred_methods.rs"
     no_implicit_prelude at "../../ui/pass/no_implicit_prelude.rs"
+    oneway at "../../ui/pass/oneway.rs"
     pointers at "../../ui/pass/pointers.rs"
     results at "../../ui/pass/results.rs"
     scopes at "../../ui/pass/scopes.rs"

@@ -6,6 +6,10 @@ pub trait Log {
     async fn count(&self, line: String) -> u64;
     #[rpc(oneway)]
     async fn fallible(&self, line: String) -> Result<(), String>;
+    #[rpc(oneway = true)]
+    async fn flag(&self);
+    #[rpc(oneway, idempotent, oneway)]
+    async fn twice(&self);
 }
 
 fn main() {}

@@ -24,9 +24,9 @@ impl Log for Quiet {
 }
 
 fn calls(client: &LogClient) {
-    let _: Call<()> = client.line("");
-    let _: Call<(), RpcError> = client.unit(&[]);
-    let _: Call<()> = client.flush();
+    drop::<Call<()>>(client.line(""));
+    drop::<Call<(), RpcError>>(client.unit(&[]));
+    drop::<Call<()>>(client.flush());
 }
 
 fn main() {
