@@ -70,6 +70,9 @@ pub(super) fn decode_stream<R: StreamReply>(
 /// reply has come: who keeps many calls unpolled while awaiting another on the same channel can fill
 /// every place, and make that one wait for them.
 ///
+/// The call of a one-way method ends when its request has left this process, and the other side's
+/// answer only counts: see `#[service]`, *One-way calls*.
+///
 /// # Panics
 /// Polling panics outside of a tokio runtime when a connection has to be made, and after the call
 /// has ended. A panic in `Serialize` of an argument is the caller's own, where the stub is called,
@@ -78,7 +81,7 @@ pub(super) fn decode_stream<R: StreamReply>(
 ///
 /// # Cancel safety
 /// Dropping the call at any time leaves the connection and other calls alone. Whether the handler
-/// ran is unknown then, unless the call was never polled.
+/// ran is unknown then, unless the call was never polled. One that is one-way and has left goes on.
 #[must_use = "a call does nothing unless it is awaited or polled"]
 pub struct Call<T, F = RpcError> {
     call: Untyped,
@@ -251,6 +254,7 @@ impl Untyped {
                 return Poll::Ready(Ok(Received::Body(body, app_error)));
             }
             Err(Gone::Stream(items)) => return Poll::Ready(Ok(Received::Stream(items))),
+            // As if nothing had been answered, which is what its caller expects.
             Ok(Ending::Left) => return Poll::Ready(Ok(Received::Body(Body::empty(), false))),
             Ok(Ending::Failed { kind, delivery, detail }) => {
                 RpcError::new(kind, delivery, self.explain(kind, delivery, detail))

@@ -24,8 +24,9 @@ use crate::{
 ///
 /// It makes one connection, and another when that one breaks: when a call needs it, one attempt at
 /// a time, with a pause after a failure. Calls wait for the attempt until their deadline. When the
-/// last channel and the last call of a connection are gone, the connection is closed. Handlers that
-/// the server has called back by then are stopped (see [`ChannelBuilder::service`]).
+/// last channel and the last call of a connection are gone, the connection is closed, as soon as
+/// one-way calls that have left are answered. Handlers that the server has called back by then are
+/// stopped (see [`ChannelBuilder::service`]).
 ///
 /// [`Context::channel`](crate::Context::channel) gives a channel of another sort: back to the peer
 /// that called.

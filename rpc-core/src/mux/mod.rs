@@ -24,12 +24,11 @@ mod requests;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod types;
 mod waiters;
 
 use std::{
-    io, mem,
-    sync::Arc,
-    task::Waker,
+    mem,
     time::{Duration, Instant},
 };
 
@@ -39,12 +38,13 @@ pub(crate) use calls::Ending;
 pub(crate) use incoming::ReplyLimits;
 pub(crate) use requests::Accepted;
 pub(crate) use streams::{ITEM_COST, NextItem, Room, StreamEnd};
+pub(crate) use types::{Cause, Closed, NewCall, Opened, Output, Phase, Settings};
 pub(crate) use waiters::Ticket;
 
 use crate::{
     codec::{Bincode, Codec},
     counters::Counters,
-    error::{CloseReason, ErrorKind},
+    error::CloseReason,
     frame::{self, CallId, Features, Hello, Metadata, Role, TEXT_BYTES_MAX, WIRE_VERSION},
     limits::{Limits, PeerLimits},
     mux::{
@@ -52,7 +52,6 @@ use crate::{
         streams::Streams, waiters::Waiters,
     },
     outbox::{Batch, Outbox},
-    service::MethodId,
 };
 
 /// Deadlines further away than this are brought down to it: a peer's number must not overflow a
@@ -106,6 +105,8 @@ pub(crate) struct Mux {
     grants: u64,
     alive: Alive,
     phase: Phase,
+    /// Whether nobody on this side needs the connection, but for one-way calls to be answered.
+    retired: bool,
     /// How the peer took its leave, while answers of its that it has sent may still come.
     farewell: Option<Closed>,
     /// The ping to answer with the next frames. Only the newest: a flood isn't amplified.
@@ -127,104 +128,6 @@ pub(crate) struct Mux {
     /// What isn't counted elsewhere.
     counters: Counters,
     output: Output,
-}
-
-/// How far the connection is from its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Calls go both ways.
-    Open,
-    /// One side has said go-away: what is under way is finished, nothing new begins.
-    Draining {
-        /// How many requests the peer says it has sent, once it has answered.
-        expected: Option<u64>,
-    },
-    /// The connection is over.
-    Closed(Closed),
-}
-
-/// How a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Closed {
-    pub(crate) kind: ErrorKind,
-    pub(crate) text: String,
-    pub(crate) cause: Cause,
-}
-
-impl Closed {
-    pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), cause: Cause(None) }
-    }
-}
-
-/// The error of the layer below, if there was one. Causes aren't compared.
-#[derive(Debug, Clone)]
-pub(crate) struct Cause(pub(crate) Option<Arc<io::Error>>);
-
-impl PartialEq for Cause {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Cause {}
-
-/// What is to be done outside of the state machine, and outside of its lock.
-#[derive(Debug, Default)]
-pub(crate) struct Output {
-    /// Tasks to wake.
-    pub(crate) wakers: Vec<Waker>,
-    /// Requests to run.
-    pub(crate) accepted: Vec<Accepted>,
-    /// Handlers to stop; each then finishes with this error.
-    pub(crate) stopped: Vec<(CallId, ErrorKind)>,
-    /// Wakers to drop. Dropping one can drop a task, and with it anything.
-    pub(crate) discarded: Vec<Waker>,
-}
-
-/// What a state machine is made with, beside its role.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) limits: Limits,
-    /// How a peer that has gone silent is found, if at all.
-    pub(crate) keepalive: Option<Keepalive>,
-    /// The frame size that suits the transport.
-    pub(crate) frame_bytes: usize,
-    /// A random number for this process.
-    pub(crate) instance: u128,
-    /// Whether the connection replaces one that broke.
-    pub(crate) cautious: bool,
-}
-
-/// What a caller wants of the peer.
-#[derive(Debug)]
-pub(crate) struct NewCall<'a> {
-    /// When it wants that.
-    pub(crate) now: Instant,
-    pub(crate) method: MethodId,
-    pub(crate) idempotent: bool,
-    /// Whether the call ends when its request has left this process.
-    pub(crate) oneway: bool,
-    /// What is left of the time that the caller gives the call: what the peer is told.
-    pub(crate) timeout: Option<Duration>,
-    /// The same as an instant of this side's clock.
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) metadata: &'a Metadata,
-    /// Whether items follow the arguments.
-    pub(crate) stream: bool,
-}
-
-/// What became of a wish to call.
-#[derive(Debug)]
-pub(crate) enum Opened {
-    /// The request is queued.
-    Call(CallId),
-    /// There is no place at present.
-    Wait(Ticket),
-    /// Not on this connection: it is closing or closed.
-    Gone,
-    /// Not at all.
-    Refused { kind: ErrorKind, detail: String },
 }
 
 impl Mux {
@@ -265,6 +168,7 @@ impl Mux {
             alive: Alive::new(keepalive),
             limits,
             phase: Phase::Open,
+            retired: false,
             farewell: None,
             pong: None,
             go_away: None,
@@ -349,9 +253,10 @@ impl Mux {
     }
 
     /// Whether a drain has nothing left to wait for but that what is queued is sent: every request the
-    /// peer has sent is answered.
+    /// peer has sent is answered. Or nobody needs the connection, and one-way calls are answered.
     pub(crate) fn is_drained(&self) -> bool {
         match self.phase {
+            Phase::Open => self.retired && !self.calls.has_unanswered_oneways(),
             Phase::Draining { .. } if self.farewell.is_some() => self.calls.open() == 0,
             Phase::Draining { expected: Some(expected) } => {
                 // r[impl drain.finish]
@@ -401,7 +306,7 @@ impl Mux {
     /// have left, when the peer has answered them: a close stops their handlers.
     pub(crate) fn retire(&mut self) {
         if self.calls.has_unanswered_oneways() {
-            self.go_away();
+            self.retired = true;
         } else {
             self.close(CloseReason::Done, "");
         }

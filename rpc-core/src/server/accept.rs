@@ -105,6 +105,7 @@ impl Acceptor {
     /// Accepts what has come already, before the listener is closed: that would reset it, and a
     /// client that has sent its first request with its hello couldn't know whether it was run.
     async fn clear<L: Listener>(&self, listener: &mut L) {
+        listener.refuse_more();
         self.accept_ready(listener).await;
         // A runtime learns what has come when it has time to ask, at the latest for a timer.
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -183,6 +183,8 @@ struct Queue {
 struct QueueState {
     waiting: VecDeque<MemoryTransport>,
     acceptor: Option<Waker>,
+    /// Whether no more may come.
+    closed: bool,
 }
 
 /// Listens under a name of this process. A name that ends in `:0` gets a free number instead of
@@ -253,6 +255,10 @@ impl Listener for MemoryListener {
         state.acceptor = Some(cx.waker().clone());
         Poll::Pending
     }
+
+    fn refuse_more(&mut self) {
+        self.queue.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+    }
 }
 
 impl fmt::Debug for MemoryListener {
@@ -282,6 +288,9 @@ impl Connector for MemoryConnector {
         let refused = |text: &str| io::Error::new(io::ErrorKind::ConnectionRefused, text);
         let queue = queue.ok_or_else(|| refused("nothing in this process listens by that name"))?;
         let mut state = queue.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            return Err(refused("what listens by that name accepts nobody any more"));
+        }
         if state.waiting.len() >= BACKLOG {
             return Err(refused("too many connections wait to be accepted"));
         }

@@ -155,6 +155,11 @@ pub trait Listener: Send + 'static {
     /// That one accept failed. The server pauses if the process is out of resources, and goes on
     /// accepting.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Transport>>;
+
+    /// The server is going: no more connections are to come, but those that wait are still accepted.
+    /// A transport that can't turn new ones away without losing those, as TCP can't, does nothing: a
+    /// connection that comes in the last moment is then reset, and its caller can't know more.
+    fn refuse_more(&mut self) {}
 }
 
 /// Makes connections to one target.

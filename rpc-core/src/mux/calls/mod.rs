@@ -7,7 +7,7 @@ use std::{collections::VecDeque, mem, task::Waker, time::Instant};
 
 use bytes::Bytes;
 
-use oneway::Way;
+use oneway::Awaited;
 
 use crate::{
     body::Body,
@@ -46,7 +46,7 @@ struct Slot {
     /// The call in this slot, or the last one that was.
     id: Option<CallId>,
     state: State,
-    way: Way,
+    awaited: Awaited,
     /// The outbox position after the last byte of the request; [`QUEUED`] while a part of a large
     /// one hasn't been drawn.
     leaves_at: u64,
@@ -72,7 +72,7 @@ impl Slot {
     const VACANT: Self = Self {
         id: None,
         state: State::Vacant,
-        way: Way::Both,
+        awaited: Awaited::Answer,
         leaves_at: QUEUED,
         bytes: 0,
         deadline: None,
@@ -181,8 +181,8 @@ impl Calls {
         if let Some(entry) = self.slots.get_mut(slot as usize) {
             let reply = Partial { buffer: Vec::new(), begun: false, app_error: false };
             let state = State::Pending { waker, reply };
-            let way = if oneway { Way::One } else { Way::Both };
-            *entry = Slot { id: Some(id), state, way, deadline, ..Slot::VACANT };
+            let awaited = if oneway { Awaited::Leaving } else { Awaited::Answer };
+            *entry = Slot { id: Some(id), state, awaited, deadline, ..Slot::VACANT };
         }
         id
     }
@@ -198,7 +198,7 @@ impl Calls {
             buffer.clear();
             reply.buffer = buffer;
         }
-        if slot.way == Way::One {
+        if slot.awaited == Awaited::Leaving {
             self.leaving.push_back((position, id));
         }
     }
@@ -207,7 +207,7 @@ impl Calls {
     pub(crate) fn sent_to(&mut self, id: CallId, position: u64) {
         let Some(slot) = self.get(id) else { return };
         slot.leaves_at = position;
-        if slot.way == Way::One {
+        if slot.awaited == Awaited::Leaving {
             self.leaving.push_back((position, id));
         }
     }
@@ -458,7 +458,7 @@ impl Calls {
             let delivery =
                 // r[impl delivery.table]
                 if slot.leaves_at > sent { Delivery::NotSent } else { Delivery::Unknown };
-            if slot.way == Way::Gone && slot.is_unanswered_oneway() {
+            if slot.awaited == Awaited::Nothing && slot.is_unanswered_oneway() {
                 self.oneways_failed += 1;
                 self.unknown += 1;
             }

@@ -6,23 +6,23 @@ use std::{mem, task::Waker};
 use super::{Calls, Ending, Slot, State};
 use crate::{error::Delivery, frame::CallId};
 
-/// What the caller waits for, and who hears of what comes after that.
+/// What the caller waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    /// Its terminal frame.
-    Both,
-    /// That its request leaves this process.
-    One,
-    /// That has happened: what comes now only counts.
-    Gone,
-    /// So it has, and that it failed was counted.
+pub(super) enum Awaited {
+    /// The terminal frame.
+    Answer,
+    /// That the request leaves this process: the call is one-way.
+    Leaving,
+    /// That has happened, and what comes now only counts.
+    Nothing,
+    /// So it has, and that the call failed was counted.
     Failed,
 }
 
 impl Slot {
     /// Whether this is a one-way call that has left and has no terminal frame yet.
     pub(super) fn is_unanswered_oneway(&self) -> bool {
-        matches!(self.way, Way::Gone | Way::Failed)
+        matches!(self.awaited, Awaited::Nothing | Awaited::Failed)
             && matches!(self.state, State::Abandoned | State::Done { terminal: false, .. })
     }
 }
@@ -43,7 +43,7 @@ impl Calls {
             let Some(slot) = self.get(id) else { continue };
             let State::Pending { reply, .. } = &slot.state else { continue };
             let spoiled = reply.app_error || !reply.buffer.is_empty();
-            slot.way = Way::Gone;
+            slot.awaited = Awaited::Nothing;
             wakers.extend(self.give_up(id, Ending::Left, false));
             if spoiled {
                 self.note_failed_oneway(id, None);
@@ -59,7 +59,7 @@ impl Calls {
     /// A one-way call that had ended for its caller has failed: nobody hears of it, but it counts.
     pub(crate) fn note_failed_oneway(&mut self, id: CallId, delivery: Option<Delivery>) {
         let Some(slot) = self.get(id).filter(|slot| slot.is_unanswered_oneway()) else { return };
-        if mem::replace(&mut slot.way, Way::Failed) == Way::Gone {
+        if mem::replace(&mut slot.awaited, Awaited::Failed) == Awaited::Nothing {
             self.oneways_failed += 1;
             self.rejected += u64::from(delivery == Some(Delivery::Rejected));
             self.unknown += u64::from(delivery == Some(Delivery::Unknown));

@@ -319,6 +319,7 @@ fn a_drain_counts_it_and_waits_for_its_answer() {
 fn a_connection_that_nobody_needs_stays_until_it_is_answered() {
     let (mut pair, id) = arrived();
     assert_eq!(pair.a.end_of(id), Some(End::Left));
+    pair.b.call("a handler here, which keeps nothing open");
     pair.a.mux.retire();
     pair.drive();
     assert!(!pair.a.mux.is_drained());

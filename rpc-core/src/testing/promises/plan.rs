@@ -78,6 +78,8 @@ pub(super) enum Shape {
     UnknownService,
     /// The arguments aren't what the method takes.
     Malformed,
+    /// Its caller waits only until the request has left; it waits, then ends.
+    Oneway(Duration),
 }
 
 /// How long the call may take.
@@ -137,6 +139,7 @@ impl Plan {
             with_metadata,
             large,
             CallPlan::of(Shape::Fail),
+            CallPlan::of(Shape::Oneway(Duration::from_millis(1))),
             left,
             CallPlan::of(Shape::Wait(Duration::from_millis(1))),
         ];
@@ -253,7 +256,8 @@ impl CallPlan {
 impl Shape {
     fn random(random: &mut Random) -> Self {
         match random.below(40) {
-            0..16 => Self::Echo,
+            0..12 => Self::Echo,
+            12..16 => Self::Oneway(millis(random, 10)),
             16..21 => Self::Fail,
             21..29 => Self::Wait(millis(random, 10)),
             29..31 => Self::Panic,

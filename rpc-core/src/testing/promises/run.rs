@@ -182,7 +182,7 @@ impl<N: Network> Stage<'_, N> {
         })
         .await?;
         match ledger.under_way() {
-            (_, 0) => Ok(()),
+            (_, 0) => ledger.judge_left(),
             (_, left) => Err(Promise::Rest.broken(format!("{left} handlers"))),
         }
     }

@@ -16,7 +16,7 @@ use crate::{
     client::{Call, Channel},
     clock,
     error::{CallError, RpcError},
-    service::{Fallible, Handler, Method, Plain, Request, Service},
+    service::{Fallible, Handler, Method, Oneway, Plain, Request, Service},
 };
 
 /// The services of each server.
@@ -28,18 +28,20 @@ const NAMES: [&str; SERVICES] = ["Promises.Left", "Promises.Right"];
 const PLAIN: usize = 0;
 const IDEMPOTENT: usize = 1;
 const FALLIBLE: usize = 2;
+const ONEWAY: usize = 3;
 
-const METHODS: [[Method; 3]; SERVICES] = [methods(NAMES[0]), methods(NAMES[1])];
+const METHODS: [[Method; 4]; SERVICES] = [methods(NAMES[0]), methods(NAMES[1])];
 
-static TABLES: [[Method; 3]; SERVICES] = METHODS;
+static TABLES: [[Method; 4]; SERVICES] = METHODS;
 static NO_METHOD: Method = Method::new(NAMES[0], "not there");
 static NO_SERVICE: Method = Method::new("Promises.Nowhere", "echo");
 
-const fn methods(service: &'static str) -> [Method; 3] {
+const fn methods(service: &'static str) -> [Method; 4] {
     [
         Method::new(service, "plain"),
         Method::new(service, "again").idempotent(),
         Method::new(service, "fallible"),
+        Method::new(service, "oneway"),
     ]
 }
 
@@ -55,7 +57,7 @@ impl Service for Book {
     }
 
     fn methods(&self) -> &'static [Method] {
-        TABLES.get(self.service).map(<[Method; 3]>::as_slice).unwrap_or_default()
+        TABLES.get(self.service).map(<[Method; 4]>::as_slice).unwrap_or_default()
     }
 
     fn call(&self, request: Request) -> Handler {
@@ -70,7 +72,7 @@ impl Service for Book {
             let Some((number, call, run)) = begun else { return std::future::pending().await };
             match call.shape {
                 Shape::Wait(time) if time.is_zero() => tokio::task::yield_now().await,
-                Shape::Wait(time) => tokio::time::sleep(time).await,
+                Shape::Wait(time) | Shape::Oneway(time) => tokio::time::sleep(time).await,
                 Shape::Forever => std::future::pending().await,
                 Shape::Panic => {
                     run.panics();
@@ -81,10 +83,10 @@ impl Service for Book {
             }
             run.finish();
             let text = reply_text(number, call.bytes[1]);
-            if call.shape == Shape::Fail {
-                request.reply::<Fallible<Result<String, String>>>(&Err(text))
-            } else {
-                request.reply::<Plain<String>>(&text)
+            match call.shape {
+                Shape::Fail => request.reply::<Fallible<Result<String, String>>>(&Err(text)),
+                Shape::Oneway(_) => request.reply::<Oneway>(&()),
+                _ => request.reply::<Plain<String>>(&text),
             }
         })
     }
@@ -99,9 +101,19 @@ pub(super) async fn carry_out(channel: Channel, call: CallPlan, number: u32, led
             let fallible =
                 channel.call::<Fallible<Result<String, String>>>(&table[FALLIBLE], &(number, text));
             drop(channel);
-            watch(fallible, &call, number, |error| match error {
-                CallError::App(text) => (End::AppError, text),
-                CallError::Rpc(error) => failed(&error),
+            watch(fallible, &call, number, |ended| match ended {
+                Ok(text) => (End::Value, text),
+                Err(CallError::App(text)) => (End::AppError, text),
+                Err(CallError::Rpc(error)) => failed(&error),
+            })
+            .await
+        }
+        Shape::Oneway(_) => {
+            let oneway = channel.call::<Oneway>(&table[ONEWAY], (number, text));
+            drop(channel);
+            watch(oneway, &call, number, |ended| match ended {
+                Ok(()) => (End::Left, String::new()),
+                Err(error) => failed(&error),
             })
             .await
         }
@@ -118,7 +130,11 @@ pub(super) async fn carry_out(channel: Channel, call: CallPlan, number: u32, led
                 channel.call::<Plain<String>>(method, &(number, text))
             };
             drop(channel);
-            watch(plain, &call, number, |error| failed(&error)).await
+            watch(plain, &call, number, |ended| match ended {
+                Ok(text) => (End::Value, text),
+                Err(error) => failed(&error),
+            })
+            .await
         }
     };
     ledger.close(number, told);
@@ -129,11 +145,11 @@ fn failed(error: &RpcError) -> (End, String) {
 }
 
 /// Polls a call to its end, or until its caller leaves.
-async fn watch<F: From<RpcError>>(
-    call: Call<String, F>,
+async fn watch<T, F: From<RpcError>>(
+    call: Call<T, F>,
     plan: &CallPlan,
     number: u32,
-    explain: impl FnOnce(F) -> (End, String),
+    explain: impl FnOnce(Result<T, F>) -> (End, String),
 ) -> Told {
     let call = match plan.patience {
         Patience::Usual => call,
@@ -149,8 +165,7 @@ async fn watch<F: From<RpcError>>(
     };
     let waited = clock::now().duration_since(began);
     let (end, text) = match ended {
-        Some(Ok(text)) => (End::Value, text),
-        Some(Err(error)) => explain(error),
+        Some(ended) => explain(ended),
         None => (End::Dropped, String::new()),
     };
     Told { end, text, waited }

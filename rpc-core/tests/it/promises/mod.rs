@@ -17,6 +17,7 @@ const ENDS: &[&str] = &[
     "value",
     "error of the handler",
     "dropped",
+    "left",
     "handler panicked, Replied",
     "too large, NotSent",
     "too large, Replied",

@@ -58,6 +58,8 @@ pub(super) enum End {
     Value,
     AppError,
     Failed(ErrorKind, Delivery),
+    /// Its request has left, and that is all its caller waits for.
+    Left,
     Dropped,
 }
 
@@ -67,6 +69,7 @@ impl fmt::Display for End {
             Self::Value => f.write_str("value"),
             Self::AppError => f.write_str("error of the handler"),
             Self::Failed(kind, delivery) => write!(f, "{kind}, {delivery:?}"),
+            Self::Left => f.write_str("left"),
             Self::Dropped => f.write_str("dropped"),
         }
     }
@@ -145,6 +148,23 @@ impl Ledger {
             *ends.entry(told.end.to_string()).or_default() += 1;
         }
         ends
+    }
+
+    /// Whether every one-way call that has left was run, now that nothing is under way, unless
+    /// a connection may have broken, or its deadline passed.
+    pub(super) fn judge_left(&self) -> Result<(), Broken> {
+        let lost = |entry: &Entry| {
+            let left = entry.told.as_ref().is_some_and(|told| told.end == End::Left);
+            let in_time = !matches!(entry.call.patience, Patience::Timeout(_));
+            left && in_time && entry.peaceful && entry.began == 0
+        };
+        match self.lock().iter().position(lost) {
+            Some(number) => {
+                let found = format!("call {number}: it has left, and was never run");
+                Err(Promise::Drain.broken(found))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The first promise that doesn't hold.
@@ -282,6 +302,8 @@ impl Entry {
                 Err((Promise::NotSent, "it was never polled, and ran"))
             }
             End::Dropped => Ok(()),
+            End::Left if matches!(self.call.shape, Shape::Oneway(_)) => Ok(()),
+            End::Left => Err((Promise::Answered, "it isn't one-way")),
             End::Value | End::AppError => self.check_reply(number, told),
             End::Failed(kind, delivery) => {
                 self.check_delivery(delivery)?;

@@ -42,6 +42,8 @@ fn books_that_balance_are_accepted() {
     for (shape, runs, end) in [
         (Shape::Echo, FINISHED, End::Value),
         (Shape::Fail, FINISHED, End::AppError),
+        (Shape::Oneway(Duration::ZERO), STOPPED, End::Left),
+        (Shape::Oneway(Duration::ZERO), NONE, End::Left),
         (Shape::Echo, NONE, End::Dropped),
         (Shape::Echo, STOPPED, End::Dropped),
         (Shape::Panic, PANICKED, End::Failed(Kind::HandlerPanicked, Replied)),
@@ -70,6 +72,8 @@ fn each_lie_is_found_and_named() {
         (Shape::Echo, RUNNING, End::Value, Promise::Answered),
         (Shape::Echo, FINISHED, End::AppError, Promise::Answered),
         (Shape::Fail, FINISHED, End::Value, Promise::Answered),
+        (Shape::Echo, FINISHED, End::Left, Promise::Answered),
+        (Shape::Oneway(Duration::ZERO), TWICE, End::Left, Promise::Once),
         (Shape::Panic, PANICKED, End::Value, Promise::Answered),
         (Shape::Echo, FINISHED, failed(Kind::ConnectionLost, NotSent), Promise::NotSent),
         (Shape::Echo, STOPPED, failed(Kind::DeadlineExceeded, NotSent), Promise::NotSent),
@@ -134,6 +138,22 @@ fn a_call_that_a_drain_lost_is_found() {
         lost.peaceful = true;
         assert_eq!(verdict(&lost), Some(Promise::Drain));
     }
+}
+
+#[test]
+fn a_one_way_call_that_a_drain_lost_is_found() {
+    let mut left = entry(Shape::Oneway(Duration::ZERO), NONE, End::Left);
+    let found = |left: &Entry| {
+        let ledger = Ledger { entries: Mutex::new(vec![left.clone()]) };
+        ledger.judge_left().err().map(|broken| broken.promise)
+    };
+    assert_eq!(found(&left), None);
+    left.peaceful = true;
+    assert_eq!(found(&left), None, "its deadline may have passed");
+    left.call.patience = Patience::Usual;
+    assert_eq!(found(&left), Some(Promise::Drain));
+    left.began = 1;
+    assert_eq!(found(&left), None);
 }
 
 #[test]
