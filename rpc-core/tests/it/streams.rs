@@ -73,7 +73,7 @@ impl Service for Numbers {
                 request.stream::<Streamed<u32>>(doubled)
             } else if method == BLOCKS.id() {
                 let (count, bytes): (u32, u32) = request.args()?;
-                let blocks = (0..count).map(move |n| vec![n as u8; bytes as usize]);
+                let blocks = (0..count).map(move |n| vec![n.to_le_bytes()[0]; bytes as usize]);
                 request.stream::<Streamed<Vec<u8>>>(blocks.collect())
             } else {
                 let (sender, items) = Streaming::channel(1);
