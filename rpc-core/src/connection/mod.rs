@@ -177,13 +177,13 @@ impl Connection {
         self.with(|mux| mux.drop_reader(id));
     }
 
-    pub(crate) fn poll_room(&self, id: CallId, waker: &Waker) -> Poll<Room> {
-        self.with(|mux| mux.poll_room(id, waker))
+    pub(crate) fn poll_room(&self, id: CallId, need: usize, waker: &Waker) -> Poll<Room> {
+        self.with(|mux| mux.poll_room(id, need, waker))
     }
 
-    pub(crate) fn send_items(&self, id: CallId, staged: &[u8], cost: usize) {
+    pub(crate) fn send_items(&self, id: CallId, staged: &[u8], cost: usize) -> bool {
         let now = clock::now();
-        self.with(|mux| mux.send_items(now, id, staged, cost));
+        self.with(|mux| mux.send_items(now, id, staged, cost))
     }
 
     pub(crate) fn send_large_item(&self, id: CallId, item: Bytes) {

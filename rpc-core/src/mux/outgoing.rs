@@ -221,7 +221,7 @@ impl Mux {
 
     /// Takes a pending request back, as far as it hasn't left this process. `None` when the call
     /// isn't pending.
-    fn withdraw(&mut self, id: CallId) -> Option<Withdrawn> {
+    pub(super) fn withdraw(&mut self, id: CallId) -> Option<Withdrawn> {
         Some(match self.calls.whereabouts(id)? {
             Whereabouts::At { end, bytes } if self.outbox.void(end, bytes) => {
                 self.calls.unsend();
@@ -389,12 +389,13 @@ impl Mux {
             return Err(CloseReason::BadCallId);
         }
         // The rest of a request that was refused half-way needn't be sent.
-        if self.withdraw(id) == Some(Withdrawn::Unheard) {
+        let withdrawn = self.withdraw(id);
+        if withdrawn == Some(Withdrawn::Unheard) {
             return Err(CloseReason::UnexpectedFrame);
         }
         let kind = code::kind(code);
         let detail = shown(text);
-        self.end_call_writer(id, None);
+        self.end_call_writer(id, withdrawn);
         self.fail_call_stream(id, kind, ran, &detail);
         let ending = Ending::Failed { kind, delivery: ran.delivery(), detail };
         let woken = self.calls.fail(id, ending, true);

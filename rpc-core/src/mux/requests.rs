@@ -237,6 +237,12 @@ impl Requests {
         slot.is_some_and(|slot| matches!(slot.state, State::Running { .. }))
     }
 
+    /// Whether a call has no terminal frame yet.
+    pub(crate) fn is_open(&self, id: CallId) -> bool {
+        let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id));
+        slot.is_some_and(|slot| matches!(slot.state, State::Running { .. } | State::Partial(_)))
+    }
+
     /// Whether there has ever been such a call.
     pub(crate) fn was_open(&self, id: CallId) -> bool {
         let slot = self.slots.get(id.slot());

@@ -128,7 +128,11 @@ impl Outbox {
     pub(crate) fn append_items(&mut self, staged: &[u8], cost: usize) {
         self.small.extend_from_slice(staged);
         self.bulk_credit = self.bulk_credit.saturating_sub(cost);
-        self.charged_frames += 1;
+        let mut rest = staged;
+        while let Some((length, _, _)) = frame::decode_prefix(rest) {
+            self.charged_frames += 1;
+            rest = rest.get(PREFIX_BYTES + length..).unwrap_or_default();
+        }
     }
 
     /// What may still be sent of messages and items of many frames.
@@ -148,15 +152,16 @@ impl Outbox {
         self.bulk_credit <= u32::MAX as usize
     }
 
-    /// The peer allows more of a stream. Returns whether a large item of it is queued, which then has
-    /// the credit.
-    pub(crate) fn allow_item(&mut self, call: CallId, bytes: usize) -> bool {
+    /// The peer allows more of a stream. `None` unless a large item of it is queued, which then has
+    /// the credit; `false` if that is more than a peer can have meant.
+    pub(crate) fn allow_item(&mut self, call: CallId, bytes: usize) -> Option<bool> {
         self.bulk.extend(self.blocked.remove(&call));
         let mut queued = self.bulk.iter_mut().chain(&mut self.stalled);
         let item = queued.find(|bulk| bulk.lane == call && bulk.credit.is_some());
-        let Some(Bulk { credit: Some(credit), .. }) = item else { return false };
-        *credit = credit.saturating_add(bytes).min(u32::MAX as usize);
-        true
+        let credit = item?.credit.as_mut()?;
+        // r[impl credit.overflow]
+        *credit = credit.saturating_add(bytes);
+        Some(*credit <= u32::MAX as usize)
     }
 
     /// Counts one more frame that ends a call of the peer.
@@ -176,27 +181,53 @@ impl Outbox {
         self.drawn
     }
 
-    /// Turns the frame of `bytes` bytes that ends at `position` into one that the peer skips.
-    /// Returns `false` when it was drawn already.
+    /// Turns the request of `bytes` bytes that ends at `position` into a frame that the peer skips,
+    /// and with it the items behind it. Returns `false` when it was drawn already.
     pub(crate) fn void(&mut self, position: u64, bytes: usize) -> bool {
         let end = position.checked_sub(self.drawn).and_then(|end| usize::try_from(end).ok());
         let start = end.and_then(|end| end.checked_sub(bytes));
-        let frame = start.and_then(|start| self.small.get_mut(start..));
-        let Some(frame) = frame.filter(|_| bytes > 0) else { return false };
-        frame::set_end(frame);
-        if let Some(kind) = frame.get_mut(PREFIX_BYTES) {
-            *kind = frame::VOID;
+        let Some(start) = start.filter(|_| bytes > 0) else { return false };
+        let Some(request) = self.small.get_mut(start..) else { return false };
+        let has_items = request.get(PREFIX_BYTES + 1).is_some_and(|f| f & frame::flag::STREAM != 0);
+        let Some((_, _, lane)) = frame::decode_prefix(request) else { return false };
+        if has_items {
+            self.void_lane(start, lane);
+        } else {
+            frame::set_end(request);
+            if let Some(kind) = request.get_mut(PREFIX_BYTES) {
+                *kind = frame::VOID;
+            }
         }
         true
+    }
+
+    /// Turns every frame of a lane from `at` on into one that the peer skips. What they cost is
+    /// given back: the peer charges nothing for them.
+    fn void_lane(&mut self, mut at: usize, lane: Lane) {
+        let mut last = at;
+        while let Some((length, _, of)) = self.small.get(at..).and_then(frame::decode_prefix) {
+            let kind = self.small.get_mut(at + PREFIX_BYTES).filter(|_| of == lane);
+            if let Some(kind) = kind {
+                if *kind == frame::Kind::Item as u8 {
+                    self.bulk_credit += length - frame::DATA_HEADER_BYTES + ITEM_COST;
+                }
+                *kind = frame::VOID;
+                last = at;
+            }
+            at += PREFIX_BYTES + length;
+        }
+        if let Some(frame) = self.small.get_mut(last..) {
+            frame::set_end(frame);
+        }
     }
 
     /// Takes back every request that wasn't drawn. Returns the position up to which frames were.
     pub(crate) fn void_requests(&mut self) -> u64 {
         let mut at = 0;
         while let Some((length, _, _)) = self.small.get(at..).and_then(frame::decode_prefix) {
-            let kind = self.small.get_mut(at + PREFIX_BYTES);
-            if let Some(kind) = kind.filter(|kind| **kind == frame::Kind::Request as u8) {
-                *kind = frame::VOID;
+            let kind = self.small.get(at + PREFIX_BYTES).copied();
+            if kind == Some(frame::Kind::Request as u8) {
+                self.void(self.drawn + (at + PREFIX_BYTES + length) as u64, PREFIX_BYTES + length);
             }
             at += PREFIX_BYTES + length;
         }

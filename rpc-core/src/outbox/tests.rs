@@ -328,11 +328,11 @@ fn a_large_item_is_cut_by_the_credit_of_its_stream() {
     assert_eq!(parts(&mut draw(&mut outbox, 65_536), id(1).lane()), [(12, true, false, 1000)]);
     assert!(outbox.is_empty() && outbox.queued_bytes() == 49_000, "it is blocked");
     // The connection's credit doesn't help, nor does that of another stream.
-    assert!(outbox.allow_bulk(1000) && !outbox.allow_item(id(2), 1000));
+    assert!(outbox.allow_bulk(1000) && outbox.allow_item(id(2), 1000).is_none());
     assert!(outbox.is_empty());
-    assert!(outbox.allow_item(id(1), 20_000));
+    assert_eq!(outbox.allow_item(id(1), 20_000), Some(true));
     assert_eq!(parts(&mut draw(&mut outbox, 65_536), id(1).lane()), [(5, true, false, 20_000)]);
-    assert!(outbox.allow_item(id(1), 40_000));
+    assert_eq!(outbox.allow_item(id(1), 40_000), Some(true));
     let mut left = Vec::new();
     let mut batch = Batch::default();
     outbox.draw(&mut batch, 65_536, |drawn| left.push((drawn.is_item, drawn.credit)));

@@ -89,8 +89,10 @@ pub(crate) struct Pump {
     connection: Arc<Connection>,
     id: CallId,
     items: Items,
-    /// Frames of small items, and what they cost.
+    /// Frames of small items, what they cost, and what is next when they are sent.
     staged: Vec<u8>,
+    cost: usize,
+    then: Option<Staged>,
     /// An item that hasn't been sent yet.
     next: Option<Vec<u8>>,
 }
@@ -106,29 +108,33 @@ enum Staged {
 
 impl Pump {
     pub(crate) fn new(connection: Arc<Connection>, id: CallId, items: Items) -> Self {
-        Self { connection, id, items, staged: Vec::new(), next: None }
+        Self { connection, id, items, staged: Vec::new(), cost: 0, then: None, next: None }
     }
 
     /// Sends what there is. Ready when there is nothing more to be done; the caller then says so to
     /// the peer. Panics of the source are contained.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Pumped> {
         for _ in 0..ROUNDS {
-            let room = match self.connection.poll_room(self.id, cx.waker()) {
+            let room = match self.connection.poll_room(self.id, self.cost, cx.waker()) {
                 Poll::Ready(Room::Bytes { cost, item }) => (cost, item),
                 Poll::Ready(Room::Gone) => return Poll::Ready(Pumped::Gone),
                 Poll::Pending => return Poll::Pending,
             };
-            let mut cost = 0;
-            let staging = AssertUnwindSafe(|| self.stage(cx, room, &mut cost));
-            let staged = catch_unwind(staging).unwrap_or_else(|panic| {
-                crate::connection::forget_panic(panic);
-                Staged::End(Pumped::Broken((ErrorKind::HandlerPanicked, String::new())))
-            });
+            let then = match self.then.take() {
+                Some(then) => then,
+                None => self.stage_safely(cx, room),
+            };
+            let cost = self.cost;
             if cost > 0 {
-                self.connection.send_items(self.id, &self.staged, cost);
+                if !self.connection.send_items(self.id, &self.staged, cost) {
+                    // Others have taken the room meanwhile.
+                    self.then = Some(then);
+                    continue;
+                }
+                self.cost = 0;
                 self.staged.clear();
             }
-            match staged {
+            match then {
                 Staged::Full if cost == 0 => {
                     // Larger than the room, or than what is copied.
                     let item = self.next.take().unwrap_or_default();
@@ -143,13 +149,16 @@ impl Pump {
         Poll::Pending
     }
 
+    fn stage_safely(&mut self, cx: &mut Context<'_>, room: (usize, usize)) -> Staged {
+        let staging = AssertUnwindSafe(|| self.stage(cx, room));
+        catch_unwind(staging).unwrap_or_else(|panic| {
+            crate::connection::forget_panic(panic);
+            Staged::End(Pumped::Broken((ErrorKind::HandlerPanicked, String::new())))
+        })
+    }
+
     /// Stages small items, as far as there is room for them.
-    fn stage(
-        &mut self,
-        cx: &mut Context<'_>,
-        (room, largest): (usize, usize),
-        cost: &mut usize,
-    ) -> Staged {
+    fn stage(&mut self, cx: &mut Context<'_>, (room, largest): (usize, usize)) -> Staged {
         for _ in 0..STAGED_MAX {
             let item = match self.next.take() {
                 Some(item) => item,
@@ -165,11 +174,11 @@ impl Pump {
                     }
                 }
             };
-            if item.len() > largest || *cost + item.len() + ITEM_COST > room {
+            if item.len() > largest || self.cost + item.len() + ITEM_COST > room {
                 self.next = Some(item);
                 return Staged::Full;
             }
-            *cost += item.len() + ITEM_COST;
+            self.cost += item.len() + ITEM_COST;
             frame::framed(&mut self.staged, self.id.lane(), false, |out| {
                 frame::encode_item_header(out, false);
                 out.extend_from_slice(&item);

@@ -1,6 +1,7 @@
 //! Streams: items in both directions, their ends, and what a slow reader holds up.
 
 use std::{
+    future::pending,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -71,8 +72,8 @@ impl Service for Numbers {
                 });
                 request.stream::<Streamed<u32>>(doubled)
             } else if method == BLOCKS.id() {
-                let (count, bytes): (u8, u32) = request.args()?;
-                let blocks = (0..count).map(move |n| vec![n; bytes as usize]);
+                let (count, bytes): (u32, u32) = request.args()?;
+                let blocks = (0..count).map(move |n| vec![n.to_le_bytes()[0]; bytes as usize]);
                 request.stream::<Streamed<Vec<u8>>>(blocks.collect())
             } else {
                 let (sender, items) = Streaming::channel(1);
@@ -112,7 +113,7 @@ async fn items_arrive_in_order_and_then_the_end() {
 async fn large_items_arrive_whole() {
     let (_server, channel, _) = serve("blocks").await;
     for bytes in [1_000, 16_384, 65_536, 300_000, 5_000_000_u32] {
-        let args = (5_u8, bytes);
+        let args = (5_u32, bytes);
         let mut items = channel.call_stream::<Streamed<Vec<u8>>>(&BLOCKS, &args).await.unwrap();
         for n in 0..5 {
             let block = items.next().await.unwrap().unwrap();
@@ -196,14 +197,15 @@ async fn a_server_that_goes_ends_its_streams_with_an_error() {
 #[tokio::test]
 async fn a_reader_that_does_not_read_holds_up_its_own_stream_only() {
     let (_server, channel, _) = serve("slow").await;
-    let args = (250_u8, 60_000_u32);
+    let args = (1000_u32, 60_000_u32);
     let mut slow = channel.call_stream::<Streamed<Vec<u8>>>(&BLOCKS, &args).await.unwrap();
     let mut quick = channel.call_stream::<Streamed<u32>>(&COUNT, &(100_000_u32,)).await.unwrap();
     for expected in 0..100_000 {
         assert_eq!(quick.next().await, Some(Ok(expected)));
     }
-    for _ in 0..250 {
+    for _ in 0..1000 {
         assert_eq!(slow.next().await.unwrap().unwrap().len(), 60_000);
     }
     assert_eq!(slow.next().await, None);
+    let _never = pending::<()>;
 }

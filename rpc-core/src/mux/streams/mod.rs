@@ -20,7 +20,7 @@ pub(crate) use reader::StreamEnd;
 use reader::{OverCredit, Reader};
 use writer::Writer;
 
-use super::{CallId, Mux, outgoing::Withdrawn};
+use super::{CallId, Ending, Mux, calls::Whereabouts, outgoing::Withdrawn};
 use crate::{
     error::{CloseReason, Delivery, ErrorKind, Ran},
     frame::{self, Lane},
@@ -51,7 +51,7 @@ pub(super) struct Streams {
     due: BTreeSet<CallId>,
     /// How much all windows together may still grow.
     growth: usize,
-    /// Bytes of items that are incomplete.
+    /// Bytes of items that are incomplete, or that no stream's window accounts for.
     pub(super) partial_bytes: usize,
 }
 
@@ -188,11 +188,13 @@ impl Mux {
 
     /// The reader of a stream has gone. The peer is told, unless it has sent everything.
     pub(crate) fn drop_reader(&mut self, id: CallId) {
-        if self.streams.readers.get(&id).is_none_or(Reader::is_abandoned) {
+        let Some(reader) = self.streams.readers.get(&id).filter(|r| !r.is_abandoned()) else {
             return;
-        }
+        };
+        // The peer has been told already.
+        let is_refused = reader.drops_items();
         let comes = self.streams.abandon_reader(id, &mut self.output.discarded);
-        if !comes || self.is_closed() {
+        if !comes || is_refused || self.is_closed() {
             return;
         }
         if id.opener() == self.role {
@@ -206,8 +208,8 @@ impl Mux {
 
     // ---- for writers
 
-    /// Whether items can be sent.
-    pub(crate) fn poll_room(&mut self, id: CallId, waker: &Waker) -> Poll<Room> {
+    /// Whether items can be sent: any, or `need` if that isn't 0.
+    pub(crate) fn poll_room(&mut self, id: CallId, need: usize, waker: &Waker) -> Poll<Room> {
         let closed = self.is_closed();
         let Some(writer) = self.streams.writers.get_mut(&id) else {
             return Poll::Ready(Room::Gone);
@@ -217,7 +219,7 @@ impl Mux {
         }
         let room = writer.credit.min(self.outbox.bulk_credit());
         let staged = self.outbox.small_bytes();
-        if !writer.is_busy && room > ITEM_COST && staged < STAGE_BYTES {
+        if !writer.is_busy && room >= need.max(ITEM_COST + 1) && staged < STAGE_BYTES {
             let item = BULK_BYTES.min(self.frame_bytes() - frame::DATA_HEADER_BYTES + 1) - 1;
             return Poll::Ready(Room::Bytes { cost: room.min(STAGE_BYTES), item });
         }
@@ -225,13 +227,25 @@ impl Mux {
         Poll::Pending
     }
 
-    /// Sends items that were staged within the [`Room`], and that together cost so much.
-    pub(crate) fn send_items(&mut self, now: Instant, id: CallId, staged: &[u8], cost: usize) {
-        let Some(writer) = self.streams.writers.get_mut(&id) else { return };
-        writer.credit = writer.credit.saturating_sub(cost);
+    /// Sends items that were staged within the [`Room`], and that together cost so much. Returns
+    /// `false` if there is no longer room for them: others may have taken the connection's credit
+    /// since.
+    pub(crate) fn send_items(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        staged: &[u8],
+        cost: usize,
+    ) -> bool {
+        let Some(writer) = self.streams.writers.get_mut(&id) else { return true };
+        if cost > writer.credit.min(self.outbox.bulk_credit()) {
+            return false;
+        }
+        writer.credit -= cost;
         let patience = writer.patience;
         self.outbox.append_items(staged, cost);
         self.extend_call(now, id, patience);
+        true
     }
 
     /// Sends an item that is larger than the [`Room`], or too large to be copied.
@@ -258,6 +272,18 @@ impl Mux {
 
     /// The items from this side break off: their reader is told so.
     pub(crate) fn abort_writer(&mut self, id: CallId) {
+        // Without its request, the abort would be about a call that the peer doesn't know.
+        if self.calls.whereabouts(id) == Some(Whereabouts::Bulk) {
+            let withdrawn = self.withdraw(id);
+            let ending = Ending::Failed {
+                kind: ErrorKind::Cancelled,
+                delivery: Delivery::NotSent,
+                detail: "its stream was given up before it was sent".into(),
+            };
+            let waker = self.calls.give_up(id, ending, withdrawn == Some(Withdrawn::Unheard));
+            self.output.wakers.extend(waker);
+            return self.end_call_writer(id, withdrawn);
+        }
         if self.streams.writers.remove(&id).is_some() && !self.is_closed() {
             self.outbox.drop_bulk_of(id);
             self.outbox.append(|out| frame::encode_abort(out, id.lane()));
@@ -288,8 +314,8 @@ impl Mux {
         body: &[u8],
     ) -> Result<(), CloseReason> {
         let received = self.streams.change(id, |reader| {
-            if reader.is_abandoned() {
-                return Ok(());
+            if reader.drops_items() {
+                return Ok(0);
             }
             // r[impl item.order]
             if reader.is_collecting() || reader.has_ended() {
@@ -298,8 +324,7 @@ impl Mux {
             reader.begin(more, body).map_err(|OverCredit| CloseReason::CreditExceeded)
         });
         let Some(received) = received else { return self.late_item(id, true) };
-        received?;
-        self.after_item(now, id, more);
+        self.after_item(now, id, more, received?);
         Ok(())
     }
 
@@ -324,13 +349,17 @@ impl Mux {
                 delivery: Delivery::Unknown,
                 detail: "the peer gave up the stream".into(),
             };
-            let known = self.streams.readers.contains_key(&id);
+            let Some(reader) = self.streams.readers.get(&id) else { return Ok(false) };
+            // Only the items of a request break off so.
+            if reader.has_ended() || id.opener() == self.role {
+                return Err(CloseReason::UnexpectedFrame);
+            }
             self.streams.finish(id, end, &mut self.output.wakers);
-            return Ok(known);
+            return Ok(true);
         }
         let received = self.streams.change(id, |reader| {
-            if reader.is_abandoned() {
-                return Ok(());
+            if reader.drops_items() {
+                return Ok(0);
             }
             if !reader.is_collecting() || reader.has_ended() {
                 return Err(CloseReason::UnexpectedFrame);
@@ -338,32 +367,32 @@ impl Mux {
             reader.go_on(more, body).map_err(|OverCredit| CloseReason::CreditExceeded)
         });
         let Some(received) = received else { return Ok(false) };
-        received?;
-        self.after_item(now, id, more);
+        self.after_item(now, id, more, received?);
         Ok(true)
     }
 
-    /// An item has come, or a part of one.
-    fn after_item(&mut self, now: Instant, id: CallId, more: bool) {
-        let Some(reader) = self.streams.readers.get_mut(&id).filter(|r| !r.is_abandoned()) else {
+    /// An item has come, or a part of one; there are so many bytes of it.
+    fn after_item(&mut self, now: Instant, id: CallId, more: bool, bytes: usize) {
+        let Some(reader) = self.streams.readers.get_mut(&id).filter(|r| !r.drops_items()) else {
             return;
         };
+        let patience = reader.patience;
         if !more {
             self.output.wakers.extend(reader.wake());
         }
-        let (patience, bytes) = (reader.patience, reader.partial_bytes());
         if id.opener() != self.role {
             self.extend_call(now, id, patience);
         }
         if let Err((kind, detail)) = self.check_message(bytes, 0, true, "an item") {
-            self.fail_reader(id, kind, detail);
+            self.fail_reader(id, more, kind, detail);
         }
     }
 
     /// What comes can't be used: the reader learns why, and the peer is told to send no more.
-    fn fail_reader(&mut self, id: CallId, kind: ErrorKind, detail: String) {
+    fn fail_reader(&mut self, id: CallId, more: bool, kind: ErrorKind, detail: String) {
         let end = StreamEnd::Failed { kind, delivery: Delivery::Replied, detail };
-        self.streams.finish(id, end, &mut self.output.wakers);
+        let waker = self.streams.change(id, |reader| reader.refuse(more, end));
+        self.output.wakers.extend(waker.flatten());
         self.streams.due.remove(&id);
         if id.opener() == self.role {
             self.send_cancel(id);
@@ -378,20 +407,28 @@ impl Mux {
             let woken = self.calls.unwanted(id, more);
             return self.after_answer(woken);
         }
-        // r[impl data.late]
-        match self.requests.was_open(id) {
-            true => Ok(()),
-            false => Err(CloseReason::UnexpectedFrame),
-        }
+        // r[impl data.late] r[impl item.order]
+        // A call that goes on and has no reader, not even one that has gone, announced no items.
+        let late = self.requests.was_open(id) && !self.requests.is_open(id);
+        if late { Ok(()) } else { Err(CloseReason::UnexpectedFrame) }
     }
 
     pub(super) fn handle_end(&mut self, id: CallId) -> Result<(), CloseReason> {
         // r[impl item.end]
-        if self.streams.readers.get(&id).is_some_and(Reader::is_collecting) {
+        let reader = self.streams.readers.get(&id);
+        if reader.is_some_and(|reader| reader.is_collecting() || reader.has_ended()) {
             return Err(CloseReason::UnexpectedFrame);
         }
+        let known = reader.is_some();
         self.streams.finish(id, StreamEnd::Finished, &mut self.output.wakers);
-        self.late_item(id, false)
+        if known && id.opener() != self.role {
+            return Ok(());
+        }
+        self.late_item(id, false)?;
+        if id.opener() == self.role {
+            self.end_call_writer(id, None);
+        }
+        Ok(())
     }
 
     pub(super) fn handle_stop(&mut self, id: CallId) -> Result<(), CloseReason> {
@@ -402,6 +439,9 @@ impl Mux {
             return self.count_stray();
         }
         self.output.wakers.extend(writer.wake());
+        if self.calls.whereabouts(id) != Some(Whereabouts::Bulk) {
+            self.end_call_writer(id, None);
+        }
         Ok(())
     }
 
@@ -425,7 +465,7 @@ impl Mux {
         // Its call may have ended meanwhile.
         let Some(writer) = self.streams.writers.get_mut(&id) else { return Ok(()) };
         let queued = self.outbox.allow_item(id, bytes as usize);
-        let allowed = queued || writer.allow(bytes as usize);
+        let allowed = queued.unwrap_or_else(|| writer.allow(bytes as usize));
         self.output.wakers.extend(writer.wake());
         let patience = writer.patience;
         self.extend_call(now, id, patience);
@@ -438,6 +478,9 @@ impl Mux {
     pub(super) fn append_credit(&mut self) {
         while let Some(id) = self.streams.due.pop_first() {
             let Some(reader) = self.streams.readers.get_mut(&id) else { continue };
+            if !reader.is_due() {
+                continue;
+            }
             let granted = reader.grant(&mut self.streams.growth);
             #[expect(clippy::cast_possible_truncation, reason = "a window is below 4 GiB")]
             self.outbox.append(|out| frame::encode_credit(out, id.lane(), granted as u32));
@@ -476,8 +519,11 @@ impl Mux {
             return;
         }
         let begun = !matches!(withdrawn, Some(Withdrawn::Unheard | Withdrawn::Aborted));
-        if begun && !self.is_closed() {
-            self.outbox.drop_bulk_of(id);
+        if self.is_closed() {
+            return;
+        }
+        self.outbox.drop_bulk_of(id);
+        if begun {
             self.outbox.append(|out| frame::encode_abort(out, id.lane()));
         }
     }
@@ -494,7 +540,7 @@ impl Mux {
         for reader in self.streams.readers.values_mut() {
             self.output.wakers.extend(reader.finish(StreamEnd::Lost));
         }
-        self.streams.partial_bytes = 0;
+        self.streams.partial_bytes = self.streams.readers.values().map(Reader::partial_bytes).sum();
         for writer in self.streams.writers.values_mut() {
             self.output.wakers.extend(writer.wake());
         }

@@ -32,6 +32,10 @@ pub(super) struct Reader {
     used: usize,
     window: usize,
     end: Option<StreamEnd>,
+    /// Whether the peer has sent everything.
+    has_ended: bool,
+    /// This side can't use what comes: it is dropped, up to the peer's end.
+    is_refused: bool,
     /// Nobody reads: what still comes is dropped, up to the end.
     is_abandoned: bool,
     waker: Option<Waker>,
@@ -52,6 +56,8 @@ impl Reader {
             used: 0,
             window: WINDOW_BASE,
             end: None,
+            has_ended: false,
+            is_refused: false,
             is_abandoned: false,
             waker: None,
             patience,
@@ -75,22 +81,29 @@ impl Reader {
         self.is_abandoned
     }
 
+    /// Whether what comes is of no use to anybody.
+    pub(super) fn drops_items(&self) -> bool {
+        (self.is_abandoned || self.is_refused) && !self.has_ended
+    }
+
     /// Whether an item is being collected.
     pub(super) fn is_collecting(&self) -> bool {
         self.partial.is_some()
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.end.is_some()
+        self.has_ended
     }
 
-    /// Bytes of the item that is being collected.
+    /// Bytes of the item that is being collected, and of those that wait what was granted again
+    /// while they were: only the first can have been so.
     pub(super) fn partial_bytes(&self) -> usize {
-        self.partial.as_ref().map_or(0, |(bytes, _)| bytes.len())
+        let partial = self.partial.as_ref().map_or(0, |(bytes, _)| bytes.len());
+        partial + self.items.front().map_or(0, |(item, cost)| item.len() + ITEM_COST - cost)
     }
 
-    /// Takes an item, or its beginning.
-    pub(super) fn begin(&mut self, more: bool, body: &[u8]) -> Result<(), OverCredit> {
+    /// Takes an item, or its beginning. Returns how much of it is here.
+    pub(super) fn begin(&mut self, more: bool, body: &[u8]) -> Result<usize, OverCredit> {
         // r[impl credit.cost]
         let cost = body.len() + ITEM_COST;
         self.pay(cost)?;
@@ -101,21 +114,33 @@ impl Reader {
         } else {
             self.items.push_back(item);
         }
-        Ok(())
+        Ok(body.len())
     }
 
-    /// Takes a further part of an item.
-    pub(super) fn go_on(&mut self, more: bool, body: &[u8]) -> Result<(), OverCredit> {
+    /// Takes a further part of an item. Returns how much of it is here.
+    pub(super) fn go_on(&mut self, more: bool, body: &[u8]) -> Result<usize, OverCredit> {
         self.pay(body.len())?;
-        let Some((bytes, cost)) = &mut self.partial else { return Ok(()) };
+        let Some((bytes, cost)) = &mut self.partial else { return Ok(0) };
         bytes.extend_from_slice(body);
         *cost += body.len();
+        let length = bytes.len();
         if more {
             self.ease();
         } else {
             self.items.extend(self.partial.take());
         }
-        Ok(())
+        Ok(length)
+    }
+
+    /// The item that came last can't be used, whole or not, and neither can what follows.
+    pub(super) fn refuse(&mut self, more: bool, end: StreamEnd) -> Option<Waker> {
+        if !more {
+            self.items.pop_back();
+        }
+        self.is_refused = true;
+        self.end.get_or_insert(end);
+        self.partial = None;
+        self.waker.take()
     }
 
     fn pay(&mut self, cost: usize) -> Result<(), OverCredit> {
@@ -148,6 +173,7 @@ impl Reader {
     /// There will be no more items. The first end counts. What is left of one that is incomplete is
     /// worth nothing.
     pub(super) fn finish(&mut self, end: StreamEnd) -> Option<Waker> {
+        self.has_ended = true;
         self.end.get_or_insert(end);
         self.partial = None;
         self.waker.take()

@@ -11,11 +11,11 @@ use crate::mux::{
 impl Side {
     /// A request whose items follow.
     #[track_caller]
-    fn call_with_items(&mut self) -> CallId {
+    pub(super) fn call_with_items(&mut self) -> CallId {
         self.call_with(&Want { stream: true, ..Want::default() })
     }
 
-    fn next(&mut self, id: CallId) -> Poll<NextItem> {
+    pub(super) fn next(&mut self, id: CallId) -> Poll<NextItem> {
         let waker = self.waker();
         let next = self.mux.poll_item(id, &waker);
         self.settle();
@@ -23,7 +23,7 @@ impl Side {
     }
 
     /// All items that are there.
-    fn items(&mut self, id: CallId) -> Vec<Vec<u8>> {
+    pub(super) fn items(&mut self, id: CallId) -> Vec<Vec<u8>> {
         std::iter::from_fn(|| match self.next(id) {
             Poll::Ready(NextItem::Item(item)) => Some(item),
             _ => None,
@@ -31,22 +31,22 @@ impl Side {
         .collect()
     }
 
-    fn end_of_items(&mut self, id: CallId) -> Option<StreamEnd> {
+    pub(super) fn end_of_items(&mut self, id: CallId) -> Option<StreamEnd> {
         match self.next(id) {
             Poll::Ready(NextItem::End(end)) => Some(end),
             _ => None,
         }
     }
 
-    fn room(&mut self, id: CallId) -> Poll<Room> {
+    pub(super) fn room(&mut self, id: CallId) -> Poll<Room> {
         let waker = self.waker();
-        let room = self.mux.poll_room(id, &waker);
+        let room = self.mux.poll_room(id, 0, &waker);
         self.settle();
         room
     }
 
     /// Sends one item, the way a pump does. Returns whether there was room for it.
-    fn send_item(&mut self, id: CallId, item: &[u8]) -> bool {
+    pub(super) fn send_item(&mut self, id: CallId, item: &[u8]) -> bool {
         let Poll::Ready(Room::Bytes { cost, item: largest }) = self.room(id) else { return false };
         if item.len() > largest || item.len() + ITEM_COST > cost {
             self.mux.send_large_item(self.now, id, Bytes::copy_from_slice(item));
@@ -62,24 +62,24 @@ impl Side {
         true
     }
 
-    fn accept_with_stream(&mut self, id: CallId) {
+    pub(super) fn accept_with_stream(&mut self, id: CallId) {
         self.accepted.retain(|accepted| accepted.id != id);
         assert!(self.mux.begin_stream(id));
         self.settle();
     }
 
-    fn end_items(&mut self, id: CallId) {
+    pub(super) fn end_items(&mut self, id: CallId) {
         self.mux.end_writer(id);
         self.settle();
     }
 
-    fn at_rest(&self) -> bool {
+    pub(super) fn at_rest(&self) -> bool {
         self.mux.streams.is_empty() && !self.mux.is_busy() && self.mux.requests.at_rest()
     }
 }
 
 /// A call of `a` to which `b` replies with a stream, that has begun.
-fn replying() -> (Pair, CallId) {
+pub(super) fn replying() -> (Pair, CallId) {
     let mut pair = Pair::new();
     let id = pair.a.call("");
     pair.drive();
@@ -90,7 +90,7 @@ fn replying() -> (Pair, CallId) {
 }
 
 /// A call of `a` with items, that `b` has.
-fn asking() -> (Pair, CallId) {
+pub(super) fn asking() -> (Pair, CallId) {
     let mut pair = Pair::new();
     let id = pair.a.call_with_items();
     pair.drive();

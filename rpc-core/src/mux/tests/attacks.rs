@@ -1,0 +1,183 @@
+//! Streams attacked: what is under way when one side changes its mind, and what may pile up.
+
+use std::task::Poll;
+
+use super::{streams::*, *};
+use crate::mux::{ITEM_COST, Room, StreamEnd};
+
+#[test]
+fn an_item_above_the_limit_fails_its_stream_alone() {
+    let limits = Limits { message_bytes: 100_000, ..Limits::default() };
+    let mut pair = Pair::with(Limits::default(), limits);
+    let id = pair.a.call_with_items();
+    pair.drive();
+    assert!(pair.a.send_item(id, &[7; 500_000]));
+    pair.drive();
+    assert_eq!((pair.a.mux.phase(), pair.b.mux.phase()), (&Phase::Open, &Phase::Open));
+    let end = pair.b.end_of_items(id);
+    assert!(matches!(end, Some(StreamEnd::Failed { kind: ErrorKind::TooLarge, .. })), "{end:?}");
+}
+
+#[test]
+fn a_request_taken_back_takes_its_staged_items_with_it() {
+    for end in [false, true] {
+        let mut pair = Pair::new();
+        let before = pair.a.mux.outbox.bulk_credit();
+        let id = pair.a.call_with_items();
+        assert!(pair.a.send_item(id, b"one"));
+        if end {
+            pair.a.end_items(id);
+        }
+        pair.a.drop_call(id);
+        pair.drive();
+        assert_eq!(pair.b.mux.phase(), &Phase::Open, "ended: {end}");
+        assert!(pair.a.at_rest() && pair.b.at_rest());
+        assert_eq!(pair.a.mux.outbox.bulk_credit(), before, "what never left costs nothing");
+    }
+}
+
+#[test]
+fn writers_that_see_the_same_room_do_not_all_take_it() {
+    let limits = Limits { window_bytes: 0, ..Limits::default() };
+    let mut pair = Pair::with(Limits::default(), limits);
+    let ids: Vec<_> = (0..6).map(|_| pair.a.call_with_items()).collect();
+    pair.drive();
+    let rooms: Vec<_> = ids.iter().map(|id| pair.a.room(*id)).collect();
+    for (id, room) in ids.iter().zip(rooms) {
+        let Poll::Ready(Room::Bytes { mut cost, item }) = room else { continue };
+        let mut staged = Vec::new();
+        let mut paid = 0;
+        while cost > ITEM_COST {
+            let bytes = item.min(cost - ITEM_COST);
+            frame::framed(&mut staged, id.lane(), false, |out| {
+                frame::encode_item_header(out, false);
+                out.resize(out.len() + bytes, 7);
+            });
+            cost -= bytes + ITEM_COST;
+            paid += bytes + ITEM_COST;
+        }
+        pair.a.mux.send_items(pair.now, *id, &staged, paid);
+    }
+    pair.drive();
+    assert_eq!(pair.b.mux.phase(), &Phase::Open);
+}
+
+#[test]
+fn a_request_refused_half_way_is_aborted_once() {
+    let mut pair = Pair::new();
+    let want = Want { body: vec![7; 600_000], stream: true, ..Want::default() };
+    let id = pair.a.call_with(&want);
+    let frames = pair.a.draw_batch();
+    pair.b.take_all(&frames);
+    pair.b.take(&made(|out| frame::encode_cancel(out, id)));
+    let error = pair.b.draw();
+    pair.a.take_all(&error);
+    assert_eq!(kinds(&pair.a.draw()), "abort");
+}
+
+#[test]
+fn the_end_of_a_reply_breaks_off_the_items_of_its_call() {
+    let (mut pair, id) = asking();
+    pair.b.accept_with_stream(id);
+    pair.drive();
+    assert_eq!(pair.a.end_of(id), Some(End::Stream));
+    pair.b.end_items(id);
+    pair.drive();
+    assert_eq!(pair.a.room(id), Poll::Ready(Room::Gone));
+}
+
+#[test]
+fn grants_of_a_stream_overflow_also_while_a_large_item_has_them() {
+    let (mut pair, id) = asking();
+    assert!(pair.a.send_item(id, &[7; 500_000]));
+    for _ in 0..3 {
+        pair.a.take(&made(|out| frame::encode_credit(out, id.lane(), u32::MAX)));
+    }
+    assert_ne!(pair.a.mux.phase(), &Phase::Open);
+}
+
+#[test]
+fn whole_items_that_wait_are_held_too() {
+    let limits = Limits { held_bytes: 1_000_000, ..Limits::default() };
+    let mut pair = Pair::with(Limits::default(), limits);
+    let ids: Vec<_> = (0..10).map(|_| pair.a.call_with_items()).collect();
+    pair.drive();
+    for id in &ids {
+        assert!(pair.a.send_item(*id, &[7; 900_000]));
+        pair.drive();
+    }
+    let held: usize = ids.iter().flat_map(|id| pair.b.items(*id)).map(|item| item.len()).sum();
+    assert!(held <= 2_000_000, "{held}");
+}
+
+#[test]
+fn a_grant_for_each_item_is_no_stray() {
+    let (mut pair, id) = asking();
+    let mut staged = Vec::new();
+    for _ in 0..256 {
+        frame::framed(&mut staged, id.lane(), false, |out| frame::encode_item_header(out, false));
+    }
+    pair.a.mux.send_items(pair.now, id, &staged, 256 * ITEM_COST);
+    for _ in 0..256 {
+        pair.a.take(&made(|out| frame::encode_credit(out, id.lane(), 16)));
+    }
+    assert_eq!(pair.a.mux.strays, 0);
+}
+
+#[test]
+fn items_given_up_before_their_request_has_left_end_no_connection() {
+    let mut pair = Pair::new();
+    let want = Want { body: vec![7; 600_000], stream: true, ..Want::default() };
+    let id = pair.a.call_with(&want);
+    pair.a.mux.abort_writer(id);
+    pair.drive();
+    assert_eq!(pair.b.mux.phase(), &Phase::Open);
+    let cancelled = End::Failed(ErrorKind::Cancelled, Delivery::NotSent);
+    assert_eq!(pair.a.end_of(id), Some(cancelled));
+    assert!(pair.a.at_rest() && pair.b.at_rest());
+}
+
+#[test]
+fn a_large_item_goes_no_further_after_a_stop() {
+    let (mut pair, id) = asking();
+    assert!(pair.a.send_item(id, &[7; 500_000]));
+    let begun = pair.a.draw_batch();
+    pair.b.take_all(&begun);
+    pair.b.mux.drop_reader(id);
+    let stop = pair.b.draw();
+    pair.a.take_all(&stop);
+    assert!(!kinds(&pair.a.draw()).contains("data"));
+    assert_eq!(pair.a.mux.outbox.queued_bytes(), 0, "the rest of it is still held");
+}
+
+#[test]
+fn a_second_end_is_a_violation() {
+    for (kind, flags) in [(13, 0), (5, 2)] {
+        let (mut pair, id) = asking();
+        pair.b.take(&raw(id.lane(), 13, 0, b""));
+        pair.b.take(&raw(id.lane(), kind, flags, b""));
+        assert_eq!(pair.b.close_reason(), Some(CloseReason::UnexpectedFrame), "{kind}");
+    }
+}
+
+#[test]
+fn items_of_a_request_that_announced_none_are_a_violation() {
+    for kind in [12, 13] {
+        let mut pair = Pair::new();
+        let id = pair.a.call("");
+        pair.drive();
+        pair.b.take(&raw(id.lane(), kind, 0, b""));
+        assert_eq!(pair.b.close_reason(), Some(CloseReason::UnexpectedFrame), "{kind}");
+    }
+}
+
+#[test]
+fn an_item_of_one_frame_keeps_to_the_limit_too() {
+    let limits = Limits { message_bytes: 1000, ..Limits::default() };
+    let mut pair = Pair::with(Limits::default(), limits);
+    let id = pair.a.call_with_items();
+    pair.drive();
+    assert!(pair.a.send_item(id, &[7; 2000]));
+    pair.drive();
+    assert!(pair.b.items(id).is_empty());
+}
