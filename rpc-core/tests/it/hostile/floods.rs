@@ -20,7 +20,8 @@ type Flood = (&'static str, fn(u64) -> Vec<u8>);
 const STRAYS: &[Flood] = &[
     ("pings", |n| framed(0, PING, 0, &n.to_le_bytes())),
     ("pongs", |n| framed(0, PONG, 0, &n.to_le_bytes())),
-    ("credits", |n| framed(0, CREDIT, 0, &[&n.to_le_bytes()[..], &[0xff; 4]].concat())),
+    ("credits of the connection", |_| credit(0)),
+    ("credits of a call without items", |_| credit(nth(1))),
     ("answers to no go-away", |n| framed(0, GO_AWAY, 2, &n.to_le_bytes())),
 ];
 
@@ -32,6 +33,11 @@ const STRAYS_OF_CLIENTS: &[Flood] = &[
     }),
     ("cancels ever higher", |n| framed(0, CANCEL, 0, &nth(2 + n).to_le_bytes())),
 ];
+
+/// Allows a byte more.
+fn credit(lane: u64) -> Vec<u8> {
+    framed(0, CREDIT, 0, &[&lane.to_le_bytes()[..], &1_u32.to_le_bytes()].concat())
+}
 
 fn all(flood: fn(u64) -> Vec<u8>) -> Vec<u8> {
     (0..MANY).flat_map(flood).collect()

@@ -4,8 +4,8 @@ use rpc_core::{Delivery, ErrorKind, Limits};
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    CLOSE, CREDIT, DATA, GO_AWAY, NO_TIMEOUT, PING, PONG, Prey, REPLY, REQUEST, Target, nth,
-    request, text_body,
+    CLOSE, CREDIT, DATA, END, GO_AWAY, ITEM, NO_TIMEOUT, PING, PONG, Prey, REPLY, REQUEST, STREAM,
+    Target, nth, request, text_body,
 };
 use crate::raw::{Raw, framed};
 
@@ -86,14 +86,15 @@ async fn a_malformed_frame_from_a_server_ends_the_call_and_not_the_channel() {
 
 /// What a server does about a frame of this kind and 48 zero bytes after the common ones: the code
 /// that it closes with, or none.
-fn verdict(kind: u8, on_a_call: bool) -> Option<u16> {
+fn verdict(kind: u8, flags: u8, on_a_call: bool) -> Option<u16> {
     match (kind, on_a_call) {
+        (REPLY, true) if flags & STREAM != 0 => Some(MALFORMED_FRAME), // it has a body
         (128.., _) | (CREDIT | PING | PONG | GO_AWAY, false) => None,
         (CLOSE, false) => None,
-        (1, false) => Some(9),         // HELLO_REPEATED
-        (REQUEST, true) => None,       // of no known service: that call is refused
-        (REPLY | 4, true) => Some(13), // BAD_CALL_ID: it is the attacker's own call
-        (DATA, true) => Some(14),      // UNEXPECTED_FRAME: no request went before it
+        (1, false) => Some(9),                 // HELLO_REPEATED
+        (REQUEST, true) => None,               // of no known service: that call is refused
+        (REPLY | 4, true) => Some(13),         // BAD_CALL_ID: it is the attacker's own call
+        (DATA | ITEM | END, true) => Some(14), // UNEXPECTED_FRAME: no request went before it
         _ => Some(MALFORMED_FRAME),
     }
 }
@@ -106,7 +107,7 @@ async fn all_kinds_with_all_flags_do_what_the_specification_says() {
         for (flags, lane) in [(0, 0), (0, nth(1)), (0xfc, 0), (0xfc, nth(1))] {
             let mut raw = target.attacker().await;
             raw.put(&framed(lane, kind, flags, &[0; 48])).await;
-            match verdict(kind, lane != 0) {
+            match verdict(kind, flags, lane != 0) {
                 Some(code) => {
                     let closed = raw.closed().await;
                     assert_eq!(closed.0, code, "kind {kind}, flags {flags}, lane {lane}");

@@ -36,9 +36,13 @@ const PING: u8 = 8;
 const PONG: u8 = 9;
 const GO_AWAY: u8 = 10;
 const CLOSE: u8 = 11;
+const ITEM: u8 = 12;
+const END: u8 = 13;
 
 /// The flag of frames whose message goes on.
 const MORE: u8 = 1;
+/// The flag of a message that items follow.
+const STREAM: u8 = 4;
 
 /// The timeout of a request that has none.
 const NO_TIMEOUT: u32 = u32::MAX;
