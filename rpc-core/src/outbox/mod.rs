@@ -5,19 +5,23 @@
 //! [`Bytes`] and are cut into frames when their turn comes, round-robin, so that a large message
 //! never holds up a small one.
 
+mod batch;
+mod bulk;
+
 use std::{
     collections::{BTreeMap, VecDeque},
-    io::IoSlice,
     mem,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use crate::{
     frame::{self, CallId, Lane, PREFIX_BYTES},
     limits::BULK_WINDOW_BASE,
     mux::ITEM_COST,
 };
+pub use batch::{Batch, OutFrame};
+use bulk::{Bulk, Next};
 
 /// Bodies of at least this many bytes are sent without being copied into the outbox.
 /// Below it one copy is cheaper than an entry of its own and a longer `writev`.
@@ -53,20 +57,6 @@ pub(crate) struct Outbox {
     charged_frames: u64,
     /// Bytes drawn so far: the position at which `small` begins.
     drawn: u64,
-}
-
-/// A large message. Its first frame has the header of its kind, the others are DATA frames.
-#[derive(Debug)]
-struct Bulk {
-    lane: CallId,
-    /// The first frame's header; empty once that frame was drawn.
-    header: Vec<u8>,
-    body: Bytes,
-    terminal: bool,
-    /// Whether its last frame is the last of its lane in this direction.
-    ends_lane: bool,
-    /// What the stream of an item may still send. `None` for messages.
-    credit: Option<usize>,
 }
 
 impl Default for Outbox {
@@ -349,91 +339,6 @@ pub(crate) struct Drawn {
     pub(crate) credit: usize,
 }
 
-/// What a turn of a large message came to.
-struct Turn {
-    bytes: usize,
-    /// How much of the connection's credit it took, and in how many frames.
-    charged: usize,
-    frames: u32,
-    next: Next,
-}
-
-/// What is to become of a large message after its turn.
-enum Next {
-    /// All of it is drawn.
-    Done,
-    /// It comes to the end of the queue.
-    Again,
-    /// It waits for the connection's credit.
-    Stalled,
-    /// It waits for its stream's credit.
-    Blocked,
-}
-
-impl Bulk {
-    /// Adds one turn to the batch: one frame of at most `frame_bytes`, and more of them as long as
-    /// the turn is kept, and as `bulk_credit` and the stream's credit allow.
-    fn draw(&mut self, batch: &mut Batch, frame_bytes: usize, bulk_credit: usize) -> Turn {
-        let mut turn = Turn { bytes: 0, charged: 0, frames: 0, next: Next::Again };
-        loop {
-            let head = if self.is_begun() { frame::DATA_HEADER_BYTES } else { self.header.len() };
-            let room = frame_bytes.saturating_sub(head).max(1);
-            // r[impl credit.cost]
-            let fixed = if self.credit.is_some() && !self.is_begun() { ITEM_COST } else { 0 };
-            let is_free = self.credit.is_none() && !self.is_begun() && self.body.len() <= room;
-            let mut bytes = room.min(self.body.len());
-            if !is_free {
-                let own = self.credit.unwrap_or(usize::MAX);
-                let rest = bulk_credit - turn.charged;
-                bytes = bytes.min(own.min(rest).saturating_sub(fixed));
-                if bytes == 0 {
-                    turn.next = if own <= fixed { Next::Blocked } else { Next::Stalled };
-                    return turn;
-                }
-                self.credit = self.credit.map(|credit| credit - (bytes + fixed));
-                turn.charged += bytes + fixed;
-                turn.frames += 1;
-            }
-            self.draw_frame(batch, head, bytes);
-            turn.bytes += bytes;
-            if self.body.is_empty() {
-                turn.next = Next::Done;
-                return turn;
-            }
-            if turn.bytes + frame_bytes.min(self.body.len()) > TURN_BYTES {
-                return turn;
-            }
-        }
-    }
-
-    /// Whether its first frame was drawn.
-    fn is_begun(&self) -> bool {
-        self.header.is_empty()
-    }
-
-    /// Adds one frame with so many bytes of the body to the batch.
-    fn draw_frame(&mut self, batch: &mut Batch, head: usize, bytes: usize) {
-        let header = mem::take(&mut self.header);
-        let body = self.body.split_to(bytes);
-        let last = self.body.is_empty();
-        let start = batch.bytes.len();
-        // r[impl lane.end]
-        let end = last && self.ends_lane;
-        frame::encode_prefix(&mut batch.bytes, self.lane.lane(), head + body.len(), end);
-        if header.is_empty() {
-            frame::encode_data_header(&mut batch.bytes, !last);
-        } else {
-            batch.bytes.extend_from_slice(&header);
-            // r[impl message.frames]
-            frame::set_more(&mut batch.bytes, start + PREFIX_BYTES, !last);
-        }
-        batch.remaining += PREFIX_BYTES + head + body.len();
-        if !body.is_empty() {
-            batch.bodies.push_back((batch.bytes.len(), body));
-        }
-    }
-}
-
 #[cfg(test)]
 impl Outbox {
     /// Checks the counters against the frames. `terminal` says whether a frame that ends this lane
@@ -452,147 +357,6 @@ impl Outbox {
         let bulk_bytes: usize = all().map(|bulk| bulk.body.len()).sum();
         assert_eq!(self.bulk_bytes, bulk_bytes);
         assert!(all().all(|bulk| bulk.terminal == (bulk.ends_lane && terminal(bulk.lane.lane()))));
-    }
-}
-
-/// Frames on their way out, in order: what the outbox held when the writer ran.
-///
-/// A byte stream writes it as it lies, through [`Buf`]; a transport of datagrams takes it frame by
-/// frame through [`next_frame`](Batch::next_frame). What was consumed counts as possibly sent.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// Small frames and the headers of large ones, in stream layout.
-    bytes: Vec<u8>,
-    /// How much of `bytes` is consumed.
-    at: usize,
-    /// Bodies that belong at the given offsets of `bytes`.
-    bodies: VecDeque<(usize, Bytes)>,
-    /// Bytes left, bodies included.
-    remaining: usize,
-    /// The outbox's position after this batch.
-    end: u64,
-}
-
-/// One frame to send, as [`Batch::next_frame`] hands it out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct OutFrame {
-    /// The lane it belongs to.
-    pub lane: Lane,
-    /// Whether it is the last frame of its lane in this direction.
-    pub end: bool,
-    /// The frame.
-    pub payload: Bytes,
-}
-
-impl Batch {
-    /// Whether everything was consumed.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.remaining == 0
-    }
-
-    /// Consumes one whole frame. `None` when the batch is empty.
-    ///
-    /// Not to be mixed with consuming it as a byte stream.
-    pub fn next_frame(&mut self) -> Option<OutFrame> {
-        let prefix = self.bytes.get(self.at..)?;
-        let (length, end, lane) = frame::decode_prefix(prefix)?;
-        self.advance(PREFIX_BYTES);
-        let payload = self.copy_to_bytes(length.min(self.remaining));
-        Some(OutFrame { lane, end, payload })
-    }
-
-    /// Appends one frame, laid out as the outbox does it: large payloads stay where they are.
-    #[cfg(feature = "testing")]
-    pub(crate) fn push(&mut self, OutFrame { lane, end, payload }: OutFrame) {
-        frame::encode_prefix(&mut self.bytes, lane, payload.len(), end);
-        self.remaining += PREFIX_BYTES + payload.len();
-        self.end += (PREFIX_BYTES + payload.len()) as u64;
-        if payload.len() < BULK_BYTES {
-            self.bytes.extend_from_slice(&payload);
-        } else {
-            self.bodies.push_back((self.bytes.len(), payload));
-        }
-    }
-
-    /// The position up to which the outbox's frames have been consumed.
-    pub(crate) fn position(&self) -> u64 {
-        self.end - self.remaining as u64
-    }
-
-    /// Gives back the memory that nothing needs while the connection is idle.
-    pub(crate) fn shrink(&mut self) {
-        if self.is_empty() {
-            self.bytes = Vec::new();
-            self.bodies = VecDeque::new();
-        }
-    }
-
-    /// Where the run of `bytes` that begins at `at` ends: at the next body, or at the end.
-    fn run_end(&self) -> usize {
-        self.bodies.front().map_or(self.bytes.len(), |(offset, _)| *offset)
-    }
-}
-
-impl Buf for Batch {
-    fn remaining(&self) -> usize {
-        self.remaining
-    }
-
-    fn chunk(&self) -> &[u8] {
-        match (self.bytes.get(self.at..self.run_end()), self.bodies.front()) {
-            (Some([]) | None, Some((_, body))) => body,
-            (Some(run), _) => run,
-            (None, None) => &[],
-        }
-    }
-
-    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let mut used = 0;
-        let mut at = self.at;
-        let mut bodies = self.bodies.iter();
-        let pieces = std::iter::from_fn(|| {
-            let Some((offset, body)) = bodies.next() else {
-                let rest = self.bytes.get(at..).unwrap_or_default();
-                at = self.bytes.len();
-                return (!rest.is_empty()).then_some((rest, &[][..]));
-            };
-            let run = self.bytes.get(at..*offset).unwrap_or_default();
-            at = *offset;
-            Some((run, &body[..]))
-        });
-        for (run, body) in pieces {
-            for piece in [run, body] {
-                let Some(slot) = slices.get_mut(used) else { return used };
-                if !piece.is_empty() {
-                    *slot = IoSlice::new(piece);
-                    used += 1;
-                }
-            }
-        }
-        used
-    }
-
-    fn advance(&mut self, mut count: usize) {
-        debug_assert!(count <= self.remaining);
-        self.remaining = self.remaining.saturating_sub(count);
-        while count > 0 {
-            let run = self.run_end() - self.at;
-            let step = run.min(count);
-            self.at += step;
-            count -= step;
-            if count == 0 {
-                break;
-            }
-            let Some((_, body)) = self.bodies.front_mut() else { break };
-            let step = body.len().min(count);
-            body.advance(step);
-            count -= step;
-            if body.is_empty() {
-                self.bodies.pop_front();
-            }
-        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! The outbox seen from both sides: as the bytes a stream writes and as the frames a datagram
 //! transport packs, with positions that tell what has left.
 
+use std::io::IoSlice;
+
+use bytes::Buf;
+
 use super::*;
 use crate::frame::{Role, VOID};
 
