@@ -73,9 +73,8 @@ pub(crate) const DECODED_BYTES_MAX: usize = 64 << 20;
 
 /// How long a message body may be.
 ///
-/// A backstop far above any configured message size; it also keeps all sums of lengths within 32
-/// bits.
-pub(crate) const BODY_BYTES_MAX: usize = 1 << 30;
+/// As much as the hello can say of a message; what a connection accepts is `Limits::message_bytes`.
+pub(crate) const BODY_BYTES_MAX: usize = u32::MAX as usize;
 
 /// Why a value can't be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,7 +105,7 @@ pub enum EncodeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// Longer than 1 GiB.
+    /// Longer than 4 GiB − 1.
     #[error("the message has {length} bytes, the limit is {limit}")]
     TooLong {
         /// The length of the message, in bytes.
