@@ -23,7 +23,7 @@ use crate::{
     error::{Delivery, ErrorKind, RpcError},
     frame::{CallId, Metadata, MetadataError},
     mux::{Closed, Ending, Opened, Ticket, earlier},
-    service::{Method, Reply, StreamReply},
+    service::{Method, Reply, ReplyPart, StreamReply},
     streaming::{ArgumentPump, Caller, Incoming, Items, Pump, Streaming},
 };
 
@@ -187,7 +187,7 @@ impl<T, F> Call<T, F> {
     }
 
     /// Sends a stream along, which the method takes as its last argument. Generated clients do it.
-    pub fn with_items<I: Serialize + Send + 'static>(mut self, items: Streaming<I>) -> Self {
+    pub fn with_items<I: ReplyPart + Send + 'static>(mut self, items: Streaming<I>) -> Self {
         if matches!(self.call.state, State::Encoded(_, None)) {
             self.call.sending = Sending::Items(Box::new(items));
         }

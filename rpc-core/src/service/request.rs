@@ -2,9 +2,9 @@
 
 use std::{fmt, future::Future, pin::Pin};
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
-use super::{MethodId, Reply, StreamReply};
+use super::{MethodId, Reply, ReplyPart, StreamReply};
 use crate::{
     body::Body,
     codec::{Bincode, Codec, DecodeError, EncodeError},
@@ -81,7 +81,7 @@ impl Request {
     ///
     /// # Errors
     /// There is none: a refusal that becomes the caller's *malformed request*.
-    pub fn items<T: DeserializeOwned>(&mut self) -> Result<Streaming<T>, Refusal> {
+    pub fn items<T: ReplyPart>(&mut self) -> Result<Streaming<T>, Refusal> {
         self.items.take().map(Streaming::remote).ok_or_else(Refusal::without_items)
     }
 

@@ -24,6 +24,7 @@ mod promises;
 mod raw;
 mod reentry;
 mod rig;
+mod stream_shapes;
 mod streams;
 mod watching;
 mod wire;

@@ -39,6 +39,9 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
 /// pub fn hello(&self, name: &str) -> Call<String, RpcError> {
 ///     self.0.call::<Plain<_>>(&__hello, (name,))
 /// }
+/// pub fn join(&self, words: Streaming<String>) -> Call<String, RpcError> {
+///     self.0.call::<Plain<_>>(&__join, ()).with_items(words)
+/// }
 /// ```
 fn method(service: &Service, method: &Method) -> TokenStream {
     let attrs = &method.attrs.on_client;
@@ -72,10 +75,19 @@ fn method(service: &Service, method: &Method) -> TokenStream {
 fn call(method: &Method) -> TokenStream {
     let constant = names::constant(&method.sig.ident);
     let marker = marker(&method.reply);
-    let values = method.args_on_wire().map(|arg| wire_arg(arg, &variable(arg, arg.ty.span())));
+    let values = method.args_in_body().map(|arg| wire_arg(arg, &variable(arg, arg.ty.span())));
     let values = quote_spanned!(at_args(method)=> (#(#values,)*));
+    let items = method.stream_arg().map(|arg| {
+        let items = variable(arg, arg.ty.span());
+        quote_spanned!(Span::mixed_site().located_at(arg.ty.span())=> .with_items(#items))
+    });
+    if method.reply.is_stream() {
+        return quote_spanned! {at_reply(method)=>
+            self.0.call_stream::<#marker>(&#constant, #values) #items
+        };
+    }
     quote_spanned! {at_reply(method)=>
-        self.0.call::<#marker>(&#constant, #values)
+        self.0.call::<#marker>(&#constant, #values) #items
     }
 }
 

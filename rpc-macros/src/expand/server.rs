@@ -85,6 +85,11 @@ fn call(service: &Service) -> TokenStream {
 ///     let reply = Greeter::hello(&*service, name).await;
 ///     request.reply::<Plain<_>>(&reply)
 /// }),
+/// id if id == __count.id() => Box::pin(async move {
+///     let (to,) = request.args()?;
+///     let reply = Greeter::count(&*service, to).await;
+///     request.stream::<Streamed<_>>(reply)
+/// }),
 /// ```
 fn arm(service: &Service, method: &Method) -> TokenStream {
     let cfgs = &method.attrs.cfgs;
@@ -92,14 +97,18 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
     let (trait_ident, ident) = (&service.ident, &method.sig.ident);
     let ours = Span::mixed_site();
     let args = method.args.iter().map(|arg| match arg.kind {
-        ArgKind::Value | ArgKind::Octets => arg.ident.to_token_stream(),
+        ArgKind::Value | ArgKind::Octets | ArgKind::Stream => arg.ident.to_token_stream(),
         ArgKind::Context => {
             quote_spanned!(ours.located_at(arg.ty.span())=> request.context())
         }
     });
     let decode = decode(method);
     let marker = marker(&method.reply);
-    let encode = quote_spanned!(at_reply(method)=> request.reply::<#marker>(&reply));
+    let encode = if method.reply.is_stream() {
+        quote_spanned!(at_reply(method)=> request.stream::<#marker>(reply))
+    } else {
+        quote_spanned!(at_reply(method)=> request.reply::<#marker>(&reply))
+    };
     quote_spanned! {ours=>
         #(#cfgs)*
         id if id == #constant.id() => __rpc::Box::pin(async move {
@@ -110,11 +119,18 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
     }
 }
 
-/// `let (name,) = request.args()?;`
+/// `let (name,) = request.args()?;`, after `let words = request.items()?;` for a stream.
 fn decode(method: &Method) -> TokenStream {
-    let mut names = method.args_on_wire().map(|arg| wire_arg(arg, &arg.ident)).peekable();
+    let items = method.stream_arg().map(|arg| {
+        let name = &arg.ident;
+        quote_spanned! {Span::mixed_site().located_at(arg.ty.span())=>
+            let mut request = request;
+            let #name = request.items()?;
+        }
+    });
+    let mut names = method.args_in_body().map(|arg| wire_arg(arg, &arg.ident)).peekable();
     if names.peek().is_none() {
-        return quote_spanned!(Span::mixed_site()=> request.args::<()>()?;);
+        return quote_spanned!(Span::mixed_site()=> #items request.args::<()>()?;);
     }
-    quote_spanned!(at_args(method)=> let (#(#names,)*) = request.args()?;)
+    quote_spanned!(at_args(method)=> #items let (#(#names,)*) = request.args()?;)
 }
