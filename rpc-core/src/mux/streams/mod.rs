@@ -5,6 +5,7 @@
 //! call, or with the connection. `reader` and `writer` are the two halves; `receiving` and `sending`
 //! are what happens to them.
 
+mod queue;
 mod reader;
 mod receiving;
 mod sending;
@@ -18,11 +19,12 @@ use std::{
 
 pub(crate) use reader::StreamEnd;
 use reader::{OverCredit, Reader};
-use writer::Writer;
+pub(crate) use writer::Need;
+use writer::{Place, Writer};
 
 use super::Mux;
 use crate::{
-    error::{ErrorKind, Ran},
+    error::{Delivery, ErrorKind, Ran},
     frame::CallId,
 };
 
@@ -41,11 +43,26 @@ pub(super) const WINDOW_MAX: usize = 2 * 1024 * 1024;
 /// waits for them.
 const STAGE_BYTES: usize = 64 * 1024;
 
+/// How many writers are woken at a time when there is room again. Each that finds some wakes another
+/// one: a thousand that all want a share of 64 KiB would mostly wake in vain.
+pub(super) const WAKE_MAX: usize = 32;
+
 /// The streams of one connection.
 #[derive(Debug)]
 pub(super) struct Streams {
     readers: BTreeMap<CallId, Reader>,
     writers: BTreeMap<CallId, Writer>,
+    /// Readers that have outlived their calls: what has come is still theirs.
+    outlived: BTreeMap<CallId, Reader>,
+    /// Writers that wait for what all streams share, first come, first served, and how much of it
+    /// each needs.
+    queue: BTreeMap<u64, (CallId, usize)>,
+    /// The number of the next one in the queue.
+    next_place: u64,
+    /// Streams of items that this side has begun among its arguments, and how often the peer has
+    /// stopped one.
+    begun: u64,
+    stopped: u64,
     /// Those that are to be granted credit.
     due: BTreeSet<CallId>,
     /// How much all windows together may still grow.
@@ -65,8 +82,10 @@ pub(crate) enum NextItem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
     /// Send items that cost so much at most, each of at most so many bytes; or a single one of any
-    /// size.
+    /// size that both sides accept.
     Bytes { cost: usize, item: usize },
+    /// The item is above this limit, which is the peer's or this side's.
+    TooLarge { limit: usize, whose: &'static str },
     /// Nobody wants any more.
     Gone,
 }
@@ -76,6 +95,11 @@ impl Streams {
         Self {
             readers: BTreeMap::new(),
             writers: BTreeMap::new(),
+            outlived: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            next_place: 0,
+            begun: 0,
+            stopped: 0,
             due: BTreeSet::new(),
             growth,
             partial_bytes: 0,
@@ -86,11 +110,16 @@ impl Streams {
         self.readers.is_empty() && self.writers.is_empty()
     }
 
+    /// Streams of which anything is left.
+    pub(super) fn open(&self) -> usize {
+        self.readers.len() + self.writers.len() + self.outlived.len()
+    }
+
     pub(super) fn has_due(&self) -> bool {
         !self.due.is_empty()
     }
 
-    /// Changes a reader, if there is one, and keeps the books.
+    /// Changes the reader of a call that goes on, if there is one, and keeps the books.
     fn change<R>(&mut self, id: CallId, change: impl FnOnce(&mut Reader) -> R) -> Option<R> {
         let reader = self.readers.get_mut(&id)?;
         self.partial_bytes -= reader.partial_bytes();
@@ -126,22 +155,59 @@ impl Streams {
         self.readers.insert(id, Reader::new(patience));
     }
 
+    /// A call of this side's was opened. The peer may stop each stream among the arguments once.
+    pub(super) fn note_begun(&mut self, stream: bool) {
+        self.begun += u64::from(stream);
+    }
+
     pub(super) fn open_writer(&mut self, id: CallId, patience: Option<Duration>, is_busy: bool) {
         self.writers.insert(id, Writer::new(patience, is_busy));
     }
 
     /// The last frame of a large message or item was drawn; of the latter's credit so much is left.
-    pub(super) fn drawn_to_the_end(&mut self, id: CallId, credit: usize) {
+    pub(super) fn drawn_to_the_end(&mut self, id: CallId, credit: usize, wakers: &mut Vec<Waker>) {
         if let Some(writer) = self.writers.get_mut(&id) {
             writer.is_busy = false;
             writer.credit += credit;
+            wakers.extend(writer.wake());
         }
     }
 
-    /// Forgets the reader of a call that is over.
-    fn close_reader(&mut self, id: CallId, discarded: &mut Vec<Waker>) {
-        self.abandon_reader(id, discarded);
-        self.readers.remove(&id);
+    /// Takes the next item of a call's stream, whether the call goes on or not.
+    fn take_item(&mut self, id: CallId) -> Option<Vec<u8>> {
+        let Some(reader) = self.outlived.get_mut(&id) else {
+            return self.change(id, Reader::take).flatten();
+        };
+        self.partial_bytes -= reader.partial_bytes();
+        let item = reader.take();
+        self.partial_bytes += reader.partial_bytes();
+        item
+    }
+
+    fn all_readers(&self) -> impl Iterator<Item = &Reader> {
+        self.readers.values().chain(self.outlived.values())
+    }
+
+    fn any_reader(&mut self, id: CallId) -> Option<&mut Reader> {
+        self.readers.get_mut(&id).or_else(|| self.outlived.get_mut(&id))
+    }
+
+    /// A call is over, and its reader may not be: it keeps what has come.
+    fn outlive(&mut self, id: CallId, end: StreamEnd, wakers: &mut Vec<Waker>) {
+        self.finish(id, end, wakers);
+        self.due.remove(&id);
+        if let Some(reader) = self.readers.remove(&id) {
+            self.outlived.insert(id, reader);
+        }
+    }
+
+    /// Forgets a reader that has outlived its call. `false` if there is none.
+    fn forget_outlived(&mut self, id: CallId, discarded: &mut Vec<Waker>) -> bool {
+        let Some(mut reader) = self.outlived.remove(&id) else { return false };
+        self.partial_bytes -= reader.partial_bytes();
+        self.growth += reader.grown();
+        discarded.extend(reader.wake());
+        true
     }
 
     /// Nobody reads a stream any more. Returns whether its items may still come, up to an end.
@@ -160,11 +226,42 @@ impl Streams {
         comes
     }
 
-    /// Forgets the writer of a call, and wakes whoever waits to send.
-    fn close_writer(&mut self, id: CallId, wakers: &mut Vec<Waker>) -> bool {
-        let Some(mut writer) = self.writers.remove(&id) else { return false };
-        wakers.extend(writer.wake());
-        true
+    /// Puts a writer into the queue, at the place that it has or at the end.
+    fn enqueue(&mut self, id: CallId, cost: usize) {
+        let Some(writer) = self.writers.get_mut(&id) else { return };
+        let place = match writer.place {
+            Place::Waiting(place) | Place::Called(place) => place,
+            Place::None => {
+                self.next_place += 1;
+                self.next_place
+            }
+        };
+        writer.place = Place::Waiting(place);
+        self.queue.insert(place, (id, cost));
+    }
+
+    /// Takes a writer out of the queue. Returns whether it had been called: then it is another's turn.
+    fn dequeue(&mut self, id: CallId) -> bool {
+        let Some(writer) = self.writers.get_mut(&id) else { return false };
+        match writer.leave() {
+            Place::None => false,
+            Place::Waiting(place) => self.queue.remove(&place).is_none(),
+            Place::Called(_) => true,
+        }
+    }
+
+    /// The peer's limits are known, or nothing matters any more.
+    pub(super) fn wake_all(&mut self, wakers: &mut Vec<Waker>) {
+        wakers.extend(self.writers.values_mut().filter_map(Writer::wake));
+    }
+
+    /// Wakes the writer whose turn it is.
+    fn call_next(&mut self, wakers: &mut Vec<Waker>) {
+        let Some((place, (id, _))) = self.queue.pop_first() else { return };
+        if let Some(writer) = self.writers.get_mut(&id) {
+            writer.place = Place::Called(place);
+            wakers.extend(writer.wake());
+        }
     }
 }
 
@@ -175,8 +272,13 @@ impl Mux {
         if self.streams.is_empty() {
             return;
         }
-        self.streams.close_reader(id, &mut self.output.discarded);
-        if self.streams.close_writer(id, &mut self.output.wakers) {
+        let end = StreamEnd::Failed {
+            kind: ErrorKind::Cancelled,
+            delivery: Delivery::Unknown,
+            detail: "its call has ended".into(),
+        };
+        self.streams.outlive(id, end, &mut self.output.wakers);
+        if self.close_writer(id) {
             self.outbox.drop_bulk_of(id);
         }
     }
@@ -193,11 +295,10 @@ impl Mux {
         for reader in self.streams.readers.values_mut() {
             self.output.wakers.extend(reader.finish(StreamEnd::Lost));
         }
-        self.streams.partial_bytes = self.streams.readers.values().map(Reader::partial_bytes).sum();
-        for writer in self.streams.writers.values_mut() {
-            self.output.wakers.extend(writer.wake());
-        }
+        self.streams.partial_bytes = self.streams.all_readers().map(Reader::partial_bytes).sum();
+        self.streams.wake_all(&mut self.output.wakers);
         self.streams.writers.clear();
+        self.streams.queue.clear();
     }
 }
 
@@ -207,13 +308,24 @@ impl Streams {
         self.writers.get(&id).map_or(0, |writer| writer.credit)
     }
 
+    pub(super) fn memory_of(&self, id: CallId) -> usize {
+        self.readers.get(&id).map_or(0, Reader::memory)
+    }
+
     pub(super) fn growth(&self) -> usize {
         self.growth
     }
 
     pub(super) fn check_invariants(&self) {
-        self.readers.values().for_each(Reader::check_invariants);
-        let partial_bytes: usize = self.readers.values().map(Reader::partial_bytes).sum();
+        self.all_readers().for_each(Reader::check_invariants);
+        let partial_bytes: usize = self.all_readers().map(Reader::partial_bytes).sum();
         assert_eq!(self.partial_bytes, partial_bytes);
+        let waiting = |(id, writer): (&CallId, &Writer)| match writer.place {
+            Place::Waiting(place) => Some((place, *id)),
+            Place::None | Place::Called(_) => None,
+        };
+        let waiting: BTreeMap<_, _> = self.writers.iter().filter_map(waiting).collect();
+        let queue: BTreeMap<_, _> = self.queue.iter().map(|(at, (id, _))| (*at, *id)).collect();
+        assert_eq!(queue, waiting);
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use super::{NextItem, OverCredit, Reader, StreamEnd};
+use super::{NextItem, OverCredit, StreamEnd};
 use crate::{
     error::{CloseReason, Delivery, ErrorKind},
     frame::{self, CallId, Lane},
@@ -15,33 +15,55 @@ use crate::{
 impl Mux {
     // ---- for readers
 
-    /// Takes the next item of a call's stream.
-    pub(crate) fn poll_item(&mut self, id: CallId, waker: &Waker) -> Poll<NextItem> {
-        if let Some(item) = self.streams.change(id, Reader::take).flatten() {
+    /// Takes the next item of a call's stream, or how it ended. If neither is there, the reader waits
+    /// with [`set_item_waker`](Mux::set_item_waker).
+    pub(crate) fn poll_item(&mut self, id: CallId) -> Poll<NextItem> {
+        if let Some(item) = self.streams.take_item(id) {
             return Poll::Ready(NextItem::Item(item));
         }
         let lost = Poll::Ready(NextItem::End(StreamEnd::Lost));
-        let Some(reader) = self.streams.readers.get_mut(&id) else { return lost };
-        if let Some(end) = reader.ending() {
-            return Poll::Ready(NextItem::End(end.clone()));
+        let Some(reader) = self.streams.any_reader(id) else { return lost };
+        match reader.ending() {
+            Some(end) => Poll::Ready(NextItem::End(end.clone())),
+            None => Poll::Pending,
         }
-        self.output.discarded.extend(reader.wait(waker.clone()));
-        Poll::Pending
+    }
+
+    /// Whether waking this waker is waking the reader that waits.
+    pub(crate) fn will_wake_reader(&mut self, id: CallId, waker: &Waker) -> bool {
+        self.streams.any_reader(id).is_none_or(|reader| reader.will_wake(waker))
+    }
+
+    /// The reader of a stream is to be woken through this waker from now on.
+    pub(crate) fn set_item_waker(&mut self, id: CallId, waker: Waker) {
+        let old = match self.streams.any_reader(id) {
+            Some(reader) => reader.wait(waker),
+            None => Some(waker),
+        };
+        self.output.discarded.extend(old);
     }
 
     /// The reader of a stream has gone. The peer is told, unless it has sent everything.
     pub(crate) fn drop_reader(&mut self, id: CallId) {
+        if self.streams.forget_outlived(id, &mut self.output.discarded) {
+            return;
+        }
         let Some(reader) = self.streams.readers.get(&id).filter(|r| !r.is_abandoned()) else {
             return;
         };
         // The peer has been told already.
         let is_refused = reader.drops_items();
         let comes = self.streams.abandon_reader(id, &mut self.output.discarded);
-        if !comes || is_refused || self.is_closed() {
-            return;
+        if comes && !is_refused && !self.is_closed() {
+            self.counters.calls_cancelled += u64::from(id.opener() == self.role);
+            self.refuse_items(id);
         }
+    }
+
+    /// Tells the peer to send no more items. What this side sends for a call goes with its reply.
+    fn refuse_items(&mut self, id: CallId) {
         if id.opener() == self.role {
-            self.counters.calls_cancelled += 1;
+            self.end_call_writer(id, None);
             self.send_cancel(id);
         } else {
             // r[impl stop.effect]
@@ -139,11 +161,7 @@ impl Mux {
         let waker = self.streams.change(id, |reader| reader.refuse(more, end));
         self.output.wakers.extend(waker.flatten());
         self.streams.due.remove(&id);
-        if id.opener() == self.role {
-            self.send_cancel(id);
-        } else {
-            self.outbox.append(|out| frame::encode_stop(out, id));
-        }
+        self.refuse_items(id);
     }
 
     /// An item of a stream that nobody reads any more. `more` says that its call goes on.

@@ -8,34 +8,80 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{ITEM_COST, Room, STAGE_BYTES, Writer};
+use super::{Need, Place, Room, STAGE_BYTES, StreamEnd, WAKE_MAX};
 use crate::{
     error::{CloseReason, Delivery, ErrorKind},
     frame::{self, CallId, Lane},
-    mux::{Ending, Mux, calls::Whereabouts, outgoing::Withdrawn},
+    mux::{Mux, calls::Whereabouts, outgoing::Withdrawn},
     outbox::BULK_BYTES,
 };
 
 impl Mux {
     // ---- for writers
 
-    /// Whether items can be sent: any, or `need` if that isn't 0.
-    pub(crate) fn poll_room(&mut self, id: CallId, need: usize, waker: &Waker) -> Poll<Room> {
-        let closed = self.is_closed();
+    /// Whether what is needed next can be sent. Whatever comes out, the waker is used when the stream
+    /// ends, or when there may be more room.
+    pub(crate) fn poll_room(&mut self, id: CallId, need: Need, waker: &Waker) -> Poll<Room> {
         let Some(writer) = self.streams.writers.get_mut(&id) else {
             return Poll::Ready(Room::Gone);
         };
-        if closed || writer.is_stopped {
+        self.output.discarded.extend(writer.wait(waker));
+        let (credit, place) = (writer.credit, writer.place);
+        let is_held_up = writer.is_busy || credit < need.cost();
+        if self.is_closed() {
             return Poll::Ready(Room::Gone);
         }
-        let room = writer.credit.min(self.outbox.bulk_credit());
-        let staged = self.outbox.small_bytes();
-        if !writer.is_busy && room >= need.max(ITEM_COST + 1) && staged < STAGE_BYTES {
-            let item = BULK_BYTES.min(self.frame_bytes() - frame::DATA_HEADER_BYTES + 1) - 1;
-            return Poll::Ready(Room::Bytes { cost: room.min(STAGE_BYTES), item });
+        if let Need::Item(bytes) = need
+            && let Some(refused) = self.check_item(bytes)
+        {
+            return refused;
         }
-        self.output.discarded.extend(writer.wait(waker.clone()));
-        Poll::Pending
+        if is_held_up {
+            // It waits for something of its own, and not before others.
+            self.leave_stream_queue(id);
+            return Poll::Pending;
+        }
+        let is_called = matches!(place, Place::Called(_)) || self.streams.queue.is_empty();
+        if need != Need::Nothing && !(is_called && self.has_stream_room(need.cost())) {
+            self.streams.enqueue(id, need.cost());
+            return Poll::Pending;
+        }
+        self.leave_stream_queue(id);
+        let cost = credit.min(self.outbox.bulk_credit()).min(STAGE_BYTES);
+        let item = BULK_BYTES.min(self.frame_bytes() - frame::DATA_HEADER_BYTES + 1) - 1;
+        Poll::Ready(Room::Bytes { cost, item: item.min(self.reply_limits().message_bytes) })
+    }
+
+    /// Whether an item of so many bytes can't be sent, or not yet.
+    fn check_item(&self, bytes: usize) -> Option<Poll<Room>> {
+        // r[impl message.size]
+        let ours = self.limits.message_bytes as usize;
+        if bytes > ours {
+            return Some(Poll::Ready(Room::TooLarge { limit: ours, whose: "this side" }));
+        }
+        let limit = self.peer_limits.message_bytes;
+        if bytes <= limit {
+            return None;
+        }
+        // r[impl hello.base-limits]
+        let known = self.hello_arrived();
+        Some(if known {
+            Poll::Ready(Room::TooLarge { limit, whose: "the peer" })
+        } else {
+            Poll::Pending
+        })
+    }
+
+    /// Whether so much can be sent of what all streams share.
+    fn has_stream_room(&self, cost: usize) -> bool {
+        self.outbox.small_bytes() < STAGE_BYTES && self.outbox.bulk_credit() >= cost
+    }
+
+    /// A writer doesn't wait for room any more. If it was its turn, it is another's.
+    fn leave_stream_queue(&mut self, id: CallId) {
+        if self.streams.dequeue(id) {
+            self.wake_writers(1);
+        }
     }
 
     /// Sends items that were staged within the [`Room`], and that together cost so much. Returns
@@ -68,9 +114,9 @@ impl Mux {
         self.extend_call(now, id, patience);
     }
 
-    /// No more items come from this side.
+    /// No more items come from this side. Not to be called while one is being sent.
     pub(crate) fn end_writer(&mut self, id: CallId) {
-        if self.streams.writers.remove(&id).is_none() || self.is_closed() {
+        if !self.close_writer(id) || self.is_closed() {
             return;
         }
         if id.opener() == self.role {
@@ -81,24 +127,22 @@ impl Mux {
         }
     }
 
-    /// The items from this side break off: their reader is told so.
-    pub(crate) fn abort_writer(&mut self, id: CallId) {
-        // Without its request, the abort would be about a call that the peer doesn't know.
-        if self.calls.whereabouts(id) == Some(Whereabouts::Bulk) {
-            let withdrawn = self.withdraw(id);
-            let ending = Ending::Failed {
-                kind: ErrorKind::Cancelled,
-                delivery: Delivery::NotSent,
-                detail: "its stream was given up before it was sent".into(),
-            };
-            let waker = self.calls.give_up(id, ending, withdrawn == Some(Withdrawn::Unheard));
-            self.output.wakers.extend(waker);
-            return self.end_call_writer(id, withdrawn);
+    /// The items among the arguments of a call break off: the call fails, and so does its reply if
+    /// that is a stream.
+    pub(crate) fn fail_arguments(&mut self, id: CallId, kind: ErrorKind, detail: String) {
+        if !self.streams.writers.contains_key(&id) {
+            return;
         }
-        if self.streams.writers.remove(&id).is_some() && !self.is_closed() {
-            self.outbox.drop_bulk_of(id);
-            self.outbox.append(|out| frame::encode_abort(out, id.lane()));
+        if self.calls.whereabouts(id).is_some() {
+            return self.fail_call(id, kind, detail);
         }
+        // r[impl item.abort]
+        self.end_call_writer(id, None);
+        let end = StreamEnd::Failed { kind, delivery: Delivery::Unknown, detail };
+        let waker = self.streams.change(id, |reader| reader.break_off(end));
+        self.output.wakers.extend(waker.flatten());
+        self.streams.due.remove(&id);
+        self.send_cancel(id);
     }
 
     /// Progress: the deadline of a call counts from now on.
@@ -118,16 +162,26 @@ impl Mux {
     // ---- inputs
 
     pub(in crate::mux) fn handle_stop(&mut self, id: CallId) -> Result<(), CloseReason> {
+        // r[impl call.opener]
+        if id.opener() != self.role {
+            return Err(CloseReason::BadCallId);
+        }
         // r[impl stop.effect]
-        // If there is none, its call has ended, and the two crossed.
-        let Some(writer) = self.streams.writers.get_mut(&id) else { return Ok(()) };
-        if mem::replace(&mut writer.is_stopped, true) {
-            return self.count_stray();
+        let is_early = match self.calls.whereabouts(id) {
+            Some(Whereabouts::Bulk) => true,
+            Some(Whereabouts::At { end, .. }) => end > self.outbox.drawn(),
+            None => false,
+        };
+        if is_early {
+            return Err(CloseReason::UnexpectedFrame);
         }
-        self.output.wakers.extend(writer.wake());
-        if self.calls.whereabouts(id) != Some(Whereabouts::Bulk) {
-            self.end_call_writer(id, None);
+        // r[impl flood.strays]
+        self.streams.stopped += 1;
+        if self.streams.stopped > self.streams.begun {
+            self.count_stray()?;
         }
+        // If there is no writer its call has ended, and the two crossed.
+        self.end_call_writer(id, None);
         Ok(())
     }
 
@@ -144,7 +198,7 @@ impl Mux {
         }
         if lane == Lane::CONTROL {
             let allowed = self.outbox.allow_bulk(bytes as usize);
-            self.wake_writers();
+            self.wake_writers(WAKE_MAX);
             return if allowed { Ok(()) } else { Err(CloseReason::CreditExceeded) };
         }
         let id = CallId::from_wire(lane.number()).ok_or(CloseReason::BadCallId)?;
@@ -160,12 +214,14 @@ impl Mux {
 
     // ---- outputs
 
-    /// There is room again, perhaps.
-    pub(in crate::mux) fn wake_writers(&mut self) {
-        if self.outbox.small_bytes() < STAGE_BYTES && self.outbox.bulk_credit() > ITEM_COST {
-            let free = self.streams.writers.values_mut();
-            let free = free.filter(|writer| !writer.is_busy && writer.credit > ITEM_COST);
-            self.output.wakers.extend(free.filter_map(Writer::wake));
+    /// There is room again, perhaps: wakes so many of those who wait for it.
+    pub(in crate::mux) fn wake_writers(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some((_, (_, cost))) = self.streams.queue.first_key_value() else { return };
+            if !self.has_stream_room(*cost) {
+                return;
+            }
+            self.streams.call_next(&mut self.output.wakers);
         }
     }
 
@@ -174,7 +230,7 @@ impl Mux {
     /// A call of this side's is over, and so is what it sends. Unless its request was taken back, the
     /// peer is told that its items break off, and the lane ends.
     pub(in crate::mux) fn end_call_writer(&mut self, id: CallId, withdrawn: Option<Withdrawn>) {
-        if self.streams.is_empty() || !self.streams.close_writer(id, &mut self.output.wakers) {
+        if self.streams.is_empty() || !self.close_writer(id) {
             return;
         }
         let begun = !matches!(withdrawn, Some(Withdrawn::Unheard | Withdrawn::Aborted));
@@ -185,5 +241,13 @@ impl Mux {
         if begun {
             self.outbox.append(|out| frame::encode_abort(out, id.lane()));
         }
+    }
+
+    /// Forgets the writer of a call, and wakes whoever waits to send.
+    pub(super) fn close_writer(&mut self, id: CallId) -> bool {
+        self.leave_stream_queue(id);
+        let Some(mut writer) = self.streams.writers.remove(&id) else { return false };
+        self.output.wakers.extend(writer.wake());
+        true
     }
 }
