@@ -6,7 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{client::Channel, clock, connection::Origin, frame::Metadata, transport::Peer};
+use crate::{
+    client::Channel,
+    clock,
+    connection::Origin,
+    frame::{CallId, Metadata},
+    transport::Peer,
+};
 
 thread_local! {
     static CURRENT: Cell<Option<Context>> = const { Cell::new(None) };
@@ -20,21 +26,28 @@ thread_local! {
 #[derive(Debug, Clone)]
 pub struct Context {
     origin: Arc<Origin>,
+    call: Option<CallId>,
+    /// As the request had it. Items move it.
     deadline: Option<Instant>,
     metadata: Option<Arc<Metadata>>,
 }
 
 impl Context {
-    pub(crate) fn new(origin: Arc<Origin>, deadline: Option<Instant>, metadata: Metadata) -> Self {
+    pub(crate) fn new(
+        origin: Arc<Origin>,
+        call: Option<CallId>,
+        deadline: Option<Instant>,
+        metadata: Metadata,
+    ) -> Self {
         let metadata = (!metadata.is_empty()).then(|| Arc::new(metadata));
-        Self { origin, deadline, metadata }
+        Self { origin, call, deadline, metadata }
     }
 
     /// A context without a deadline and without a connection, for tests of handlers that take one.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn for_test(peer: Peer, metadata: Metadata) -> Self {
-        Self::new(Arc::new(Origin::nowhere(peer)), None, metadata)
+        Self::new(Arc::new(Origin::nowhere(peer)), None, None, metadata)
     }
 
     /// The context of the handler that is running on this task; `None` outside of handlers, and in
@@ -47,16 +60,20 @@ impl Context {
         copy
     }
 
-    /// The caller's deadline, on this machine's clock.
+    /// The caller's deadline, on this machine's clock. Each item of a stream among the arguments moves
+    /// it, and a reply that is a stream has none once it has begun.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        let first = self.deadline?;
+        let connection = self.call.and_then(|call| Some((self.origin.connection()?, call)));
+        let now = connection.and_then(|(connection, call)| connection.deadline_of(call));
+        now.unwrap_or(Some(first))
     }
 
     /// How much time is left until the deadline; zero when it has passed, `None` when there is none.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(clock::now()))
+        self.deadline().map(|deadline| deadline.saturating_duration_since(clock::now()))
     }
 
     /// What the caller wrote beside its arguments. Its word, and nothing more.
@@ -101,7 +118,7 @@ impl Context {
 #[inline]
 pub(crate) fn inherited_deadline() -> Option<Instant> {
     let current = CURRENT.take();
-    let deadline = current.as_ref().and_then(|context| context.deadline);
+    let deadline = current.as_ref().and_then(Context::deadline);
     CURRENT.set(current);
     deadline
 }

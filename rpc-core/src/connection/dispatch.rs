@@ -160,7 +160,7 @@ impl Dispatcher {
             Ok(found) => found,
             Err(refusal) => return self.stage(id, Err(refusal), limits),
         };
-        let context = Context::new(Arc::clone(&self.origin), deadline, metadata);
+        let context = Context::new(Arc::clone(&self.origin), Some(id), deadline, metadata);
         let mut running = Running::new(context.clone());
         let incoming = stream.then(|| Incoming::new(Arc::clone(connection), id, None));
         let mut request = Some(Request::new(method, context, body, incoming));

@@ -182,7 +182,8 @@ impl HandlerTask {
                 drop(connection.end_task(self.id, |mux| mux.end_writer(self.id)));
             }
             Pumped::Gone => connection.stopped(self.id, None),
-            Pumped::Broken((kind, text)) => {
+            Pumped::Broken(broken) => {
+                let (kind, text) = broken.of_reply();
                 let frames = ReplyFrames::Error(kind, Ran::Ended, text);
                 drop(connection.end_task(self.id, |mux| frames.queue(mux, self.id)));
             }

@@ -29,9 +29,12 @@ pub(crate) use router::{Capacity, Router};
 use crate::{
     clock,
     counters::Counters,
-    error::CloseReason,
+    error::{CloseReason, ErrorKind},
     frame::{CallId, Metadata, Role},
-    mux::{Closed, Ending, Mux, NewCall, NextItem, Opened, Phase, Room, Settings, Ticket, earlier},
+    mux::{
+        Closed, Ending, Mux, Need, NewCall, NextItem, Opened, Phase, Room, Settings, Ticket,
+        earlier,
+    },
     service::MethodId,
 };
 
@@ -166,9 +169,20 @@ impl Connection {
 
     // ---- streams
 
+    /// Takes the next item of a stream, or how it ended.
     pub(crate) fn poll_item(&self, id: CallId, waker: &Waker) -> Poll<NextItem> {
         let mut state = self.lock();
-        let item = state.mux.poll_item(id, waker);
+        let item = state.mux.poll_item(id);
+        if item.is_ready() || state.mux.will_wake_reader(id, waker) {
+            state.release();
+            return item;
+        }
+        drop(state);
+        // As in `poll_call`: something may come while the lock isn't held.
+        let waker = waker.clone();
+        let mut state = self.lock();
+        let item = state.mux.poll_item(id);
+        state.mux.set_item_waker(id, waker);
         state.release();
         item
     }
@@ -177,7 +191,8 @@ impl Connection {
         self.with(|mux| mux.drop_reader(id));
     }
 
-    pub(crate) fn poll_room(&self, id: CallId, need: usize, waker: &Waker) -> Poll<Room> {
+    /// The waker is that of a task of ours, so cloning it under the lock runs nobody's code.
+    pub(crate) fn poll_room(&self, id: CallId, need: Need, waker: &Waker) -> Poll<Room> {
         self.with(|mux| mux.poll_room(id, need, waker))
     }
 
@@ -195,8 +210,13 @@ impl Connection {
         self.with(|mux| mux.end_writer(id));
     }
 
-    pub(crate) fn abort_writer(&self, id: CallId) {
-        self.with(|mux| mux.abort_writer(id));
+    pub(crate) fn fail_arguments(&self, id: CallId, kind: ErrorKind, detail: String) {
+        self.with(|mux| mux.fail_arguments(id, kind, detail));
+    }
+
+    /// The deadline of one of the peer's calls, as it is now. `None` when the call is over.
+    pub(crate) fn deadline_of(&self, id: CallId) -> Option<Option<Instant>> {
+        self.lock().mux.deadline_of(id)
     }
 
     /// The caller of a pending call has gone.

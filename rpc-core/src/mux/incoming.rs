@@ -109,6 +109,11 @@ impl Mux {
         self.requests.is_running(id)
     }
 
+    /// The deadline of one of the peer's calls, as it is now. `None` when the call is over.
+    pub(crate) fn deadline_of(&self, id: CallId) -> Option<Option<Instant>> {
+        self.requests.deadline_of(id)
+    }
+
     /// Notes why the handler of a call is being stopped, for its terminal frame.
     pub(crate) fn note_stop(&mut self, id: CallId, why: ErrorKind) {
         self.requests.note_stop(id, why);

@@ -150,6 +150,7 @@ impl Mux {
         self.outbox.allow_bulk(self.peer_limits.window_bytes - BULK_WINDOW_BASE);
         self.peer_hello = Some(*hello);
         self.send_hello();
+        self.streams.wake_all(&mut self.output.wakers);
         self.admit();
         Ok(())
     }

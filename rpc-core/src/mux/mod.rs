@@ -37,7 +37,7 @@ pub(crate) use backlog::Start;
 pub(crate) use calls::Ending;
 pub(crate) use incoming::ReplyLimits;
 pub(crate) use requests::Accepted;
-pub(crate) use streams::{ITEM_COST, NextItem, Room, StreamEnd};
+pub(crate) use streams::{ITEM_COST, Need, NextItem, Room, StreamEnd};
 pub(crate) use types::{Cause, Closed, NewCall, Opened, Output, Phase, Settings};
 pub(crate) use waiters::Ticket;
 
@@ -48,8 +48,13 @@ use crate::{
     frame::{self, CallId, Features, Hello, Metadata, Role, TEXT_BYTES_MAX, WIRE_VERSION},
     limits::{Limits, PeerLimits},
     mux::{
-        alive::Alive, backlog::Backlog, bulk::BulkIn, calls::Calls, requests::Requests,
-        streams::Streams, waiters::Waiters,
+        alive::Alive,
+        backlog::Backlog,
+        bulk::BulkIn,
+        calls::Calls,
+        requests::Requests,
+        streams::{Streams, WAKE_MAX},
+        waiters::Waiters,
     },
     outbox::{Batch, Outbox},
 };
@@ -337,9 +342,9 @@ impl Mux {
     pub(crate) fn draw(&mut self, batch: &mut Batch) {
         self.append_due();
         let frame_bytes = self.frame_bytes();
-        let Self { role, calls, requests, streams, outbox, .. } = self;
+        let Self { role, calls, requests, streams, outbox, output, .. } = self;
         outbox.draw(batch, frame_bytes, |drawn| {
-            streams.drawn_to_the_end(drawn.call, drawn.credit);
+            streams.drawn_to_the_end(drawn.call, drawn.credit, &mut output.wakers);
             if drawn.is_item {
             } else if drawn.call.opener() == *role {
                 calls.sent_to(drawn.call, drawn.position);
@@ -347,7 +352,7 @@ impl Mux {
                 requests.answered(drawn.call);
             }
         });
-        self.wake_writers();
+        self.wake_writers(WAKE_MAX);
         self.admit();
         self.start_next();
     }
@@ -453,6 +458,7 @@ impl Mux {
             ("requests that are not answered", self.requests.open() as usize),
             ("places of requests in use", usize::from(!self.requests.at_rest())),
             ("bytes of messages that are not used yet", self.held_bytes()),
+            ("streams that are not over", self.streams.open()),
             ("frames that nobody had asked for", self.strays as usize),
             ("frames that wait to be sent", usize::from(self.has_frames())),
         ];

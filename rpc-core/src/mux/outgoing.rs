@@ -151,6 +151,7 @@ impl Mux {
             self.alive.wait(call.now);
         }
         let id = self.calls.insert(waker, call.deadline, call.oneway);
+        self.streams.note_begun(call.stream);
         if body.len() >= BULK_BYTES || size > self.frame_bytes() {
             let mut head = Vec::with_capacity(size - body.len());
             frame::encode_request_header(&mut head, &header, false);
@@ -255,14 +256,18 @@ impl Mux {
 
     /// The deadline of one of this side's calls has passed.
     pub(super) fn expire_call(&mut self, id: CallId) {
+        self.fail_call(id, ErrorKind::DeadlineExceeded, String::new());
+    }
+
+    /// This side gives up a pending call: the peer is told to stop.
+    pub(super) fn fail_call(&mut self, id: CallId, kind: ErrorKind, detail: String) {
         let Some(withdrawn) = self.withdraw(id) else { return };
         // r[impl delivery.table]
         let delivery = match withdrawn {
             Withdrawn::Unheard | Withdrawn::Aborted => Delivery::NotSent,
             Withdrawn::Sent => Delivery::Unknown,
         };
-        let kind = ErrorKind::DeadlineExceeded;
-        let ending = Ending::Failed { kind, delivery, detail: String::new() };
+        let ending = Ending::Failed { kind, delivery, detail };
         let waker = self.calls.give_up(id, ending, withdrawn == Withdrawn::Unheard);
         self.output.wakers.extend(waker);
         self.end_call_writer(id, Some(withdrawn));

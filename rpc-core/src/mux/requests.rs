@@ -237,6 +237,15 @@ impl Requests {
         slot.is_some_and(|slot| matches!(slot.state, State::Running { .. }))
     }
 
+    /// The deadline of a call whose handler runs and isn't being stopped.
+    pub(crate) fn deadline_of(&self, id: CallId) -> Option<Option<Instant>> {
+        let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id))?;
+        match slot.state {
+            State::Running { deadline, stopped: None } => Some(deadline),
+            _ => None,
+        }
+    }
+
     /// Whether a call has no terminal frame yet.
     pub(crate) fn is_open(&self, id: CallId) -> bool {
         let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id));

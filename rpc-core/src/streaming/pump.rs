@@ -3,6 +3,7 @@
 
 use std::{
     future::Future,
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
@@ -18,7 +19,7 @@ use crate::{
     connection::Connection,
     error::ErrorKind,
     frame::{self, CallId},
-    mux::{ITEM_COST, Room},
+    mux::{ITEM_COST, Need, Room},
 };
 
 /// How often it goes round before other tasks have their turn.
@@ -28,7 +29,42 @@ const ROUNDS: usize = 32;
 const STAGED_MAX: usize = 256;
 
 /// Why items break off.
-pub(crate) type Broken = (ErrorKind, String);
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// One of them can't be encoded, and why.
+    Unencodable(String),
+    /// One of them is above a limit, and which.
+    TooLarge(String),
+    /// The stream that is forwarded broke off, and how.
+    Forwarded(String),
+    /// The code that makes them panicked.
+    Panicked,
+}
+
+impl Broken {
+    /// What the caller learns when it is the arguments' stream that breaks off.
+    fn of_arguments(self) -> (ErrorKind, String) {
+        match self {
+            Self::Unencodable(text) => (ErrorKind::MalformedRequest, text),
+            Self::Panicked => {
+                let text = "the stream among its arguments panicked";
+                (ErrorKind::MalformedRequest, text.into())
+            }
+            Self::TooLarge(text) => (ErrorKind::TooLarge, text),
+            Self::Forwarded(text) => (ErrorKind::Cancelled, text),
+        }
+    }
+
+    /// What the caller learns when it is the reply that breaks off. The text of a panic stays here.
+    pub(crate) fn of_reply(self) -> (ErrorKind, String) {
+        match self {
+            Self::Unencodable(text) => (ErrorKind::MalformedReply, text),
+            Self::Panicked => (ErrorKind::HandlerPanicked, String::new()),
+            Self::TooLarge(text) => (ErrorKind::TooLarge, text),
+            Self::Forwarded(text) => (ErrorKind::Cancelled, text),
+        }
+    }
+}
 
 /// Items of some type, encoded one by one.
 pub(crate) trait ItemSource: Send {
@@ -57,17 +93,16 @@ impl<T: Serialize> ItemSource for Streaming<T> {
                         item.extend_from_slice(&bytes);
                         Ok(())
                     }
-                    Err(error) => Err((
-                        ErrorKind::Cancelled,
-                        format!("the stream it forwards broke off: {error}"),
-                    )),
+                    Err(error) => Err(Broken::Forwarded(format!(
+                        "the stream that it forwards broke off: {error}"
+                    ))),
                 })
             });
         }
         let Source::Local(stream) = &mut self.source else { return Poll::Ready(None) };
         stream.as_mut().poll_next(cx).map(|next| {
             Some(Bincode::encode(&next?, item).map_err(|error| {
-                (ErrorKind::MalformedReply, format!("an item could not be encoded: {error}"))
+                Broken::Unencodable(format!("an item could not be encoded: {error}"))
             }))
         })
     }
@@ -89,102 +124,122 @@ pub(crate) struct Pump {
     connection: Arc<Connection>,
     id: CallId,
     items: Items,
-    /// Frames of small items, what they cost, and what is next when they are sent.
+    /// Frames of small items, and what they cost.
     staged: Vec<u8>,
     cost: usize,
-    then: Option<Staged>,
-    /// An item that hasn't been sent yet.
-    next: Option<Vec<u8>>,
+    /// What comes after them.
+    next: Next,
 }
 
-/// What staging came to.
-enum Staged {
-    /// There is no room for more.
-    Full,
-    /// The source has no item at present.
+/// What the source has said last.
+enum Next {
+    /// It has no item at present.
     Dry,
+    /// This one hasn't been staged.
+    Item(Vec<u8>),
     End(Pumped),
 }
 
 impl Pump {
     pub(crate) fn new(connection: Arc<Connection>, id: CallId, items: Items) -> Self {
-        Self { connection, id, items, staged: Vec::new(), cost: 0, then: None, next: None }
+        let (staged, cost) = (Vec::new(), 0);
+        Self { connection, id, items, staged, cost, next: Next::Dry }
     }
 
     /// Sends what there is. Ready when there is nothing more to be done; the caller then says so to
     /// the peer. Panics of the source are contained.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Pumped> {
         for _ in 0..ROUNDS {
-            let room = match self.connection.poll_room(self.id, self.cost, cx.waker()) {
+            // Looked at before there is room for an item: an end needs none.
+            if matches!(self.next, Next::Dry) && self.cost == 0 {
+                self.advance(cx);
+            }
+            let need = match &self.next {
+                _ if self.cost > 0 => Need::Staged(self.cost),
+                Next::Item(item) => Need::Item(item.len()),
+                Next::Dry | Next::End(_) => Need::Nothing,
+            };
+            // This also sees to it that the task is woken when nobody wants any more.
+            let room = match self.connection.poll_room(self.id, need, cx.waker()) {
                 Poll::Ready(Room::Bytes { cost, item }) => (cost, item),
                 Poll::Ready(Room::Gone) => return Poll::Ready(Pumped::Gone),
+                Poll::Ready(Room::TooLarge { limit, whose }) => {
+                    return Poll::Ready(self.refuse_item(limit, whose));
+                }
                 Poll::Pending => return Poll::Pending,
             };
-            let then = match self.then.take() {
-                Some(then) => then,
-                None => self.stage_safely(cx, room),
-            };
-            let cost = self.cost;
-            if cost > 0 {
-                if !self.connection.send_items(self.id, &self.staged, cost) {
-                    // Others have taken the room meanwhile.
-                    self.then = Some(then);
-                    continue;
+            match need {
+                Need::Staged(_) => {}
+                Need::Item(_) => self.stage(cx, room),
+                Need::Nothing if matches!(self.next, Next::End(_)) => {
+                    return Poll::Ready(self.take_end());
                 }
-                self.cost = 0;
-                self.staged.clear();
+                Need::Nothing => return Poll::Pending,
             }
-            match then {
-                Staged::Full if cost == 0 => {
-                    // Larger than the room, or than what is copied.
-                    let item = self.next.take().unwrap_or_default();
-                    self.connection.send_large_item(self.id, Bytes::from(item));
-                }
-                Staged::Full => {}
-                Staged::Dry => return Poll::Pending,
-                Staged::End(end) => return Poll::Ready(end),
-            }
+            self.send();
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    fn stage_safely(&mut self, cx: &mut Context<'_>, room: (usize, usize)) -> Staged {
-        let staging = AssertUnwindSafe(|| self.stage(cx, room));
-        catch_unwind(staging).unwrap_or_else(|panic| {
-            crate::connection::forget_panic(panic);
-            Staged::End(Pumped::Broken((ErrorKind::HandlerPanicked, String::new())))
-        })
+    /// Sends what is staged, or the one item that is too large for that.
+    fn send(&mut self) {
+        if self.cost > 0 {
+            // If others have taken the room meanwhile, it waits for room once more.
+            if self.connection.send_items(self.id, &self.staged, self.cost) {
+                self.cost = 0;
+                self.staged.clear();
+            }
+        } else if let Next::Item(item) = mem::replace(&mut self.next, Next::Dry) {
+            self.connection.send_large_item(self.id, Bytes::from(item));
+        }
+    }
+
+    fn take_end(&mut self) -> Pumped {
+        match mem::replace(&mut self.next, Next::Dry) {
+            Next::End(end) => end,
+            Next::Dry | Next::Item(_) => Pumped::Gone,
+        }
+    }
+
+    /// The next item can't be sent. It is the sender that must act, so it isn't sent to be refused.
+    fn refuse_item(&mut self, limit: usize, whose: &str) -> Pumped {
+        let bytes = if let Next::Item(item) = &self.next { item.len() } else { 0 };
+        Pumped::Broken(Broken::TooLarge(format!(
+            "an item of {bytes} bytes, {whose} accepts {limit} (Limits::message_bytes)"
+        )))
+    }
+
+    /// Looks what the source has next.
+    fn advance(&mut self, cx: &mut Context<'_>) {
+        let mut item = Vec::new();
+        let polled = catch_unwind(AssertUnwindSafe(|| self.items.poll_item(cx, &mut item)));
+        self.next = match polled {
+            Ok(Poll::Ready(Some(Ok(())))) => Next::Item(item),
+            Ok(Poll::Ready(Some(Err(broken)))) => Next::End(Pumped::Broken(broken)),
+            Ok(Poll::Ready(None)) => Next::End(Pumped::Finished),
+            Ok(Poll::Pending) => Next::Dry,
+            Err(panic) => {
+                crate::connection::forget_panic(panic);
+                Next::End(Pumped::Broken(Broken::Panicked))
+            }
+        };
     }
 
     /// Stages small items, as far as there is room for them.
-    fn stage(&mut self, cx: &mut Context<'_>, (room, largest): (usize, usize)) -> Staged {
+    fn stage(&mut self, cx: &mut Context<'_>, (room, largest): (usize, usize)) {
         for _ in 0..STAGED_MAX {
-            let item = match self.next.take() {
-                Some(item) => item,
-                None => {
-                    let mut item = Vec::new();
-                    match self.items.poll_item(cx, &mut item) {
-                        Poll::Ready(Some(Ok(()))) => item,
-                        Poll::Ready(Some(Err(broken))) => {
-                            return Staged::End(Pumped::Broken(broken));
-                        }
-                        Poll::Ready(None) => return Staged::End(Pumped::Finished),
-                        Poll::Pending => return Staged::Dry,
-                    }
-                }
-            };
+            let Next::Item(item) = &self.next else { return };
             if item.len() > largest || self.cost + item.len() + ITEM_COST > room {
-                self.next = Some(item);
-                return Staged::Full;
+                return;
             }
             self.cost += item.len() + ITEM_COST;
             frame::framed(&mut self.staged, self.id.lane(), false, |out| {
                 frame::encode_item_header(out, false);
-                out.extend_from_slice(&item);
+                out.extend_from_slice(item);
             });
+            self.advance(cx);
         }
-        Staged::Full
     }
 }
 
@@ -210,7 +265,10 @@ impl Future for ArgumentPump {
         match end {
             Pumped::Finished => connection.end_writer(*id),
             Pumped::Gone => {}
-            Pumped::Broken(_) => connection.abort_writer(*id),
+            Pumped::Broken(broken) => {
+                let (kind, text) = broken.of_arguments();
+                connection.fail_arguments(*id, kind, text);
+            }
         }
         Poll::Ready(())
     }
@@ -219,7 +277,10 @@ impl Future for ArgumentPump {
 impl Drop for ArgumentPump {
     fn drop(&mut self) {
         if !self.is_over {
-            self.pump.connection.abort_writer(self.pump.id);
+            // Its call is over, which has said so already; or the runtime is going.
+            let text = "the task that sent its stream was stopped";
+            let Pump { connection, id, .. } = &self.pump;
+            connection.fail_arguments(*id, ErrorKind::Cancelled, text.into());
         }
     }
 }

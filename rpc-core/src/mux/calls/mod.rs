@@ -1,11 +1,10 @@
 //! The calls this side has opened: one slot each, from the request to the terminal frame. What is
-//! different about those that wait for none is in `oneway`.
+//! different about those that wait for none is in `oneway`, what comes for them in `answers`.
 
+mod answers;
 mod oneway;
 
 use std::{collections::VecDeque, mem, task::Waker, time::Instant};
-
-use bytes::Bytes;
 
 use oneway::Awaited;
 
@@ -305,149 +304,12 @@ impl Calls {
         }
     }
 
-    /// The first frame of a reply, or all of it. `drawn` is the outbox position up to which the
-    /// peer may have seen requests.
-    #[inline]
-    pub(crate) fn reply(
-        &mut self,
-        id: CallId,
-        drawn: u64,
-        app_error: bool,
-        more: bool,
-        body: &[u8],
-        owned: Option<Bytes>,
-    ) -> Result<Option<Waker>, Stray> {
-        let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id));
-        let Some(slot) = slot else { return Err(Stray::NoCall) };
-        match &mut slot.state {
-            // r[impl reply.unexpected]
-            State::Pending { reply, .. } if reply.begun || slot.leaves_at > drawn => {
-                Err(Stray::OutOfPlace)
-            }
-            State::Pending { reply, .. } if more => {
-                reply.begun = true;
-                reply.app_error = app_error;
-                reply.buffer.extend_from_slice(body);
-                self.partial_bytes += body.len();
-                Ok(None)
-            }
-            State::Pending { reply, .. } => {
-                let body = if let Some(bytes) = owned {
-                    Body::Shared(bytes)
-                } else {
-                    let mut buffer = mem::take(&mut reply.buffer);
-                    buffer.extend_from_slice(body);
-                    Body::Buffer(buffer)
-                };
-                let ending = Ending::Reply { body, app_error };
-                match mem::replace(&mut slot.state, State::Done { ending, terminal: true }) {
-                    State::Pending { waker, .. } => Ok(Some(waker)),
-                    _ => Ok(None),
-                }
-            }
-            _ => {
-                // r[impl codec.malformed]
-                if app_error || !body.is_empty() {
-                    self.note_failed_oneway(id, None);
-                }
-                self.unwanted(id, more)
-            }
-        }
-    }
-
-    /// Whether a pending call can't have a reply now: its request hasn't left, or a reply is coming
-    /// in already. `drawn` is as for [`reply`](Calls::reply).
-    pub(crate) fn is_early(&self, id: CallId, drawn: u64) -> bool {
-        let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id));
-        slot.is_some_and(|slot| match &slot.state {
-            State::Pending { reply, .. } => reply.begun || slot.leaves_at > drawn,
-            _ => false,
-        })
-    }
-
-    /// The reply is a stream. The slot waits for its end.
-    pub(crate) fn begin_stream(&mut self, id: CallId, drawn: u64) -> Result<Option<Waker>, Stray> {
-        let Some(slot) = self.get(id) else { return Err(Stray::NoCall) };
-        match &slot.state {
-            // r[impl reply.unexpected]
-            State::Pending { reply, .. } if reply.begun || slot.leaves_at > drawn => {
-                Err(Stray::OutOfPlace)
-            }
-            State::Pending { .. } => Ok(self.give_up(id, Ending::Stream, false)),
-            // A stream that nobody wants: its items are dropped.
-            State::Abandoned | State::Done { terminal: false, .. } => Ok(None),
-            State::Vacant | State::Done { .. } => Err(Stray::NoCall),
-        }
-    }
-
     /// The deadline of a pending call is another one.
     pub(crate) fn set_deadline(&mut self, id: CallId, deadline: Option<Instant>) {
         if let Some(slot) = self.get(id)
             && matches!(slot.state, State::Pending { .. })
         {
             slot.deadline = deadline;
-        }
-    }
-
-    /// A further frame of a reply of which [`collected`](Calls::collected) knows the beginning.
-    pub(crate) fn reply_more(&mut self, id: CallId, more: bool, body: &[u8]) -> Option<Waker> {
-        let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id))?;
-        let State::Pending { reply, .. } = &mut slot.state else { return None };
-        reply.buffer.extend_from_slice(body);
-        self.partial_bytes += body.len();
-        if more {
-            return None;
-        }
-        self.partial_bytes -= reply.buffer.len();
-        let (buffer, app_error) = (mem::take(&mut reply.buffer), reply.app_error);
-        let ending = Ending::Reply { body: Body::Buffer(buffer), app_error };
-        match mem::replace(&mut slot.state, State::Done { ending, terminal: true }) {
-            State::Pending { waker, .. } => Some(waker),
-            _ => None,
-        }
-    }
-
-    /// How many bytes of a reply have been collected, if its first frame was and somebody waits for
-    /// the others.
-    pub(crate) fn collected(&self, id: CallId) -> Option<usize> {
-        let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id))?;
-        match &slot.state {
-            State::Pending { reply, .. } if reply.begun => Some(reply.buffer.len()),
-            _ => None,
-        }
-    }
-
-    /// Ends a call with `ending` because of a frame, which is the call's terminal frame or not.
-    pub(crate) fn fail(
-        &mut self,
-        id: CallId,
-        ending: Ending,
-        terminal: bool,
-    ) -> Result<Option<Waker>, Stray> {
-        let Some(slot) = self.get(id) else { return Err(Stray::NoCall) };
-        if !matches!(slot.state, State::Pending { .. }) {
-            self.note_failed_oneway(id, ending.delivery());
-            return self.unwanted(id, !terminal);
-        }
-        Ok(self.give_up(id, ending, terminal))
-    }
-
-    /// A frame for a call whose caller no longer waits: dropped, and the last one frees the slot.
-    pub(crate) fn unwanted(&mut self, id: CallId, more: bool) -> Result<Option<Waker>, Stray> {
-        let Some(slot) = self.get(id) else { return Err(Stray::NoCall) };
-        match &mut slot.state {
-            State::Abandoned | State::Done { terminal: false, .. } if more => Ok(None),
-            State::Abandoned => {
-                slot.state = State::Vacant;
-                self.release(id);
-                Ok(None)
-            }
-            State::Done { terminal, .. } if !*terminal => {
-                *terminal = true;
-                Ok(None)
-            }
-            State::Pending { .. } => Err(Stray::OutOfPlace),
-            State::Vacant | State::Done { .. } => Err(Stray::NoCall),
         }
     }
 

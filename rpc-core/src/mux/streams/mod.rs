@@ -2,29 +2,30 @@
 //!
 //! A stream belongs to a call, and has no state of its own on the wire but items and credit: it
 //! begins with the request or the reply that announces it, and ends with its last item, with its
-//! call, or with the connection.
+//! call, or with the connection. `reader` and `writer` are the two halves; `receiving` and `sending`
+//! are what happens to them.
 
+mod queue;
 mod reader;
+mod receiving;
+mod sending;
 mod writer;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    mem,
-    task::{Poll, Waker},
-    time::{Duration, Instant},
+    task::Waker,
+    time::Duration,
 };
-
-use bytes::Bytes;
 
 pub(crate) use reader::StreamEnd;
 use reader::{OverCredit, Reader};
-use writer::Writer;
+pub(crate) use writer::Need;
+use writer::{Place, Writer};
 
-use super::{CallId, Ending, Mux, calls::Whereabouts, outgoing::Withdrawn};
+use super::Mux;
 use crate::{
-    error::{CloseReason, Delivery, ErrorKind, Ran},
-    frame::{self, Lane},
-    outbox::BULK_BYTES,
+    error::{Delivery, ErrorKind, Ran},
+    frame::CallId,
 };
 
 /// What an item costs beside its bytes, so that nobody can send empty ones without end. Spec:
@@ -42,11 +43,26 @@ pub(super) const WINDOW_MAX: usize = 2 * 1024 * 1024;
 /// waits for them.
 const STAGE_BYTES: usize = 64 * 1024;
 
+/// How many writers are woken at a time when there is room again. Each that finds some wakes another
+/// one: a thousand that all want a share of 64 KiB would mostly wake in vain.
+pub(super) const WAKE_MAX: usize = 32;
+
 /// The streams of one connection.
 #[derive(Debug)]
 pub(super) struct Streams {
     readers: BTreeMap<CallId, Reader>,
     writers: BTreeMap<CallId, Writer>,
+    /// Readers that have outlived their calls: what has come is still theirs.
+    outlived: BTreeMap<CallId, Reader>,
+    /// Writers that wait for what all streams share, first come, first served, and how much of it
+    /// each needs.
+    queue: BTreeMap<u64, (CallId, usize)>,
+    /// The number of the next one in the queue.
+    next_place: u64,
+    /// Streams of items that this side has begun among its arguments, and how often the peer has
+    /// stopped one.
+    begun: u64,
+    stopped: u64,
     /// Those that are to be granted credit.
     due: BTreeSet<CallId>,
     /// How much all windows together may still grow.
@@ -66,8 +82,10 @@ pub(crate) enum NextItem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
     /// Send items that cost so much at most, each of at most so many bytes; or a single one of any
-    /// size.
+    /// size that both sides accept.
     Bytes { cost: usize, item: usize },
+    /// The item is above this limit, which is the peer's or this side's.
+    TooLarge { limit: usize, whose: &'static str },
     /// Nobody wants any more.
     Gone,
 }
@@ -77,6 +95,11 @@ impl Streams {
         Self {
             readers: BTreeMap::new(),
             writers: BTreeMap::new(),
+            outlived: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            next_place: 0,
+            begun: 0,
+            stopped: 0,
             due: BTreeSet::new(),
             growth,
             partial_bytes: 0,
@@ -87,11 +110,16 @@ impl Streams {
         self.readers.is_empty() && self.writers.is_empty()
     }
 
+    /// Streams of which anything is left.
+    pub(super) fn open(&self) -> usize {
+        self.readers.len() + self.writers.len() + self.outlived.len()
+    }
+
     pub(super) fn has_due(&self) -> bool {
         !self.due.is_empty()
     }
 
-    /// Changes a reader, if there is one, and keeps the books.
+    /// Changes the reader of a call that goes on, if there is one, and keeps the books.
     fn change<R>(&mut self, id: CallId, change: impl FnOnce(&mut Reader) -> R) -> Option<R> {
         let reader = self.readers.get_mut(&id)?;
         self.partial_bytes -= reader.partial_bytes();
@@ -127,22 +155,59 @@ impl Streams {
         self.readers.insert(id, Reader::new(patience));
     }
 
+    /// A call of this side's was opened. The peer may stop each stream among the arguments once.
+    pub(super) fn note_begun(&mut self, stream: bool) {
+        self.begun += u64::from(stream);
+    }
+
     pub(super) fn open_writer(&mut self, id: CallId, patience: Option<Duration>, is_busy: bool) {
         self.writers.insert(id, Writer::new(patience, is_busy));
     }
 
     /// The last frame of a large message or item was drawn; of the latter's credit so much is left.
-    pub(super) fn drawn_to_the_end(&mut self, id: CallId, credit: usize) {
+    pub(super) fn drawn_to_the_end(&mut self, id: CallId, credit: usize, wakers: &mut Vec<Waker>) {
         if let Some(writer) = self.writers.get_mut(&id) {
             writer.is_busy = false;
             writer.credit += credit;
+            wakers.extend(writer.wake());
         }
     }
 
-    /// Forgets the reader of a call that is over.
-    fn close_reader(&mut self, id: CallId, discarded: &mut Vec<Waker>) {
-        self.abandon_reader(id, discarded);
-        self.readers.remove(&id);
+    /// Takes the next item of a call's stream, whether the call goes on or not.
+    fn take_item(&mut self, id: CallId) -> Option<Vec<u8>> {
+        let Some(reader) = self.outlived.get_mut(&id) else {
+            return self.change(id, Reader::take).flatten();
+        };
+        self.partial_bytes -= reader.partial_bytes();
+        let item = reader.take();
+        self.partial_bytes += reader.partial_bytes();
+        item
+    }
+
+    fn all_readers(&self) -> impl Iterator<Item = &Reader> {
+        self.readers.values().chain(self.outlived.values())
+    }
+
+    fn any_reader(&mut self, id: CallId) -> Option<&mut Reader> {
+        self.readers.get_mut(&id).or_else(|| self.outlived.get_mut(&id))
+    }
+
+    /// A call is over, and its reader may not be: it keeps what has come.
+    fn outlive(&mut self, id: CallId, end: StreamEnd, wakers: &mut Vec<Waker>) {
+        self.finish(id, end, wakers);
+        self.due.remove(&id);
+        if let Some(reader) = self.readers.remove(&id) {
+            self.outlived.insert(id, reader);
+        }
+    }
+
+    /// Forgets a reader that has outlived its call. `false` if there is none.
+    fn forget_outlived(&mut self, id: CallId, discarded: &mut Vec<Waker>) -> bool {
+        let Some(mut reader) = self.outlived.remove(&id) else { return false };
+        self.partial_bytes -= reader.partial_bytes();
+        self.growth += reader.grown();
+        discarded.extend(reader.wake());
+        true
     }
 
     /// Nobody reads a stream any more. Returns whether its items may still come, up to an end.
@@ -161,370 +226,60 @@ impl Streams {
         comes
     }
 
-    /// Forgets the writer of a call, and wakes whoever waits to send.
-    fn close_writer(&mut self, id: CallId, wakers: &mut Vec<Waker>) -> bool {
-        let Some(mut writer) = self.writers.remove(&id) else { return false };
-        wakers.extend(writer.wake());
-        true
+    /// Puts a writer into the queue, at the place that it has or at the end.
+    fn enqueue(&mut self, id: CallId, cost: usize) {
+        let Some(writer) = self.writers.get_mut(&id) else { return };
+        let place = match writer.place {
+            Place::Waiting(place) | Place::Called(place) => place,
+            Place::None => {
+                self.next_place += 1;
+                self.next_place
+            }
+        };
+        writer.place = Place::Waiting(place);
+        self.queue.insert(place, (id, cost));
+    }
+
+    /// Takes a writer out of the queue. Returns whether it had been called: then it is another's turn.
+    fn dequeue(&mut self, id: CallId) -> bool {
+        let Some(writer) = self.writers.get_mut(&id) else { return false };
+        match writer.leave() {
+            Place::None => false,
+            Place::Waiting(place) => self.queue.remove(&place).is_none(),
+            Place::Called(_) => true,
+        }
+    }
+
+    /// The peer's limits are known, or nothing matters any more.
+    pub(super) fn wake_all(&mut self, wakers: &mut Vec<Waker>) {
+        wakers.extend(self.writers.values_mut().filter_map(Writer::wake));
+    }
+
+    /// Wakes the writer whose turn it is.
+    fn call_next(&mut self, wakers: &mut Vec<Waker>) {
+        let Some((place, (id, _))) = self.queue.pop_first() else { return };
+        if let Some(writer) = self.writers.get_mut(&id) {
+            writer.place = Place::Called(place);
+            wakers.extend(writer.wake());
+        }
     }
 }
 
+// What the ends of calls and of the connection mean for streams.
 impl Mux {
-    // ---- for readers
-
-    /// Takes the next item of a call's stream.
-    pub(crate) fn poll_item(&mut self, id: CallId, waker: &Waker) -> Poll<NextItem> {
-        if let Some(item) = self.streams.change(id, Reader::take).flatten() {
-            return Poll::Ready(NextItem::Item(item));
-        }
-        let lost = Poll::Ready(NextItem::End(StreamEnd::Lost));
-        let Some(reader) = self.streams.readers.get_mut(&id) else { return lost };
-        if let Some(end) = reader.ending() {
-            return Poll::Ready(NextItem::End(end.clone()));
-        }
-        self.output.discarded.extend(reader.wait(waker.clone()));
-        Poll::Pending
-    }
-
-    /// The reader of a stream has gone. The peer is told, unless it has sent everything.
-    pub(crate) fn drop_reader(&mut self, id: CallId) {
-        let Some(reader) = self.streams.readers.get(&id).filter(|r| !r.is_abandoned()) else {
-            return;
-        };
-        // The peer has been told already.
-        let is_refused = reader.drops_items();
-        let comes = self.streams.abandon_reader(id, &mut self.output.discarded);
-        if !comes || is_refused || self.is_closed() {
-            return;
-        }
-        if id.opener() == self.role {
-            self.counters.calls_cancelled += 1;
-            self.send_cancel(id);
-        } else {
-            // r[impl stop.effect]
-            self.outbox.append(|out| frame::encode_stop(out, id));
-        }
-    }
-
-    // ---- for writers
-
-    /// Whether items can be sent: any, or `need` if that isn't 0.
-    pub(crate) fn poll_room(&mut self, id: CallId, need: usize, waker: &Waker) -> Poll<Room> {
-        let closed = self.is_closed();
-        let Some(writer) = self.streams.writers.get_mut(&id) else {
-            return Poll::Ready(Room::Gone);
-        };
-        if closed || writer.is_stopped {
-            return Poll::Ready(Room::Gone);
-        }
-        let room = writer.credit.min(self.outbox.bulk_credit());
-        let staged = self.outbox.small_bytes();
-        if !writer.is_busy && room >= need.max(ITEM_COST + 1) && staged < STAGE_BYTES {
-            let item = BULK_BYTES.min(self.frame_bytes() - frame::DATA_HEADER_BYTES + 1) - 1;
-            return Poll::Ready(Room::Bytes { cost: room.min(STAGE_BYTES), item });
-        }
-        self.output.discarded.extend(writer.wait(waker.clone()));
-        Poll::Pending
-    }
-
-    /// Sends items that were staged within the [`Room`], and that together cost so much. Returns
-    /// `false` if there is no longer room for them: others may have taken the connection's credit
-    /// since.
-    pub(crate) fn send_items(
-        &mut self,
-        now: Instant,
-        id: CallId,
-        staged: &[u8],
-        cost: usize,
-    ) -> bool {
-        let Some(writer) = self.streams.writers.get_mut(&id) else { return true };
-        if cost > writer.credit.min(self.outbox.bulk_credit()) {
-            return false;
-        }
-        writer.credit -= cost;
-        let patience = writer.patience;
-        self.outbox.append_items(staged, cost);
-        self.extend_call(now, id, patience);
-        true
-    }
-
-    /// Sends an item that is larger than the [`Room`], or too large to be copied.
-    pub(crate) fn send_large_item(&mut self, now: Instant, id: CallId, item: Bytes) {
-        let Some(writer) = self.streams.writers.get_mut(&id) else { return };
-        writer.is_busy = true;
-        let (credit, patience) = (mem::take(&mut writer.credit), writer.patience);
-        self.outbox.push_item(id, item, credit);
-        self.extend_call(now, id, patience);
-    }
-
-    /// No more items come from this side.
-    pub(crate) fn end_writer(&mut self, id: CallId) {
-        if self.streams.writers.remove(&id).is_none() || self.is_closed() {
-            return;
-        }
-        if id.opener() == self.role {
-            self.outbox.append(|out| frame::encode_end(out, id));
-        } else if self.finish(id) {
-            self.outbox.append(|out| frame::encode_end(out, id));
-            self.outbox.count_terminal();
-        }
-    }
-
-    /// The items from this side break off: their reader is told so.
-    pub(crate) fn abort_writer(&mut self, id: CallId) {
-        // Without its request, the abort would be about a call that the peer doesn't know.
-        if self.calls.whereabouts(id) == Some(Whereabouts::Bulk) {
-            let withdrawn = self.withdraw(id);
-            let ending = Ending::Failed {
-                kind: ErrorKind::Cancelled,
-                delivery: Delivery::NotSent,
-                detail: "its stream was given up before it was sent".into(),
-            };
-            let waker = self.calls.give_up(id, ending, withdrawn == Some(Withdrawn::Unheard));
-            self.output.wakers.extend(waker);
-            return self.end_call_writer(id, withdrawn);
-        }
-        if self.streams.writers.remove(&id).is_some() && !self.is_closed() {
-            self.outbox.drop_bulk_of(id);
-            self.outbox.append(|out| frame::encode_abort(out, id.lane()));
-        }
-    }
-
-    /// Progress: the deadline of a call counts from now on.
-    fn extend_call(&mut self, now: Instant, id: CallId, patience: Option<Duration>) {
-        let deadline = patience.and_then(|patience| now.checked_add(patience));
-        if deadline.is_none() {
-            return;
-        }
-        if id.opener() == self.role {
-            self.calls.set_deadline(id, deadline);
-        } else {
-            self.requests.set_deadline(id, deadline);
-        }
-        self.note_deadline(deadline);
-    }
-
-    // ---- inputs
-
-    pub(super) fn handle_item(
-        &mut self,
-        now: Instant,
-        id: CallId,
-        more: bool,
-        body: &[u8],
-    ) -> Result<(), CloseReason> {
-        let received = self.streams.change(id, |reader| {
-            if reader.drops_items() {
-                return Ok(0);
-            }
-            // r[impl item.order]
-            if reader.is_collecting() || reader.has_ended() {
-                return Err(CloseReason::UnexpectedFrame);
-            }
-            reader.begin(more, body).map_err(|OverCredit| CloseReason::CreditExceeded)
-        });
-        let Some(received) = received else { return self.late_item(id, true) };
-        self.after_item(now, id, more, received?);
-        Ok(())
-    }
-
-    /// Something of many frames has come.
-    pub(super) fn charge_bulk(&mut self, cost: usize) -> Result<(), CloseReason> {
-        if self.bulk_in.charge(cost) { Ok(()) } else { Err(CloseReason::CreditExceeded) }
-    }
-
-    /// A DATA frame on a lane on which items come. `false` if it isn't part of one.
-    pub(super) fn handle_item_data(
-        &mut self,
-        now: Instant,
-        id: CallId,
-        more: bool,
-        abort: bool,
-        body: &[u8],
-    ) -> Result<bool, CloseReason> {
-        if abort {
-            // r[impl item.abort]
-            let end = StreamEnd::Failed {
-                kind: ErrorKind::Cancelled,
-                delivery: Delivery::Unknown,
-                detail: "the peer gave up the stream".into(),
-            };
-            let Some(reader) = self.streams.readers.get(&id) else { return Ok(false) };
-            // Only the items of a request break off so.
-            if reader.has_ended() || id.opener() == self.role {
-                return Err(CloseReason::UnexpectedFrame);
-            }
-            self.streams.finish(id, end, &mut self.output.wakers);
-            return Ok(true);
-        }
-        let received = self.streams.change(id, |reader| {
-            if reader.drops_items() {
-                return Ok(0);
-            }
-            if !reader.is_collecting() || reader.has_ended() {
-                return Err(CloseReason::UnexpectedFrame);
-            }
-            reader.go_on(more, body).map_err(|OverCredit| CloseReason::CreditExceeded)
-        });
-        let Some(received) = received else { return Ok(false) };
-        self.after_item(now, id, more, received?);
-        Ok(true)
-    }
-
-    /// An item has come, or a part of one; there are so many bytes of it.
-    fn after_item(&mut self, now: Instant, id: CallId, more: bool, bytes: usize) {
-        let Some(reader) = self.streams.readers.get_mut(&id).filter(|r| !r.drops_items()) else {
-            return;
-        };
-        let patience = reader.patience;
-        if !more {
-            self.output.wakers.extend(reader.wake());
-        }
-        if id.opener() != self.role {
-            self.extend_call(now, id, patience);
-        }
-        if let Err((kind, detail)) = self.check_message(bytes, 0, true, "an item") {
-            self.fail_reader(id, more, kind, detail);
-        }
-    }
-
-    /// What comes can't be used: the reader learns why, and the peer is told to send no more.
-    fn fail_reader(&mut self, id: CallId, more: bool, kind: ErrorKind, detail: String) {
-        let end = StreamEnd::Failed { kind, delivery: Delivery::Replied, detail };
-        let waker = self.streams.change(id, |reader| reader.refuse(more, end));
-        self.output.wakers.extend(waker.flatten());
-        self.streams.due.remove(&id);
-        if id.opener() == self.role {
-            self.send_cancel(id);
-        } else {
-            self.outbox.append(|out| frame::encode_stop(out, id));
-        }
-    }
-
-    /// An item of a stream that nobody reads any more. `more` says that its call goes on.
-    fn late_item(&mut self, id: CallId, more: bool) -> Result<(), CloseReason> {
-        if id.opener() == self.role {
-            let woken = self.calls.unwanted(id, more);
-            return self.after_answer(woken);
-        }
-        // r[impl data.late] r[impl item.order]
-        // A call that goes on and has no reader, not even one that has gone, announced no items.
-        let late = self.requests.was_open(id) && !self.requests.is_open(id);
-        if late { Ok(()) } else { Err(CloseReason::UnexpectedFrame) }
-    }
-
-    pub(super) fn handle_end(&mut self, id: CallId) -> Result<(), CloseReason> {
-        // r[impl item.end]
-        let reader = self.streams.readers.get(&id);
-        if reader.is_some_and(|reader| reader.is_collecting() || reader.has_ended()) {
-            return Err(CloseReason::UnexpectedFrame);
-        }
-        let known = reader.is_some();
-        self.streams.finish(id, StreamEnd::Finished, &mut self.output.wakers);
-        if known && id.opener() != self.role {
-            return Ok(());
-        }
-        self.late_item(id, false)?;
-        if id.opener() == self.role {
-            self.end_call_writer(id, None);
-        }
-        Ok(())
-    }
-
-    pub(super) fn handle_stop(&mut self, id: CallId) -> Result<(), CloseReason> {
-        // r[impl stop.effect]
-        // If there is none, its call has ended, and the two crossed.
-        let Some(writer) = self.streams.writers.get_mut(&id) else { return Ok(()) };
-        if mem::replace(&mut writer.is_stopped, true) {
-            return self.count_stray();
-        }
-        self.output.wakers.extend(writer.wake());
-        if self.calls.whereabouts(id) != Some(Whereabouts::Bulk) {
-            self.end_call_writer(id, None);
-        }
-        Ok(())
-    }
-
-    pub(super) fn handle_credit(
-        &mut self,
-        now: Instant,
-        lane: Lane,
-        bytes: u32,
-    ) -> Result<(), CloseReason> {
-        self.grants += 1;
-        // Each answers to a frame that was charged, to its stream and to the connection.
-        if bytes == 0 || self.grants > 2 * self.outbox.charged_frames() {
-            self.count_stray()?;
-        }
-        if lane == Lane::CONTROL {
-            let allowed = self.outbox.allow_bulk(bytes as usize);
-            self.wake_writers();
-            return if allowed { Ok(()) } else { Err(CloseReason::CreditExceeded) };
-        }
-        let id = CallId::from_wire(lane.number()).ok_or(CloseReason::BadCallId)?;
-        // Its call may have ended meanwhile.
-        let Some(writer) = self.streams.writers.get_mut(&id) else { return Ok(()) };
-        let queued = self.outbox.allow_item(id, bytes as usize);
-        let allowed = queued.unwrap_or_else(|| writer.allow(bytes as usize));
-        self.output.wakers.extend(writer.wake());
-        let patience = writer.patience;
-        self.extend_call(now, id, patience);
-        if allowed { Ok(()) } else { Err(CloseReason::CreditExceeded) }
-    }
-
-    // ---- outputs
-
-    /// Appends the credit that is due.
-    pub(super) fn append_credit(&mut self) {
-        while let Some(id) = self.streams.due.pop_first() {
-            let Some(reader) = self.streams.readers.get_mut(&id) else { continue };
-            if !reader.is_due() {
-                continue;
-            }
-            let granted = reader.grant(&mut self.streams.growth);
-            #[expect(clippy::cast_possible_truncation, reason = "a window is below 4 GiB")]
-            self.outbox.append(|out| frame::encode_credit(out, id.lane(), granted as u32));
-        }
-        if let Some(bytes) = self.bulk_in.grant() {
-            self.outbox.append(|out| frame::encode_credit(out, Lane::CONTROL, bytes));
-        }
-    }
-
-    /// There is room again, perhaps.
-    pub(super) fn wake_writers(&mut self) {
-        if self.outbox.small_bytes() < STAGE_BYTES && self.outbox.bulk_credit() > ITEM_COST {
-            let free = self.streams.writers.values_mut();
-            let free = free.filter(|writer| !writer.is_busy && writer.credit > ITEM_COST);
-            self.output.wakers.extend(free.filter_map(Writer::wake));
-        }
-    }
-
-    // ---- ends of calls
-
     /// A call of the peer's has its terminal frame: its streams are over.
     pub(super) fn end_request_streams(&mut self, id: CallId) {
         if self.streams.is_empty() {
             return;
         }
-        self.streams.close_reader(id, &mut self.output.discarded);
-        if self.streams.close_writer(id, &mut self.output.wakers) {
+        let end = StreamEnd::Failed {
+            kind: ErrorKind::Cancelled,
+            delivery: Delivery::Unknown,
+            detail: "its call has ended".into(),
+        };
+        self.streams.outlive(id, end, &mut self.output.wakers);
+        if self.close_writer(id) {
             self.outbox.drop_bulk_of(id);
-        }
-    }
-
-    /// A call of this side's is over, and so is what it sends. Unless its request was taken back, the
-    /// peer is told that its items break off, and the lane ends.
-    pub(super) fn end_call_writer(&mut self, id: CallId, withdrawn: Option<Withdrawn>) {
-        if self.streams.is_empty() || !self.streams.close_writer(id, &mut self.output.wakers) {
-            return;
-        }
-        let begun = !matches!(withdrawn, Some(Withdrawn::Unheard | Withdrawn::Aborted));
-        if self.is_closed() {
-            return;
-        }
-        self.outbox.drop_bulk_of(id);
-        if begun {
-            self.outbox.append(|out| frame::encode_abort(out, id.lane()));
         }
     }
 
@@ -540,11 +295,10 @@ impl Mux {
         for reader in self.streams.readers.values_mut() {
             self.output.wakers.extend(reader.finish(StreamEnd::Lost));
         }
-        self.streams.partial_bytes = self.streams.readers.values().map(Reader::partial_bytes).sum();
-        for writer in self.streams.writers.values_mut() {
-            self.output.wakers.extend(writer.wake());
-        }
+        self.streams.partial_bytes = self.streams.all_readers().map(Reader::partial_bytes).sum();
+        self.streams.wake_all(&mut self.output.wakers);
         self.streams.writers.clear();
+        self.streams.queue.clear();
     }
 }
 
@@ -554,13 +308,24 @@ impl Streams {
         self.writers.get(&id).map_or(0, |writer| writer.credit)
     }
 
+    pub(super) fn memory_of(&self, id: CallId) -> usize {
+        self.readers.get(&id).map_or(0, Reader::memory)
+    }
+
     pub(super) fn growth(&self) -> usize {
         self.growth
     }
 
     pub(super) fn check_invariants(&self) {
-        self.readers.values().for_each(Reader::check_invariants);
-        let partial_bytes: usize = self.readers.values().map(Reader::partial_bytes).sum();
+        self.all_readers().for_each(Reader::check_invariants);
+        let partial_bytes: usize = self.all_readers().map(Reader::partial_bytes).sum();
         assert_eq!(self.partial_bytes, partial_bytes);
+        let waiting = |(id, writer): (&CallId, &Writer)| match writer.place {
+            Place::Waiting(place) => Some((place, *id)),
+            Place::None | Place::Called(_) => None,
+        };
+        let waiting: BTreeMap<_, _> = self.writers.iter().filter_map(waiting).collect();
+        let queue: BTreeMap<_, _> = self.queue.iter().map(|(at, (id, _))| (*at, *id)).collect();
+        assert_eq!(queue, waiting);
     }
 }

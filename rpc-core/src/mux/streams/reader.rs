@@ -1,8 +1,8 @@
 //! The items that come: collected, bounded by credit, taken one by one.
 
-use std::{collections::VecDeque, mem, task::Waker, time::Duration};
+use std::{mem, task::Waker, time::Duration};
 
-use super::{ITEM_COST, WINDOW_BASE, WINDOW_MAX};
+use super::{ITEM_COST, WINDOW_BASE, WINDOW_MAX, queue::ItemQueue};
 use crate::error::{Delivery, ErrorKind};
 
 /// How the items of one direction ended.
@@ -22,10 +22,14 @@ pub(crate) enum StreamEnd {
 /// granted, add up to the window.
 #[derive(Debug)]
 pub(super) struct Reader {
-    /// Whole items, and what each still holds of the window.
-    items: VecDeque<(Vec<u8>, usize)>,
-    /// An item of which more is to come, and what it holds of the window.
-    partial: Option<(Vec<u8>, usize)>,
+    /// Whole items.
+    items: ItemQueue,
+    /// An item of which more is to come.
+    partial: Option<Vec<u8>>,
+    /// What the two hold of the window.
+    held: usize,
+    /// What the first of them cost and holds no more, because it was granted again while it came.
+    eased: usize,
     /// What the peer may still send.
     credit: usize,
     /// What was used up since credit was last granted.
@@ -50,8 +54,10 @@ pub(super) struct OverCredit;
 impl Reader {
     pub(super) fn new(patience: Option<Duration>) -> Self {
         Self {
-            items: VecDeque::new(),
+            items: ItemQueue::default(),
             partial: None,
+            held: 0,
+            eased: 0,
             credit: WINDOW_BASE,
             used: 0,
             window: WINDOW_BASE,
@@ -72,8 +78,8 @@ impl Reader {
     /// Its reader has gone.
     pub(super) fn abandon(&mut self) -> Option<Waker> {
         self.is_abandoned = true;
-        self.items.clear();
-        self.partial = None;
+        self.items = ItemQueue::default();
+        self.drop_partial();
         self.waker.take()
     }
 
@@ -98,21 +104,19 @@ impl Reader {
     /// Bytes of the item that is being collected, and of those that wait what was granted again
     /// while they were: only the first can have been so.
     pub(super) fn partial_bytes(&self) -> usize {
-        let partial = self.partial.as_ref().map_or(0, |(bytes, _)| bytes.len());
-        partial + self.items.front().map_or(0, |(item, cost)| item.len() + ITEM_COST - cost)
+        let eased = if self.items.is_empty() { 0 } else { self.eased };
+        self.partial.as_ref().map_or(0, Vec::len) + eased
     }
 
     /// Takes an item, or its beginning. Returns how much of it is here.
     pub(super) fn begin(&mut self, more: bool, body: &[u8]) -> Result<usize, OverCredit> {
         // r[impl credit.cost]
-        let cost = body.len() + ITEM_COST;
-        self.pay(cost)?;
-        let item = (body.to_vec(), cost);
+        self.pay(body.len() + ITEM_COST)?;
         if more {
-            self.partial = Some(item);
+            self.partial = Some(body.to_vec());
             self.ease();
         } else {
-            self.items.push_back(item);
+            self.items.push(body);
         }
         Ok(body.len())
     }
@@ -120,14 +124,14 @@ impl Reader {
     /// Takes a further part of an item. Returns how much of it is here.
     pub(super) fn go_on(&mut self, more: bool, body: &[u8]) -> Result<usize, OverCredit> {
         self.pay(body.len())?;
-        let Some((bytes, cost)) = &mut self.partial else { return Ok(0) };
-        bytes.extend_from_slice(body);
-        *cost += body.len();
-        let length = bytes.len();
+        let Some(mut item) = self.partial.take() else { return Ok(0) };
+        item.extend_from_slice(body);
+        let length = item.len();
         if more {
+            self.partial = Some(item);
             self.ease();
         } else {
-            self.items.extend(self.partial.take());
+            self.items.push_collected(item);
         }
         Ok(length)
     }
@@ -135,31 +139,49 @@ impl Reader {
     /// The item that came last can't be used, whole or not, and neither can what follows.
     pub(super) fn refuse(&mut self, more: bool, end: StreamEnd) -> Option<Waker> {
         if !more {
-            self.items.pop_back();
+            self.items.drop_last();
         }
+        self.break_off(end)
+    }
+
+    /// What still comes is of no use, up to the peer's end.
+    pub(super) fn break_off(&mut self, end: StreamEnd) -> Option<Waker> {
         self.is_refused = true;
         self.end.get_or_insert(end);
-        self.partial = None;
+        self.drop_partial();
         self.waker.take()
     }
 
     fn pay(&mut self, cost: usize) -> Result<(), OverCredit> {
         // r[impl credit.exceeded]
         self.credit = self.credit.checked_sub(cost).ok_or(OverCredit)?;
+        self.held += cost;
         Ok(())
     }
 
     /// The reader waits for this very item, which may be larger than the window: what it holds is
     /// granted again. So at most a window of whole items and one that is collected are held.
     fn ease(&mut self) {
-        if let (true, Some((_, cost))) = (self.items.is_empty(), &mut self.partial) {
-            self.used += mem::take(cost);
+        if self.items.is_empty() && self.partial.is_some() {
+            let held = mem::take(&mut self.held);
+            self.eased += held;
+            self.used += held;
+        }
+    }
+
+    /// What is left of an incomplete item is worth nothing.
+    fn drop_partial(&mut self) {
+        self.partial = None;
+        if self.items.is_empty() {
+            (self.held, self.eased) = (0, 0);
         }
     }
 
     /// The next item, if it is there.
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
-        let (item, cost) = self.items.pop_front()?;
+        let item = self.items.pop()?;
+        let cost = item.len() + ITEM_COST - mem::take(&mut self.eased);
+        self.held -= cost;
         self.used += cost;
         self.ease();
         Some(item)
@@ -170,13 +192,17 @@ impl Reader {
         self.end.as_ref().filter(|_| self.items.is_empty())
     }
 
-    /// There will be no more items. The first end counts. What is left of one that is incomplete is
-    /// worth nothing.
+    /// There will be no more items. The first end counts.
     pub(super) fn finish(&mut self, end: StreamEnd) -> Option<Waker> {
         self.has_ended = true;
         self.end.get_or_insert(end);
-        self.partial = None;
+        self.drop_partial();
         self.waker.take()
+    }
+
+    /// Whether this waker is the one that is kept.
+    pub(super) fn will_wake(&self, waker: &Waker) -> bool {
+        self.waker.as_ref().is_some_and(|old| old.will_wake(waker))
     }
 
     pub(super) fn wait(&mut self, waker: Waker) -> Option<Waker> {
@@ -212,10 +238,17 @@ impl Reader {
     }
 
     #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.items.bytes() + self.partial.as_ref().map_or(0, Vec::capacity)
+    }
+
+    #[cfg(test)]
     pub(super) fn check_invariants(&self) {
-        let held: usize = self.items.iter().chain(&self.partial).map(|(_, cost)| cost).sum();
         if self.end.is_none() && !self.is_abandoned {
-            assert_eq!(self.credit + self.used + held, self.window, "credit is conserved");
+            assert_eq!(self.credit + self.used + self.held, self.window, "credit is conserved");
         }
+        // Memory grows by doubling.
+        let most = 2 * (self.window + self.eased) + 8192;
+        assert!(self.items.bytes() <= most, "items take more than they cost");
     }
 }

@@ -3,7 +3,10 @@
 use std::task::Poll;
 
 use super::{streams::*, *};
-use crate::mux::{ITEM_COST, Room, StreamEnd};
+use crate::mux::{
+    ITEM_COST, Need, Room, StreamEnd,
+    streams::{WAKE_MAX, WINDOW_BASE},
+};
 
 #[test]
 fn an_item_above_the_limit_fails_its_stream_alone() {
@@ -129,11 +132,11 @@ fn items_given_up_before_their_request_has_left_end_no_connection() {
     let mut pair = Pair::new();
     let want = Want { body: vec![7; 600_000], stream: true, ..Want::default() };
     let id = pair.a.call_with(&want);
-    pair.a.mux.abort_writer(id);
+    pair.a.break_off(id);
     pair.drive();
     assert_eq!(pair.b.mux.phase(), &Phase::Open);
-    let cancelled = End::Failed(ErrorKind::Cancelled, Delivery::NotSent);
-    assert_eq!(pair.a.end_of(id), Some(cancelled));
+    let failed = End::Failed(ErrorKind::MalformedRequest, Delivery::NotSent);
+    assert_eq!(pair.a.end_of(id), Some(failed));
     assert!(pair.a.at_rest() && pair.b.at_rest());
 }
 
@@ -180,4 +183,104 @@ fn an_item_of_one_frame_keeps_to_the_limit_too() {
     assert!(pair.a.send_item(id, &[7; 2000]));
     pair.drive();
     assert!(pair.b.items(id).is_empty());
+}
+
+#[test]
+fn a_sender_keeps_to_the_peers_limit_on_items() {
+    let limits = Limits { message_bytes: 300_000, ..Limits::default() };
+    let mut pair = Pair::strangers(Limits::default(), limits.clone());
+    let id = pair.a.call_with_items();
+    // Nobody knows the limit yet, but for what every peer accepts.
+    assert!(pair.a.room_for(id, Need::Item(256 * 1024)).is_ready());
+    let woken = pair.a.wakes.count();
+    assert_eq!(pair.a.room_for(id, Need::Item(400_000)), Poll::Pending);
+    pair.drive();
+    assert!(pair.a.wakes.count() > woken, "it is known now");
+    let too_large = Poll::Ready(Room::TooLarge { limit: 300_000, whose: "the peer" });
+    assert_eq!(pair.a.room_for(id, Need::Item(300_001)), too_large);
+    assert!(matches!(pair.a.room_for(id, Need::Item(300_000)), Poll::Ready(Room::Bytes { .. })));
+
+    let mut pair = Pair::with(limits, Limits::default());
+    let id = pair.a.call_with_items();
+    let too_large = Poll::Ready(Room::TooLarge { limit: 300_000, whose: "this side" });
+    assert_eq!(pair.a.room_for(id, Need::Item(300_001)), too_large);
+}
+
+#[test]
+fn few_writers_are_woken_when_there_is_room_and_each_gets_its_turn() {
+    let mut pair = Pair::new();
+    let mut ids = Vec::new();
+    for _ in 0..500 {
+        ids.push(pair.a.call_with_items());
+    }
+    pair.drive();
+    // Somebody fills what all streams share.
+    assert!(pair.a.send_item(ids[0], &[7; 16_000]));
+    for id in &ids[1..5] {
+        pair.a.send_item(*id, &[7; 16_300]);
+    }
+    let waits = |id: &&CallId| pair.a.room(**id).is_pending();
+    let waiting: Vec<_> = ids.iter().skip(5).filter(waits).copied().collect();
+    assert_eq!(waiting.len(), 495);
+    let woken = pair.a.wakes.count();
+    pair.a.draw_batch();
+    assert_eq!(pair.a.wakes.count() - woken, WAKE_MAX, "not all of them");
+    // Each that comes back hands on its turn. The first may vanish instead.
+    pair.a.drop_call(waiting[0]);
+    for (n, id) in waiting.iter().enumerate().skip(1) {
+        assert!(pair.a.room(*id).is_ready(), "{n}");
+    }
+    assert!(pair.a.wakes.count() - woken >= waiting.len());
+}
+
+#[test]
+fn an_end_waits_for_no_credit() {
+    for bytes in [WINDOW_BASE - ITEM_COST, WINDOW_BASE - ITEM_COST - 10] {
+        let (mut pair, id) = asking();
+        assert!(pair.a.send_item(id, &vec![7; bytes]));
+        assert!(pair.a.room_for(id, Need::Nothing).is_pending(), "not within an item");
+        let frames = pair.a.draw();
+        assert!(pair.a.room(id).is_pending(), "there is no credit for another item");
+        assert!(pair.a.room_for(id, Need::Nothing).is_ready());
+        pair.a.end_items(id);
+        pair.b.take_all(&frames);
+        pair.drive();
+        assert_eq!(pair.b.items(id).len(), 1);
+        assert_eq!(pair.b.end_of_items(id), Some(StreamEnd::Finished));
+    }
+}
+
+#[test]
+fn tiny_items_take_no_more_memory_than_they_cost() {
+    let (mut pair, id) = asking();
+    while pair.a.send_item(id, b"x") {}
+    pair.drive();
+    let held = pair.b.mux.streams.memory_of(id);
+    assert!(held <= WINDOW_BASE, "{held}");
+    assert_eq!(pair.b.items(id).len(), WINDOW_BASE / (1 + ITEM_COST));
+    assert!(pair.b.mux.streams.memory_of(id) < 10_000, "what is empty takes little");
+}
+
+// r[verify stop.effect] r[verify call.opener]
+#[test]
+fn stops_that_nobody_can_mean() {
+    // One for each stream that was begun may have crossed its end.
+    let (mut pair, id) = asking();
+    for n in 0..1002 {
+        pair.a.take(&made(|out| frame::encode_stop(out, id)));
+        assert_eq!(pair.a.mux.strays, n);
+    }
+    assert_eq!(pair.a.close_reason(), Some(CloseReason::Flood));
+    // One for the items of a reply.
+    let (mut pair, id) = replying();
+    pair.b.take(&made(|out| frame::encode_stop(out, id)));
+    assert_eq!(pair.b.close_reason(), Some(CloseReason::BadCallId));
+    // One for a request that hasn't left.
+    let mut pair = Pair::new();
+    for body in [vec![], vec![7; 200_000]] {
+        let id = pair.a.call_with(&Want { body, stream: true, ..Want::default() });
+        pair.a.take(&made(|out| frame::encode_stop(out, id)));
+        assert_eq!(pair.a.close_reason(), Some(CloseReason::UnexpectedFrame));
+        pair = Pair::new();
+    }
 }

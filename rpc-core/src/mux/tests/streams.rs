@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use super::*;
 use crate::mux::{
-    ITEM_COST, NextItem, Room, StreamEnd,
+    ITEM_COST, Need, NextItem, Room, StreamEnd,
     streams::{WINDOW_BASE, WINDOW_MAX},
 };
 
@@ -16,8 +16,11 @@ impl Side {
     }
 
     pub(super) fn next(&mut self, id: CallId) -> Poll<NextItem> {
-        let waker = self.waker();
-        let next = self.mux.poll_item(id, &waker);
+        let next = self.mux.poll_item(id);
+        if next.is_pending() {
+            let waker = self.waker();
+            self.mux.set_item_waker(id, waker);
+        }
         self.settle();
         next
     }
@@ -38,9 +41,14 @@ impl Side {
         }
     }
 
+    /// The room for an item.
     pub(super) fn room(&mut self, id: CallId) -> Poll<Room> {
+        self.room_for(id, Need::Item(1))
+    }
+
+    pub(super) fn room_for(&mut self, id: CallId, need: Need) -> Poll<Room> {
         let waker = self.waker();
-        let room = self.mux.poll_room(id, 0, &waker);
+        let room = self.mux.poll_room(id, need, &waker);
         self.settle();
         room
     }
@@ -73,8 +81,18 @@ impl Side {
         self.settle();
     }
 
+    pub(super) fn break_off(&mut self, id: CallId) {
+        self.mux.fail_arguments(id, ErrorKind::MalformedRequest, "it broke".into());
+        self.settle();
+    }
+
+    pub(super) fn drop_reader(&mut self, id: CallId) {
+        self.mux.drop_reader(id);
+        self.settle();
+    }
+
     pub(super) fn at_rest(&self) -> bool {
-        self.mux.streams.is_empty() && !self.mux.is_busy() && self.mux.requests.at_rest()
+        self.mux.streams.open() == 0 && !self.mux.is_busy() && self.mux.requests.at_rest()
     }
 }
 
@@ -123,8 +141,7 @@ fn items_of_a_reply_come_in_order_and_then_the_end() {
     assert!(received == sent);
     assert_eq!(pair.a.end_of_items(id), Some(StreamEnd::Finished));
     assert!(!pair.a.mux.is_busy() && pair.b.at_rest(), "the slot is free");
-    pair.a.mux.drop_reader(id);
-    pair.a.settle();
+    pair.a.drop_reader(id);
     assert!(pair.a.at_rest() && kinds(&pair.a.draw()).is_empty(), "there is nothing to cancel");
 }
 
@@ -147,6 +164,7 @@ fn items_of_a_request_end_its_lane_and_not_the_request() {
     pair.b.reply(id, "both");
     pair.drive();
     assert_eq!(pair.a.end_of(id), Some(End::Reply(b"both".to_vec())));
+    pair.b.drop_reader(id);
     assert!(pair.a.at_rest() && pair.b.at_rest());
 }
 
@@ -165,17 +183,77 @@ fn a_large_request_goes_before_its_items() {
 
 // r[verify item.abort]
 #[test]
-fn items_that_break_off_are_not_items_that_end() {
+fn arguments_that_break_off_fail_their_call_on_both_sides() {
     let (mut pair, id) = asking();
     assert!(pair.a.send_item(id, b"one"));
-    pair.a.mux.abort_writer(id);
-    pair.drive();
+    pair.a.break_off(id);
+    let frames = pair.a.draw();
+    assert_eq!(kinds(&frames), "item abort cancel");
+    assert!(frames[1].end);
+    pair.b.take_all(&frames);
     assert_eq!(pair.b.items(id), [b"one"]);
     let end = pair.b.end_of_items(id);
     assert!(matches!(end, Some(StreamEnd::Failed { kind: ErrorKind::Cancelled, .. })), "{end:?}");
+    assert_eq!(pair.b.stopped, [(id, ErrorKind::Cancelled)]);
+    pair.b.drop_reader(id);
+    pair.b.end_stopped();
+    pair.drive();
+    let failed = End::Failed(ErrorKind::MalformedRequest, Delivery::Unknown);
+    assert_eq!(pair.a.end_of(id), Some(failed));
+    assert!(pair.a.at_rest() && pair.b.at_rest());
+}
+
+#[test]
+fn arguments_that_break_off_end_the_stream_that_comes_in_reply() {
+    let (mut pair, id) = asking();
+    pair.b.accept_with_stream(id);
+    assert!(pair.b.send_item(id, b"before"));
+    pair.drive();
+    assert_eq!(pair.a.end_of(id), Some(End::Stream));
+    pair.a.break_off(id);
+    assert!(pair.b.send_item(id, b"crossing"));
+    assert_eq!(kinds(&pair.a.draw()), "abort cancel");
+    pair.b.take(&made(|out| frame::encode_cancel(out, id)));
+    pair.b.end_stopped();
+    pair.drive();
+    assert_eq!(pair.a.items(id), [b"before"]);
+    let end = pair.a.end_of_items(id);
+    let Some(StreamEnd::Failed { kind, delivery, .. }) = end else { panic!("{end:?}") };
+    assert_eq!((kind, delivery), (ErrorKind::MalformedRequest, Delivery::Unknown));
+    pair.a.drop_reader(id);
+    assert!(kinds(&pair.a.draw()).is_empty(), "it was cancelled already");
+    assert_eq!((pair.a.mux.calls.open(), pair.a.mux.strays), (0, 0));
+}
+
+#[test]
+fn a_reader_that_outlives_its_call_has_what_came_and_then_learns_why() {
+    let (mut pair, id) = asking();
+    assert!(pair.a.send_item(id, b"one") && pair.a.send_item(id, &[2; 20_000]));
+    pair.drive();
     pair.b.reply(id, "");
     pair.drive();
     assert_eq!(pair.a.end_of(id), Some(End::Reply(Vec::new())));
+    assert_eq!(pair.b.items(id), [b"one".to_vec(), vec![2; 20_000]]);
+    let end = pair.b.end_of_items(id);
+    let Some(StreamEnd::Failed { kind, detail, .. }) = end else { panic!("{end:?}") };
+    assert_eq!((kind, detail.as_str()), (ErrorKind::Cancelled, "its call has ended"));
+    // What is still under way for the call goes nowhere, and no grant or stop does either.
+    pair.b.take(&raw(id.lane(), 12, 0, b"late"));
+    assert!(pair.b.items(id).is_empty());
+    pair.b.drop_reader(id);
+    assert!(kinds(&pair.b.draw()).is_empty());
+    assert!(pair.b.at_rest());
+}
+
+#[test]
+fn a_stream_that_had_ended_before_its_call_ends_as_it_did() {
+    let (mut pair, id) = asking();
+    assert!(pair.a.send_item(id, b"one"));
+    pair.a.end_items(id);
+    pair.drive();
+    pair.b.reply(id, "");
+    assert_eq!(pair.b.items(id), [b"one"]);
+    assert_eq!(pair.b.end_of_items(id), Some(StreamEnd::Finished));
 }
 
 // r[verify item.abort]
@@ -186,6 +264,7 @@ fn an_answer_breaks_off_the_items_that_nobody_reads_any_more() {
     pair.drive();
     assert_eq!(pair.a.room(id), Poll::Ready(Room::Gone));
     assert_eq!(pair.a.end_of(id), Some(End::Reply(b"enough".to_vec())));
+    pair.b.drop_reader(id);
     assert!(pair.a.at_rest() && pair.b.at_rest());
     // The slot is used again at once, whatever is still on its way for the old call.
     let next = pair.a.call_with_items();
@@ -216,8 +295,7 @@ fn an_error_ends_a_stream_after_what_came_before_it() {
 #[test]
 fn a_reader_that_goes_cancels_the_call() {
     let (mut pair, id) = replying();
-    pair.a.mux.drop_reader(id);
-    pair.a.settle();
+    pair.a.drop_reader(id);
     assert_eq!(kinds(&pair.a.draw()), "cancel");
     pair.b.take(&made(|out| frame::encode_cancel(out, id)));
     assert!(pair.b.send_item(id, b"crossing"));
@@ -246,20 +324,20 @@ fn a_call_that_is_dropped_unread_cancels_its_stream() {
 #[test]
 fn a_handler_that_wants_no_more_stops_the_items() {
     let (mut pair, id) = asking();
-    pair.b.mux.drop_reader(id);
-    pair.b.settle();
+    pair.b.drop_reader(id);
     assert_eq!(kinds(&pair.b.draw()), "stop");
     assert!(pair.a.send_item(id, b"crossing"));
     pair.a.take(&made(|out| frame::encode_stop(out, id)));
     assert_eq!(pair.a.room(id), Poll::Ready(Room::Gone));
-    pair.a.mux.abort_writer(id);
+    pair.a.break_off(id);
     pair.drive();
     pair.b.reply(id, "");
     pair.drive();
     assert_eq!(pair.a.end_of(id), Some(End::Reply(Vec::new())));
-    // A stop that comes after the end is nothing.
-    pair.a.take(&made(|out| frame::encode_stop(out, id)));
+    // One that comes after the end may have crossed it; a second one can't have.
     assert_eq!((pair.a.mux.strays, pair.a.mux.phase().clone()), (0, Phase::Open));
+    pair.a.take(&made(|out| frame::encode_stop(out, id)));
+    assert_eq!((pair.a.mux.strays, pair.a.mux.phase().clone()), (1, Phase::Open));
 }
 
 #[test]
@@ -387,8 +465,7 @@ fn a_reader_that_keeps_up_gets_a_larger_window_out_of_a_budget() {
         }
         assert!(largest <= most && largest > most / 2, "{largest} of {most}");
         // What it had is free again for others.
-        pair.a.mux.drop_reader(id);
-        pair.a.settle();
+        pair.a.drop_reader(id);
         assert_eq!(pair.a.mux.streams.growth(), pair.a.mux.limits().stream_bytes);
     }
 }
@@ -447,6 +524,7 @@ fn ten_thousand_streams_opened_and_dropped_leave_nothing() {
         pair.a.drop_call(id);
         pair.drive();
         pair.b.end_stopped();
+        pair.b.drop_reader(id);
         pair.drive();
     }
     assert!(pair.a.at_rest() && pair.b.at_rest());
