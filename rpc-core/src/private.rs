@@ -7,8 +7,8 @@ pub use crate::{
     client::Call,
     codec::Octets,
     service::{
-        Fallible, FallibleStreamed, Handler, Method, OctetsReply, Oneway, Plain, Request,
-        ResultType, Service, Streamed,
+        Fallible, FallibleStreamed, FallibleWhole, Handler, Method, OctetsReply, Oneway, Plain,
+        Request, ResultType, Service, Streamed, Whole,
     },
 };
 

@@ -54,6 +54,12 @@ impl Method {
         self.args_on_wire().filter(|arg| arg.kind != ArgKind::Stream)
     }
 
+    /// The argument at the end of the request that isn't copied.
+    pub(crate) fn whole_arg(&self) -> Option<&Arg> {
+        let last = self.args_on_wire().last();
+        last.filter(|arg| arg.kind == ArgKind::Whole && !self.reply.is_stream())
+    }
+
     /// The stream among the arguments.
     pub(crate) fn stream_arg(&self) -> Option<&Arg> {
         self.args.iter().find(|arg| arg.kind == ArgKind::Stream)
@@ -81,6 +87,8 @@ pub(crate) enum ArgKind {
     Value,
     /// Bytes, which go over the wire in one piece.
     Octets,
+    /// What seems to be `Bytes`: not copied if it is, and the last.
+    Whole,
     /// Items that follow the request.
     Stream,
     /// The server's own context; not on the wire.
@@ -107,6 +115,9 @@ pub(crate) enum ReplyKind {
     Fallible,
     /// Bytes in one piece: `Vec<u8>`, `Option<Vec<u8>>`, or a `Result` of one.
     Octets,
+    /// What seems to be `Bytes`, or a `Result` of them.
+    Whole,
+    FallibleWhole,
     /// Items that follow.
     Stream,
     /// Items that follow, or an error in place of them.

@@ -47,6 +47,8 @@ pub(crate) fn arg_kind(ty: &Type) -> ArgKind {
         ArgKind::Stream
     } else if bytes(ty) || option(ty).is_some_and(bytes) {
         ArgKind::Octets
+    } else if is_bytes(ty) {
+        ArgKind::Whole
     } else {
         ArgKind::Value
     }
@@ -57,10 +59,12 @@ pub(crate) fn reply(ty: &Type) -> Reply {
     let octets = |ty| is_byte_vec(ty) || option(ty).is_some_and(is_byte_vec);
     let fallible = |ok| match items(ok) {
         Some(_) => ReplyKind::FallibleStream,
+        None if is_bytes(ok) => ReplyKind::FallibleWhole,
         None => ReplyKind::Fallible,
     };
     let (kind, outcome) = match result(ty) {
         None if octets(ty) => (ReplyKind::Octets, Outcome::Value),
+        None if is_bytes(ty) => (ReplyKind::Whole, Outcome::Value),
         None if items(ty).is_some() => (ReplyKind::Stream, Outcome::Value),
         None => (ReplyKind::Plain, Outcome::Value),
         Some(segment) => match generics(segment).as_slice() {
@@ -203,6 +207,11 @@ fn is_byte_slice(ty: &Type) -> bool {
 
 fn is_byte_vec(ty: &Type) -> bool {
     std_generic(ty, "vec", "Vec").is_some_and(|item| is_path(item, "u8"))
+}
+
+/// Whether it is called as `bytes::Bytes` is. What it is turns out later.
+fn is_bytes(ty: &Type) -> bool {
+    last_segment(ty).is_some_and(|segment| segment.ident == "Bytes" && segment.arguments.is_none())
 }
 
 fn option(ty: &Type) -> Option<&Type> {

@@ -6,6 +6,7 @@
 //! bincode  the one codec we have                 layout: bincode 1, fixed width, little endian
 //! fence    bounds what a message may cost        knows serde only, no codec
 //! octets   byte strings in one copy              same bytes on the wire as `Vec<u8>`
+//! whole    large bytes at the end in no copy     same bytes on the wire as any other
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 mod bincode;
 mod fence;
 mod octets;
+pub(crate) mod whole;
 
 pub(crate) use self::bincode::Bincode;
 pub use self::octets::Octets;
@@ -51,6 +53,13 @@ pub(crate) trait Codec {
     ///
     /// If `bytes` isn't exactly one `T`, or the value would exceed a limit.
     fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError>;
+
+    /// Reads the value that `bytes`, a whole body, begins with, and how many bytes it takes.
+    ///
+    /// # Errors
+    ///
+    /// If `bytes` doesn't begin with a `T`, or the value would exceed a limit.
+    fn decode_front<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, usize), DecodeError>;
 }
 
 /// How deep a value may be nested.

@@ -27,4 +27,5 @@ mod rig;
 mod stream_shapes;
 mod streams;
 mod watching;
+mod whole;
 mod wire;

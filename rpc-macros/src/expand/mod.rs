@@ -78,7 +78,9 @@ fn constant(service: &Service, method: &Method) -> TokenStream {
 fn wire_arg(arg: &Arg, ident: &Ident) -> TokenStream {
     match arg.kind {
         ArgKind::Octets => quote!(__rpc::Octets(#ident)),
-        ArgKind::Value | ArgKind::Stream | ArgKind::Context => ident.to_token_stream(),
+        ArgKind::Value | ArgKind::Whole | ArgKind::Stream | ArgKind::Context => {
+            ident.to_token_stream()
+        }
     }
 }
 
@@ -105,6 +107,8 @@ fn marker(Reply { ty, kind, outcome }: &Reply) -> TokenStream {
     match (kind, outcome) {
         (ReplyKind::Plain, _) => quote_spanned!(span=> __rpc::Plain<_>),
         (ReplyKind::Oneway, _) => quote_spanned!(span=> __rpc::Oneway),
+        (ReplyKind::Whole, _) => quote_spanned!(span=> __rpc::Whole<_>),
+        (ReplyKind::FallibleWhole, _) => quote_spanned!(span=> __rpc::FallibleWhole<_>),
         (ReplyKind::Stream, _) => quote_spanned!(span=> __rpc::Streamed<_>),
         (ReplyKind::FallibleStream, _) => quote_spanned!(span=> __rpc::FallibleStreamed<_>),
         (ReplyKind::Fallible, _) => quote_spanned!(span=> __rpc::Fallible<_>),

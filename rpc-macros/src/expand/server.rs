@@ -1,12 +1,14 @@
 //! The server: finds the method of a request, decodes, runs the handler, encodes; no dispatch.
 
+use std::ptr;
+
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::{Path, spanned::Spanned as _};
 
 use super::{at_args, at_reply, marker, wire_arg};
 use crate::{
-    model::{ArgKind, Method, Service},
+    model::{Arg, ArgKind, Method, Service},
     names,
 };
 
@@ -97,7 +99,9 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
     let (trait_ident, ident) = (&service.ident, &method.sig.ident);
     let ours = Span::mixed_site();
     let args = method.args.iter().map(|arg| match arg.kind {
-        ArgKind::Value | ArgKind::Octets | ArgKind::Stream => arg.ident.to_token_stream(),
+        ArgKind::Value | ArgKind::Octets | ArgKind::Whole | ArgKind::Stream => {
+            arg.ident.to_token_stream()
+        }
         ArgKind::Context => {
             quote_spanned!(ours.located_at(arg.ty.span())=> request.context())
         }
@@ -128,7 +132,15 @@ fn decode(method: &Method) -> TokenStream {
             let #name = request.items()?;
         }
     });
-    let mut names = method.args_in_body().map(|arg| wire_arg(arg, &arg.ident)).peekable();
+    let name = |arg: &Arg| wire_arg(arg, &arg.ident);
+    if let Some(whole) = method.whole_arg() {
+        let front = method.args_in_body().filter(|arg| !ptr::eq(*arg, whole)).map(name);
+        let whole = name(whole);
+        return quote_spanned! {at_args(method)=>
+            let ((#(#front,)*), #whole) = request.args_and_last()?;
+        };
+    }
+    let mut names = method.args_in_body().map(name).peekable();
     if names.peek().is_none() {
         return quote_spanned!(Span::mixed_site()=> #items request.args::<()>()?;);
     }
