@@ -196,6 +196,7 @@ impl Simulation {
     fn open(&mut self, by: usize) {
         let number = self.ledger.len();
         let want = Want {
+            tail: None,
             body: self.message(number),
             timeout: self.random.one_in(3).then(|| ms(self.random.below(300))),
             idempotent: self.random.one_in(2),
