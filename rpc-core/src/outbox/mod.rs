@@ -341,6 +341,17 @@ pub(crate) struct Drawn {
 
 #[cfg(test)]
 impl Outbox {
+    /// Small frames, as they lie.
+    pub(crate) fn small_frames(&self) -> &[u8] {
+        &self.small
+    }
+
+    /// The credit that a large item of this call has with it.
+    pub(crate) fn credit_with_item(&self, call: CallId) -> usize {
+        let all = self.bulk.iter().chain(&self.stalled).chain(self.blocked.values());
+        all.filter(|bulk| bulk.lane == call).filter_map(|bulk| bulk.credit).sum()
+    }
+
     /// Checks the counters against the frames. `terminal` says whether a frame that ends this lane
     /// ends a call of the peer.
     pub(crate) fn check_invariants(&self, terminal: impl Fn(Lane) -> bool) {

@@ -3,6 +3,8 @@
 //!
 //! `RPC_SEEDS=n` tries so many seeds, `RPC_SEED=x` that one.
 
+mod streams;
+
 use std::{collections::BTreeMap, env, thread};
 
 use super::{
