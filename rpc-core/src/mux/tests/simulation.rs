@@ -3,6 +3,7 @@
 //!
 //! `RPC_SEEDS=n` tries so many seeds, `RPC_SEED=x` that one.
 
+mod pipe;
 mod streams;
 
 use std::{collections::BTreeMap, env, thread};

@@ -41,7 +41,6 @@ const EVERY_END: &[&str] = &[
     "Dropped",
     "Lost",
     "Cancelled, Unknown",
-    "DeadlineExceeded, Unknown",
     "MalformedRequest, Unknown",
     "MalformedReply, Replied",
     "Overloaded, Replied",
@@ -620,6 +619,10 @@ impl Simulation {
             let Some(frame) = self.links[1 - to].pop(&mut self.random) else { break };
             self.progress += 1;
             self.sides[to].take(&frame);
+            if let Frame::Stop(id) = decode(&frame) {
+                // r[verify stop.effect]
+                assert!(!self.sides[to].mux.streams.has_writer(id), "it goes on after a stop");
+            }
         }
         if self.links[1 - to].is_over() {
             self.lose(to);
