@@ -55,8 +55,8 @@ pub struct Limits {
     /// How many bytes of small frames may wait to be sent before new calls wait. Large messages take
     /// turns with them, and don't count.
     pub outbox_bytes: usize,
-    /// How many bytes of replies (and whatever else is queued) may wait to be sent before further
-    /// requests wait to be run. A peer that calls and doesn't read holds up its own calls only. What
+    /// How many bytes of replies (and whatever else is queued) may wait to be sent, beside the
+    /// largest one, before further requests wait to be run. A peer that calls and doesn't read holds up its own calls only. What
     /// handlers that have begun by then return comes on top.
     pub reply_bytes: usize,
 }

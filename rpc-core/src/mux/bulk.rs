@@ -42,6 +42,12 @@ impl BulkIn {
         u32::try_from(granted).ok()
     }
 
+    /// What the peer may still send, and what is beyond what every peer begins with.
+    #[cfg(test)]
+    pub(super) fn allowed(&self) -> (usize, usize) {
+        (self.credit, self.window - BULK_WINDOW_BASE)
+    }
+
     /// What the peer may still send, or will be granted, once nothing is under way.
     #[cfg(test)]
     pub(super) fn window_of_peer(&self) -> usize {

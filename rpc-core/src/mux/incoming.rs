@@ -106,7 +106,7 @@ impl Mux {
     /// What replies may be like.
     pub(crate) fn reply_limits(&self) -> ReplyLimits {
         let message_bytes = self.peer_limits.message_bytes.min(self.limits.message_bytes as usize);
-        let room = self.limits.reply_bytes.saturating_sub(self.outbox.queued_bytes());
+        let room = self.limits.reply_bytes.saturating_sub(self.waiting_bytes());
         ReplyLimits { message_bytes, frame_bytes: self.frame_bytes(), room }
     }
 
@@ -168,7 +168,15 @@ impl Mux {
     }
 
     fn has_reply_room(&self) -> bool {
-        self.outbox.queued_bytes() < self.limits.reply_bytes
+        self.waiting_bytes() < self.limits.reply_bytes
+    }
+
+    /// What counts against `Limits::reply_bytes`.
+    fn waiting_bytes(&self) -> usize {
+        match self.outbox.queued_bytes() {
+            few if few < self.limits.reply_bytes => few,
+            _ => self.outbox.bytes_beside_the_largest(),
+        }
     }
 
     /// Queues an error as the terminal frame of one of the peer's calls.

@@ -268,7 +268,7 @@ impl Mux {
 }
 
 /// What a frame takes of the connection's account: whatever becomes of it, its sender has paid.
-fn bulk_cost(frame: &Frame<'_>) -> usize {
+pub(super) fn bulk_cost(frame: &Frame<'_>) -> usize {
     // r[impl message.account] r[impl credit.cost]
     match frame {
         Frame::Request { more: true, body, .. } | Frame::Reply { more: true, body, .. } => {

@@ -266,6 +266,13 @@ impl Outbox {
         self.small.len() + self.bulk_bytes
     }
 
+    /// Bytes that wait here beside the largest message: one message, however large, is no sign of a
+    /// peer that doesn't read, and nothing waits behind it.
+    pub(crate) fn bytes_beside_the_largest(&self) -> usize {
+        let largest = self.bulk.iter().chain(&self.stalled).map(Bulk::bytes).max();
+        self.queued_bytes() - largest.unwrap_or_default()
+    }
+
     /// Whether any large message or item waits for credit.
     pub(crate) fn is_held_up(&self) -> bool {
         !self.stalled.is_empty() || !self.blocked.is_empty()
@@ -352,6 +359,17 @@ pub(crate) struct Drawn {
 
 #[cfg(test)]
 impl Outbox {
+    /// Small frames, as they lie.
+    pub(crate) fn small_frames(&self) -> &[u8] {
+        &self.small
+    }
+
+    /// The credit that a large item of this call has with it.
+    pub(crate) fn credit_with_item(&self, call: CallId) -> usize {
+        let all = self.bulk.iter().chain(&self.stalled).chain(self.blocked.values());
+        all.filter(|bulk| bulk.lane == call).filter_map(|bulk| bulk.credit).sum()
+    }
+
     /// Checks the counters against the frames. `terminal` says whether a frame that ends this lane
     /// ends a call of the peer.
     pub(crate) fn check_invariants(&self, terminal: impl Fn(Lane) -> bool) {

@@ -292,6 +292,7 @@ impl Mux {
     /// The connection is over, and with it every stream.
     pub(super) fn lose_streams(&mut self) {
         self.streams.due.clear();
+        self.streams.readers.retain(|_, reader| !reader.is_abandoned());
         for reader in self.streams.readers.values_mut() {
             self.output.wakers.extend(reader.finish(StreamEnd::Lost));
         }
@@ -306,6 +307,31 @@ impl Mux {
 impl Streams {
     pub(super) fn credit_of(&self, id: CallId) -> usize {
         self.writers.get(&id).map_or(0, |writer| writer.credit)
+    }
+
+    /// What each reader allows the peer to send.
+    pub(super) fn allowed(&self) -> impl Iterator<Item = (CallId, usize)> {
+        self.readers.iter().filter_map(|(id, reader)| Some((*id, reader.allowed()?)))
+    }
+
+    pub(super) fn is_reader_ready(&mut self, id: CallId) -> bool {
+        self.any_reader(id).is_none_or(|reader| reader.is_ready())
+    }
+
+    pub(super) fn has_writer(&self, id: CallId) -> bool {
+        self.writers.contains_key(&id)
+    }
+
+    /// Every stream of which anything is left, and what that is.
+    pub(super) fn open_streams(&self) -> Vec<(CallId, &'static str)> {
+        let readers = self.readers.keys().map(|id| (*id, "reader"));
+        let writers = self.writers.keys().map(|id| (*id, "writer"));
+        let outlived = self.outlived.keys().map(|id| (*id, "outlived"));
+        readers.chain(writers).chain(outlived).collect()
+    }
+
+    pub(super) fn waiting_writers(&self) -> usize {
+        self.queue.len()
     }
 
     pub(super) fn memory_of(&self, id: CallId) -> usize {

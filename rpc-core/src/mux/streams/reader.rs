@@ -237,6 +237,18 @@ impl Reader {
         self.window - WINDOW_BASE
     }
 
+    /// What the peer may still send, while that matters.
+    #[cfg(test)]
+    pub(super) fn allowed(&self) -> Option<usize> {
+        (self.end.is_none() && !self.is_abandoned).then_some(self.credit)
+    }
+
+    /// Whether there is anything to take.
+    #[cfg(test)]
+    pub(super) fn is_ready(&self) -> bool {
+        self.end.is_some() || !self.items.is_empty()
+    }
+
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         self.items.bytes() + self.partial.as_ref().map_or(0, Vec::capacity)

@@ -310,7 +310,7 @@ impl Side {
         let body = body.into();
         self.accepted.retain(|accepted| accepted.id != id);
         if self.mux.finish(id) {
-            if body.len() >= BULK_BYTES {
+            if body.len() >= self.mux.reply_limits().bulk_bytes() {
                 self.mux.queue_bulk_reply(id, false, Bytes::from(body), Bytes::new());
             } else {
                 self.mux.queue_reply(id, false, &body);

@@ -3,6 +3,9 @@
 //!
 //! `RPC_SEEDS=n` tries so many seeds, `RPC_SEED=x` that one.
 
+mod pipe;
+mod streams;
+
 use std::{collections::BTreeMap, env, thread};
 
 use super::{
