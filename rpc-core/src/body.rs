@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::outbox::BULK_BYTES;
+
 /// The encoded arguments or the encoded reply of a call.
 #[derive(Debug)]
 pub(crate) enum Body {
@@ -21,6 +23,15 @@ impl Body {
         match self {
             Self::Buffer(bytes) => bytes,
             Self::Shared(bytes) => bytes,
+        }
+    }
+
+    /// The same, so that parts of it can be kept without a copy if it is large.
+    #[inline]
+    pub(crate) fn into_shared(self) -> Self {
+        match self {
+            Self::Buffer(bytes) if bytes.len() >= BULK_BYTES => Self::Shared(bytes.into()),
+            small_or_shared => small_or_shared,
         }
     }
 

@@ -37,6 +37,7 @@
 //! - [`Channel`] and [`Call`]: the client's side.
 //! - [`Server`] and [`Context`]: the server's side. Clients can serve, too:
 //!   [`ChannelBuilder::service`] and [`Context::channel`].
+//! - [`Streaming`]: many values in reply to one call, or as its last argument.
 //! - [`RpcError`], [`CallError`] and [`Delivery`]: what failed, and whether the handler may have run.
 //! - [`transport`]: the contract, for those who bring a transport of their own.
 //!

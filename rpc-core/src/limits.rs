@@ -12,8 +12,8 @@ pub(crate) const BULK_WINDOW_BASE: usize = 256 * 1024;
 /// | limit | default | when it is hit |
 /// |---|---|---|
 /// | [`frame_bytes`](Limits::frame_bytes) | 64 KiB | the peer broke its word: the connection is closed |
-/// | [`message_bytes`](Limits::message_bytes) | 16 MiB | that call fails with *too large* |
-/// | [`held_bytes`](Limits::held_bytes) | 64 MiB | the message that exceeds it fails with *overloaded* |
+/// | [`message_bytes`](Limits::message_bytes) | 64 MiB | that call fails with *too large* |
+/// | [`held_bytes`](Limits::held_bytes) | 128 MiB | the message that exceeds it fails with *overloaded* |
 /// | [`stream_bytes`](Limits::stream_bytes) | 64 MiB | streams get smaller windows |
 /// | [`window_bytes`](Limits::window_bytes) | 8 MiB | the peer's large messages and streams wait |
 /// | [`metadata_bytes`](Limits::metadata_bytes) | 8 KiB | that call fails with *too large* |
@@ -22,8 +22,7 @@ pub(crate) const BULK_WINDOW_BASE: usize = 256 * 1024;
 /// | [`outbox_bytes`](Limits::outbox_bytes) | 1 MiB | calls wait until the peer takes what is queued |
 /// | [`reply_bytes`](Limits::reply_bytes) | 4 MiB | further requests wait until the peer takes its replies |
 ///
-/// Values out of range are brought into it. Bodies above 1 GiB are refused whatever
-/// `message_bytes` says.
+/// Values out of range are brought into it.
 ///
 /// ```
 /// # use rpc_core::Limits;
@@ -35,7 +34,8 @@ pub(crate) const BULK_WINDOW_BASE: usize = 256 * 1024;
 pub struct Limits {
     /// The largest frame to accept, in bytes; 16 KiB at least.
     pub frame_bytes: u32,
-    /// The largest message (arguments or reply) to accept and to send, in bytes.
+    /// The largest message (arguments, reply or item) to accept and to send, in bytes; up to
+    /// 4 GiB − 1.
     pub message_bytes: u32,
     /// Bytes to hold for one connection: of messages that are incomplete, and of requests that wait
     /// to be run.
@@ -65,8 +65,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             frame_bytes: 64 * 1024,
-            message_bytes: 16 * 1024 * 1024,
-            held_bytes: 64 * 1024 * 1024,
+            message_bytes: 64 * 1024 * 1024,
+            held_bytes: 128 * 1024 * 1024,
             stream_bytes: 64 * 1024 * 1024,
             window_bytes: 8 * 1024 * 1024,
             metadata_bytes: 8 * 1024,

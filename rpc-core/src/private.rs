@@ -7,7 +7,8 @@ pub use crate::{
     client::Call,
     codec::Octets,
     service::{
-        Fallible, Handler, Method, OctetsReply, Oneway, Plain, Request, ResultType, Service,
+        Fallible, FallibleStreamed, FallibleWhole, Handler, Method, OctetsReply, Oneway, Plain,
+        Request, ResultType, Service, Streamed, Whole,
     },
 };
 

@@ -122,9 +122,17 @@ texts! {
     borrowed_reply(instead) = "a reply is owned by the caller: return {instead}";
     reply_lifetime() = "a reply is owned by the caller: write `'static`, or a type without this \
         lifetime";
-    stream_arg() = "streams are not part of this version: take a `Vec`, or one item per call";
-    stream_reply() = "streams are not part of this version: return a `Vec`, or write a method that \
-        returns the next items";
+    stream_inside() = "a stream can't stand inside of another type: take it as the last argument, \
+        return `Streaming<T>` or `Result<Streaming<T>, E>`";
+    stream_last() = "the items of a stream follow all other arguments: make it the last one";
+    stream_twice() = "a method takes one stream: take one whose items are an enum";
+    stream_oneway() = "a one-way call ends when its request has left, before a stream would: remove \
+        `oneway`";
+    stream_idempotent() = "an idempotent call may be sent again, which a stream can't: remove \
+        `idempotent`";
+    borrowed_item(instead) = "an item is owned by its reader: write {instead}";
+    item_lifetime() = "an item is owned by its reader: write `'static`, or a type without this \
+        lifetime";
 
     // Attributes.
     rpc_form() = "`#[rpc]` says something about a method: write `#[rpc(idempotent)]` or \

@@ -78,6 +78,8 @@ mod types;
 ///   | `T` | `Call<T>`, a future of `Result<T, RpcError>` |
 ///   | `Result<T, E>`, or an alias called `Result` | `Call<T, CallError<E>>` |
 ///   | an alias called otherwise | `Call<Alias>`: a `Result` within a `Result`, so call it `Result` |
+///   | `Streaming<T>` | `Call<Streaming<T>>`, which ends when the stream begins |
+///   | `Result<Streaming<T>, E>` | `Call<Streaming<T>, CallError<E>>` |
 ///
 /// * **`GreeterServer<S>`**, a `Service` for any `S: Greeter`, `Clone` and `Debug`, with `new(S)`
 ///   and `from_arc(Arc<S>)`.
@@ -158,7 +160,9 @@ mod types;
 /// | `Self`, `impl Trait`, `dyn Trait`, pointers, `fn(..)` | no | the other side can't know the type, or the address |
 /// | patterns, `mut`, `_` | no | the client needs a name; implementations take it apart |
 /// | attributes other than `#[ctx]` | no | both sides have the same arguments |
-/// | `Streaming<T>` | not yet | |
+/// | `Streaming<T>` as the last one | yes | [see below](#streams) |
+/// | `Streaming<T>` elsewhere, twice, or within another type | no | its items follow everything else |
+/// | `Streaming<T>` with `oneway` or `idempotent` | no | nobody would hear of its end; it can't be sent again |
 ///
 /// | replies | | why |
 /// |---|---|---|
@@ -166,7 +170,8 @@ mod types;
 /// | `Result<T, E>`, and aliases of that name | yes | the caller gets `T` or `CallError<E>` |
 /// | `&T`, `Foo<'_>`, also `&'static str` | no | the caller owns the reply |
 /// | `Self`, `impl Trait`, `dyn Trait`, pointers, `!` | no | as for arguments; every call has a reply |
-/// | `Streaming<T>` | not yet | |
+/// | `Streaming<T>`, `Result<Streaming<T>, E>` | yes | [see below](#streams) |
+/// | `Streaming<T>` within another type, or by an alias | no | it is no value, and it is known by its name |
 ///
 /// Bytes travel in one piece, instead of as numbers one by one, when their type is written as
 /// `Vec<u8>` or `&[u8]`, an `Option` of one, or, for replies, a `Result` of `Vec<u8>` or
@@ -282,6 +287,57 @@ mod types;
 ///
 /// One-way is how the client calls; server and wire know nothing of it. On the server it is a
 /// method like others, and it may be `idempotent`, too.
+///
+/// # Streams
+///
+/// ```
+/// use rpc_core::Streaming;
+///
+/// #[rpc_core::service]
+/// pub trait Numbers {
+///     /// A stream in reply.
+///     async fn count(&self, to: u32) -> Streaming<u32>;
+///     /// A stream as the last argument.
+///     async fn sum(&self, numbers: Streaming<u32>) -> u64;
+///     /// Both, or an error in place of the reply's.
+///     async fn double(&self, numbers: Streaming<u32>) -> Result<Streaming<u32>, String>;
+/// }
+/// # struct Plain;
+/// impl Numbers for Plain {
+///     async fn count(&self, to: u32) -> Streaming<u32> {
+///         (1..=to).collect()
+///     }
+///     async fn sum(&self, mut numbers: Streaming<u32>) -> u64 {
+///         let mut sum = 0;
+///         while let Some(Ok(number)) = numbers.next().await {
+///             sum += u64::from(number);
+///         }
+///         sum
+///     }
+/// #   async fn double(&self, _: Streaming<u32>) -> Result<Streaming<u32>, String> {
+/// #       Err(String::new())
+/// #   }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), rpc_core::RpcError> {
+/// # let client = NumbersClient::new(rpc_core::Channel::local(NumbersServer::new(Plain)));
+/// let mut numbers = client.count(3).await?;
+/// while let Some(number) = numbers.next().await {
+///     println!("{}", number?);
+/// }
+/// // What comes from one call may go on into another.
+/// let sum = client.sum(client.count(3).await?).await?;
+/// assert_eq!(sum, 6);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The items are what serde knows; they own what they hold. [`Streaming`](../rpc_core/struct.Streaming.html)
+/// says how one is made and read, and what its ends mean. A call that returns a stream ends when
+/// the server's method has returned one: until then its deadline holds as for any call, and from
+/// then on the timeout counts for each item anew. A stream among the arguments is sent by a task
+/// that belongs to the call, and to the stream in reply if there is one.
 ///
 /// # Errors
 ///

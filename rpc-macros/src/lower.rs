@@ -105,6 +105,7 @@ fn lower_method(
     let rpc = RpcArgs::parse(attrs, diag);
     let args = lower_args(sig, lifetimes, diag);
     let reply = lower_reply(sig, lifetimes, rpc.oneway, diag);
+    check_stream(&args, &rpc, diag);
     let cfgs = attrs::select(attrs, Kind::on_all);
     if sig.ident.unraw() == RESERVED {
         diag.push(&sig.ident, diag::reserved(&RESERVED));
@@ -224,6 +225,24 @@ fn lower_args(sig: &Signature, lifetimes: bool, diag: &mut Diagnostics) -> Vec<A
         args.push(Arg { ident: ident.clone(), ty: (*param.ty).clone(), kind });
     }
     args
+}
+
+/// A stream is the last argument on the wire, there is one, and it is sent once.
+fn check_stream(args: &[Arg], rpc: &RpcArgs, diag: &mut Diagnostics) {
+    let mut on_wire = args.iter().filter(|arg| arg.kind != ArgKind::Context);
+    let Some(stream) = on_wire.find(|arg| arg.kind == ArgKind::Stream) else { return };
+    let rest: Vec<_> = on_wire.collect();
+    if let Some(second) = rest.iter().find(|arg| arg.kind == ArgKind::Stream) {
+        diag.push(&second.ty, diag::stream_twice());
+    } else if !rest.is_empty() {
+        diag.push(&stream.ty, diag::stream_last());
+    }
+    if rpc.oneway {
+        diag.push(&stream.ty, diag::stream_oneway());
+    }
+    if rpc.idempotent {
+        diag.push(&stream.ty, diag::stream_idempotent());
+    }
 }
 
 /// The name that a pattern is, if it is nothing more.

@@ -48,6 +48,22 @@ impl Method {
     pub(crate) fn args_on_wire(&self) -> impl Iterator<Item = &Arg> {
         self.args.iter().filter(|arg| arg.kind != ArgKind::Context)
     }
+
+    /// The arguments that are there when the request is: all but a stream.
+    pub(crate) fn args_in_body(&self) -> impl Iterator<Item = &Arg> {
+        self.args_on_wire().filter(|arg| arg.kind != ArgKind::Stream)
+    }
+
+    /// The argument at the end of the request that isn't copied.
+    pub(crate) fn whole_arg(&self) -> Option<&Arg> {
+        let last = self.args_on_wire().last();
+        last.filter(|arg| arg.kind == ArgKind::Whole && !self.reply.is_stream())
+    }
+
+    /// The stream among the arguments.
+    pub(crate) fn stream_arg(&self) -> Option<&Arg> {
+        self.args.iter().find(|arg| arg.kind == ArgKind::Stream)
+    }
 }
 
 /// The user's attributes of a method, sorted by where they go.
@@ -71,6 +87,10 @@ pub(crate) enum ArgKind {
     Value,
     /// Bytes, which go over the wire in one piece.
     Octets,
+    /// What seems to be `Bytes`: not copied if it is, and the last.
+    Whole,
+    /// Items that follow the request.
+    Stream,
     /// The server's own context; not on the wire.
     Context,
 }
@@ -82,6 +102,12 @@ pub(crate) struct Reply {
     pub(crate) outcome: Outcome,
 }
 
+impl Reply {
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.kind, ReplyKind::Stream | ReplyKind::FallibleStream)
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ReplyKind {
     Plain,
@@ -89,6 +115,13 @@ pub(crate) enum ReplyKind {
     Fallible,
     /// Bytes in one piece: `Vec<u8>`, `Option<Vec<u8>>`, or a `Result` of one.
     Octets,
+    /// What seems to be `Bytes`, or a `Result` of them.
+    Whole,
+    FallibleWhole,
+    /// Items that follow.
+    Stream,
+    /// Items that follow, or an error in place of them.
+    FallibleStream,
     /// Nothing, and the caller doesn't wait for it.
     Oneway,
 }

@@ -13,33 +13,68 @@ use crate::{
 
 /// Checks the type of an argument. `lifetimes` says whether to complain about named ones.
 pub(crate) fn check_arg(ty: &Type, lifetimes: bool, diag: &mut Diagnostics) {
-    Check { place: Place::Arg, lifetimes, diag }.visit_type(ty);
+    match items(ty) {
+        Some(items) => check_items(items, lifetimes, diag),
+        None => Check { place: Place::Arg, lifetimes, diag }.visit_type(ty),
+    }
 }
 
 /// Checks the type of a reply. `lifetimes` says whether to complain about borrowing.
 pub(crate) fn check_reply(ty: &Type, lifetimes: bool, diag: &mut Diagnostics) {
-    Check { place: Place::Reply, lifetimes, diag }.visit_type(ty);
+    let halves = result(ty).map(generics).unwrap_or_default();
+    if let Some(items) = items(ty) {
+        check_items(items, lifetimes, diag);
+    } else if let Some((items, rest)) =
+        halves.split_first().and_then(|(ok, rest)| Some((items(ok)?, rest)))
+    {
+        check_items(items, lifetimes, diag);
+        for ty in rest {
+            Check { place: Place::Reply, lifetimes, diag }.visit_type(ty);
+        }
+    } else {
+        Check { place: Place::Reply, lifetimes, diag }.visit_type(ty);
+    }
+}
+
+fn check_items(items: &PathSegment, lifetimes: bool, diag: &mut Diagnostics) {
+    Check { place: Place::Item, lifetimes, diag }.visit_path_arguments(&items.arguments);
 }
 
 /// How an argument goes over the wire.
 pub(crate) fn arg_kind(ty: &Type) -> ArgKind {
     let bytes = |ty| is_byte_vec(ty) || is_byte_slice_ref(ty);
-    if bytes(ty) || option(ty).is_some_and(bytes) { ArgKind::Octets } else { ArgKind::Value }
+    if items(ty).is_some() {
+        ArgKind::Stream
+    } else if bytes(ty) || option(ty).is_some_and(bytes) {
+        ArgKind::Octets
+    } else if is_bytes(ty) {
+        ArgKind::Whole
+    } else {
+        ArgKind::Value
+    }
 }
 
 /// How a reply goes over the wire, and what it is for the caller.
 pub(crate) fn reply(ty: &Type) -> Reply {
     let octets = |ty| is_byte_vec(ty) || option(ty).is_some_and(is_byte_vec);
+    let fallible = |ok| match items(ok) {
+        Some(_) => ReplyKind::FallibleStream,
+        None if is_bytes(ok) => ReplyKind::FallibleWhole,
+        None => ReplyKind::Fallible,
+    };
     let (kind, outcome) = match result(ty) {
         None if octets(ty) => (ReplyKind::Octets, Outcome::Value),
+        None if is_bytes(ty) => (ReplyKind::Whole, Outcome::Value),
+        None if items(ty).is_some() => (ReplyKind::Stream, Outcome::Value),
         None => (ReplyKind::Plain, Outcome::Value),
         Some(segment) => match generics(segment).as_slice() {
             [ok, err] => {
-                let kind = if octets(ok) { ReplyKind::Octets } else { ReplyKind::Fallible };
+                let kind = if octets(ok) { ReplyKind::Octets } else { fallible(ok) };
                 let (ok, err) = (Box::new((*ok).clone()), Box::new((*err).clone()));
                 (kind, Outcome::Result { ok, err })
             }
-            _ => (ReplyKind::Fallible, Outcome::Alias),
+            [ok, ..] => (fallible(ok), Outcome::Alias),
+            [] => (ReplyKind::Fallible, Outcome::Alias),
         },
     };
     Reply { ty: ty.clone(), kind, outcome }
@@ -71,6 +106,8 @@ struct Check<'a> {
 enum Place {
     Arg,
     Reply,
+    /// Among the items of a stream.
+    Item,
 }
 
 impl<'ast> Visit<'ast> for Check<'_> {
@@ -89,6 +126,9 @@ impl<'ast> Visit<'ast> for Check<'_> {
         match self.place {
             Place::Reply => {
                 self.diag.push(reference, diag::borrowed_reply(&owned(&reference.elem)));
+            }
+            Place::Item => {
+                self.diag.push(reference, diag::borrowed_item(&owned(&reference.elem)));
             }
             Place::Arg if is_borrowable(reference) => {
                 visit::visit_type_reference(self, reference);
@@ -111,11 +151,7 @@ impl<'ast> Visit<'ast> for Check<'_> {
         {
             self.diag.push(path, diag::self_type());
         } else if path.segments.last().is_some_and(|s| s.ident == "Streaming") {
-            let text = match self.place {
-                Place::Arg => diag::stream_arg(),
-                Place::Reply => diag::stream_reply(),
-            };
-            self.diag.push(path, text);
+            self.diag.push(path, diag::stream_inside());
         } else {
             visit::visit_path(self, path);
         }
@@ -127,9 +163,10 @@ impl<'ast> Visit<'ast> for Check<'_> {
         }
         match (self.place, lifetime.ident == "_", lifetime.ident == "static") {
             // `Cow<'static, str>` owns what it decodes.
-            (Place::Arg, true, _) | (Place::Reply, _, true) => {}
+            (Place::Arg, true, _) | (Place::Reply | Place::Item, _, true) => {}
             (Place::Arg, ..) => self.diag.push(lifetime, diag::method_lifetime()),
             (Place::Reply, ..) => self.diag.push(lifetime, diag::reply_lifetime()),
+            (Place::Item, ..) => self.diag.push(lifetime, diag::item_lifetime()),
         }
     }
 }
@@ -172,6 +209,11 @@ fn is_byte_vec(ty: &Type) -> bool {
     std_generic(ty, "vec", "Vec").is_some_and(|item| is_path(item, "u8"))
 }
 
+/// Whether it is called as `bytes::Bytes` is. What it is turns out later.
+fn is_bytes(ty: &Type) -> bool {
+    last_segment(ty).is_some_and(|segment| segment.ident == "Bytes" && segment.arguments.is_none())
+}
+
 fn option(ty: &Type) -> Option<&Type> {
     std_generic(ty, "option", "Option")
 }
@@ -192,6 +234,11 @@ fn std_generic<'a>(ty: &'a Type, module: &str, name: &str) -> Option<&'a Type> {
         [item] if is_std && ty.qself.is_none() => Some(item),
         _ => None,
     }
+}
+
+/// The last segment of `Streaming<T>`, however it is reached.
+fn items(ty: &Type) -> Option<&PathSegment> {
+    last_segment(ty).filter(|segment| segment.ident == "Streaming")
 }
 
 fn result(ty: &Type) -> Option<&PathSegment> {

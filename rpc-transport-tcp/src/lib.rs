@@ -52,6 +52,7 @@
 //! | [`connect_timeout`](TcpOptions::connect_timeout) | 5 s | | client |
 //! | [`send_buffer`](TcpOptions::send_buffer) | the kernel tunes it | `SO_SNDBUF` | both |
 //! | [`recv_buffer`](TcpOptions::recv_buffer) | the kernel tunes it | `SO_RCVBUF` | both |
+//! | [`unsent_bytes`](TcpOptions::unsent_bytes) | no limit | `TCP_NOTSENT_LOWAT` (Linux) | both |
 //! | [`backlog`](TcpOptions::backlog) | 1024 | | server |
 //! | [`keepalive`](TcpOptions::keepalive) | on | `SO_KEEPALIVE` | both |
 //! | [`keepalive_time`](TcpOptions::keepalive_time) | 60 s | `TCP_KEEPIDLE` | both |

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use serde::Serialize;
 use tokio::{task::AbortHandle, time::Sleep};
 
@@ -17,13 +18,13 @@ use super::{Channel, link::Attempt};
 use crate::{
     body::Body,
     clock,
-    codec::{Bincode, Codec, DecodeError, EncodeError},
+    codec::{Bincode, Codec, DecodeError, EncodeError, whole},
     connection::{CallOptions, Connection, TimeLimit},
     context,
     error::{Delivery, ErrorKind, RpcError},
     frame::{CallId, Metadata, MetadataError},
     mux::{Closed, Ending, Opened, Ticket, earlier},
-    service::{Method, Reply, StreamReply},
+    service::{Method, Reply, ReplyPart, StreamReply},
     streaming::{ArgumentPump, Caller, Incoming, Items, Pump, Streaming},
 };
 
@@ -43,7 +44,7 @@ pub(super) fn decode_value<R: Reply>(
     received: Received,
 ) -> Result<Result<R::Ok, R::Failure>, DecodeError> {
     match received {
-        Received::Body(body, app_error) => R::decode(body.as_slice(), app_error),
+        Received::Body(body, app_error) => R::decode_body(body, app_error),
         Received::Stream(_) => {
             Err(DecodeError::Custom("a stream from a method that returns a value".into()))
         }
@@ -104,6 +105,8 @@ struct Untyped {
     /// Attempts to connect that had failed before it first got a connection.
     failures: Option<u64>,
     sending: Sending,
+    /// Large bytes behind the rest of the arguments. In a box: few calls have any.
+    tail: Option<Box<Bytes>>,
     state: State,
 }
 
@@ -148,6 +151,24 @@ impl<T, F> Call<T, F> {
         Self { call: Untyped::new(channel, method, encoded, oneway), decode }
     }
 
+    /// The same, of a method whose last argument may be `Bytes`, which aren't copied.
+    pub(super) fn with_last<A: Serialize, L: Serialize + 'static>(
+        channel: &Channel,
+        method: &'static Method,
+        args: &A,
+        last: &L,
+        decode: Decode<T, F>,
+        oneway: bool,
+    ) -> Self {
+        let mut body = Vec::new();
+        let encoded = Bincode::encode(args, &mut body)
+            .and_then(|()| whole::encode_last(last, &mut body))
+            .map(|()| body);
+        let mut call = Untyped::new(channel, method, encoded, oneway);
+        call.tail = whole::tail(last).cloned().map(Box::new);
+        Self { call, decode }
+    }
+
     /// How long the call may take, from its first poll. Replaces the channel's default. A
     /// [`deadline`](Call::deadline) and that of the handler that makes the call, if one does, hold
     /// all the same: the earliest counts.
@@ -187,7 +208,7 @@ impl<T, F> Call<T, F> {
     }
 
     /// Sends a stream along, which the method takes as its last argument. Generated clients do it.
-    pub fn with_items<I: Serialize + Send + 'static>(mut self, items: Streaming<I>) -> Self {
+    pub fn with_items<I: ReplyPart + Send + 'static>(mut self, items: Streaming<I>) -> Self {
         if matches!(self.call.state, State::Encoded(_, None)) {
             self.call.sending = Sending::Items(Box::new(items));
         }
@@ -229,6 +250,7 @@ impl Untyped {
             metadata: None,
             failures: None,
             sending: Sending::None,
+            tail: None,
             state,
         }
     }
@@ -391,12 +413,14 @@ impl Untyped {
             oneway: self.oneway,
             metadata: self.metadata.as_deref().unwrap_or(NONE),
             stream: matches!(self.sending, Sending::Items(_)),
+            tail: self.tail.as_deref(),
             limit: self.limit,
         };
         let opened = connection.open_call(&mut options, ticket, &mut body, cx.waker());
         self.limit = options.limit;
         match opened {
             Opened::Call(id) => {
+                self.tail = None;
                 self.begin_sending(&connection, id);
                 self.state = State::Open(connection, id);
             }

@@ -118,6 +118,17 @@ impl Channel {
         Call::new(self, method, &args, decode_value::<R>, R::ONEWAY)
     }
 
+    /// Makes a call of a method whose last argument may be `Bytes`: many are then sent as they lie.
+    /// See [`call`](Channel::call).
+    pub fn call_with_last<R: Reply>(
+        &self,
+        method: &'static Method,
+        args: impl Serialize,
+        last: impl Serialize + 'static,
+    ) -> Call<R::Ok, R::Failure> {
+        Call::with_last(self, method, &args, &last, decode_value::<R>, R::ONEWAY)
+    }
+
     /// Makes a call of a method that returns a stream. See [`call`](Channel::call).
     pub fn call_stream<R: StreamReply>(
         &self,

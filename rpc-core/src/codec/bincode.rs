@@ -46,6 +46,15 @@ impl Codec for Bincode {
 
     #[inline]
     fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
+        match Self::decode_front(bytes)? {
+            (value, read) if read == bytes.len() => Ok(value),
+            // r[impl codec.whole]
+            (_, read) => Err(DecodeError::TrailingBytes { extra: bytes.len() - read }),
+        }
+    }
+
+    #[inline]
+    fn decode_front<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, usize), DecodeError> {
         let length = bytes.len();
         if length > BODY_BYTES_MAX {
             return Err(DecodeError::TooLong { length, limit: BODY_BYTES_MAX });
@@ -57,12 +66,7 @@ impl Codec for Bincode {
         if let Some(refusal) = budget.into_refusal() {
             return Err(refusal);
         }
-        match decoded {
-            Ok((value, read)) if read == length => Ok(value),
-            // r[impl codec.whole]
-            Ok((_, read)) => Err(DecodeError::TrailingBytes { extra: length - read }),
-            Err(error) => Err(not_decoded(error)),
-        }
+        decoded.map_err(not_decoded)
     }
 }
 

@@ -6,6 +6,7 @@
 //! bincode  the one codec we have                 layout: bincode 1, fixed width, little endian
 //! fence    bounds what a message may cost        knows serde only, no codec
 //! octets   byte strings in one copy              same bytes on the wire as `Vec<u8>`
+//! whole    large bytes at the end in no copy     same bytes on the wire as any other
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 mod bincode;
 mod fence;
 mod octets;
+pub(crate) mod whole;
 
 pub(crate) use self::bincode::Bincode;
 pub use self::octets::Octets;
@@ -51,6 +53,13 @@ pub(crate) trait Codec {
     ///
     /// If `bytes` isn't exactly one `T`, or the value would exceed a limit.
     fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError>;
+
+    /// Reads the value that `bytes`, a whole body, begins with, and how many bytes it takes.
+    ///
+    /// # Errors
+    ///
+    /// If `bytes` doesn't begin with a `T`, or the value would exceed a limit.
+    fn decode_front<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, usize), DecodeError>;
 }
 
 /// How deep a value may be nested.
@@ -73,9 +82,8 @@ pub(crate) const DECODED_BYTES_MAX: usize = 64 << 20;
 
 /// How long a message body may be.
 ///
-/// A backstop far above any configured message size; it also keeps all sums of lengths within 32
-/// bits.
-pub(crate) const BODY_BYTES_MAX: usize = 1 << 30;
+/// As much as the hello can say of a message; what a connection accepts is `Limits::message_bytes`.
+pub(crate) const BODY_BYTES_MAX: usize = u32::MAX as usize;
 
 /// Why a value can't be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,7 +114,7 @@ pub enum EncodeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// Longer than 1 GiB.
+    /// Longer than 4 GiB − 1.
     #[error("the message has {length} bytes, the limit is {limit}")]
     TooLong {
         /// The length of the message, in bytes.

@@ -259,7 +259,8 @@ impl Dispatcher {
 /// How the end of a call goes over the wire.
 pub(super) enum ReplyFrames {
     Small(Answer),
-    Bulk(bool, Bytes),
+    /// What was encoded, and large bytes behind it.
+    Bulk(bool, Bytes, Bytes),
     Error(ErrorKind, Ran, String),
 }
 
@@ -271,7 +272,7 @@ impl ReplyFrames {
         }
         match self {
             Self::Small(answer) => mux.queue_reply(id, answer.app_error, &answer.body),
-            Self::Bulk(app_error, body) => mux.queue_bulk_reply(id, app_error, body),
+            Self::Bulk(app_error, body, tail) => mux.queue_bulk_reply(id, app_error, body, tail),
             Self::Error(kind, ran, text) => mux.queue_error(id, kind, ran, &text),
         }
     }
@@ -279,7 +280,7 @@ impl ReplyFrames {
     /// Bytes that aren't staged.
     fn bytes(&self) -> usize {
         match self {
-            Self::Bulk(_, body) => body.len(),
+            Self::Bulk(_, body, tail) => body.len() + tail.len(),
             Self::Small(_) | Self::Error(..) => 0,
         }
     }
@@ -288,15 +289,15 @@ impl ReplyFrames {
     pub(super) fn of(outcome: Outcome, limits: ReplyLimits) -> Self {
         match outcome {
             // r[impl reply.too-large]
-            Ok(answer) if answer.body.len() > limits.message_bytes => {
-                let (bytes, limit) = (answer.body.len(), limits.message_bytes);
+            Ok(answer) if answer.bytes() > limits.message_bytes => {
+                let (bytes, limit) = (answer.bytes(), limits.message_bytes);
                 let text = format!(
                     "a reply of {bytes} bytes, both sides accept {limit} (Limits::message_bytes)"
                 );
                 Self::Error(ErrorKind::TooLarge, Ran::Ended, text)
             }
-            Ok(answer) if answer.body.len() >= limits.bulk_bytes() => {
-                Self::Bulk(answer.app_error, answer.body.into())
+            Ok(answer) if answer.bytes() >= limits.bulk_bytes() => {
+                Self::Bulk(answer.app_error, answer.body.into(), answer.tail)
             }
             Ok(answer) => Self::Small(answer),
             Err(Refusal { kind, detail }) => {

@@ -77,6 +77,8 @@ pub(crate) struct CallOptions<'a> {
     pub(crate) metadata: &'a Metadata,
     /// Whether items follow the arguments.
     pub(crate) stream: bool,
+    /// Large bytes behind the rest of the arguments.
+    pub(crate) tail: Option<&'a Bytes>,
     pub(crate) limit: TimeLimit,
 }
 
@@ -317,6 +319,7 @@ impl<'a> CallOptions<'a> {
             deadline: self.limit.deadline,
             metadata: self.metadata,
             stream: self.stream,
+            tail: self.tail,
         }
     }
 }

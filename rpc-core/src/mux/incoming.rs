@@ -78,11 +78,17 @@ impl Mux {
         }
     }
 
-    /// Queues a reply whose body is sent without being copied.
-    pub(crate) fn queue_bulk_reply(&mut self, id: CallId, app_error: bool, body: Bytes) {
+    /// Queues a reply whose body, and what follows it, are sent without being copied.
+    pub(crate) fn queue_bulk_reply(
+        &mut self,
+        id: CallId,
+        app_error: bool,
+        body: Bytes,
+        tail: Bytes,
+    ) {
         let mut header = Vec::with_capacity(frame::DATA_HEADER_BYTES);
         frame::encode_reply_header(&mut header, app_error, false);
-        self.outbox.push_bulk(id, header, body, true);
+        self.outbox.push_bulk(id, header, [body, tail], true);
         self.requests.answering(id);
     }
 

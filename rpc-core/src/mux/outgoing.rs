@@ -42,7 +42,8 @@ impl Mux {
         mut waker: Waker,
     ) -> Opened {
         let placed = if self.accepts_calls() {
-            self.place(call, ticket, buffer.len(), &mut waker)
+            let tail = call.tail.map_or(0, Bytes::len);
+            self.place(call, ticket, buffer.len() + tail, &mut waker)
         } else {
             Err(Opened::Gone)
         };
@@ -152,14 +153,15 @@ impl Mux {
         }
         let id = self.calls.insert(waker, call.deadline, call.oneway);
         self.streams.note_begun(call.stream);
-        if body.len() >= BULK_BYTES || size > self.frame_bytes() {
+        if call.tail.is_some() || body.len() >= BULK_BYTES || size > self.frame_bytes() {
             let mut head = Vec::with_capacity(size - body.len());
             frame::encode_request_header(&mut head, &header, false);
+            let parts = [Bytes::from(body), call.tail.cloned().unwrap_or_default()];
             if call.stream {
                 self.streams.open_writer(id, call.timeout, true);
-                self.outbox.push_bulk_before_items(id, head, Bytes::from(body));
+                self.outbox.push_bulk_before_items(id, head, parts);
             } else {
-                self.outbox.push_bulk(id, head, Bytes::from(body), false);
+                self.outbox.push_bulk(id, head, parts, false);
             }
             return id;
         }

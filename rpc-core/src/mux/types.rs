@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use super::{Accepted, Keepalive, Ticket};
 use crate::{
     error::ErrorKind,
@@ -98,6 +100,8 @@ pub(crate) struct NewCall<'a> {
     pub(crate) metadata: &'a Metadata,
     /// Whether items follow the arguments.
     pub(crate) stream: bool,
+    /// Large bytes behind the rest of the arguments.
+    pub(crate) tail: Option<&'a Bytes>,
 }
 
 /// What became of a wish to call.

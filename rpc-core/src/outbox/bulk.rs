@@ -17,6 +17,8 @@ pub(super) struct Bulk {
     /// The first frame's header; empty once that frame was drawn.
     pub(super) header: Vec<u8>,
     pub(super) body: Bytes,
+    /// What comes after `body`, which ends a frame.
+    pub(super) tail: Bytes,
     pub(super) terminal: bool,
     /// Whether its last frame is the last of its lane in this direction.
     pub(super) ends_lane: bool,
@@ -46,6 +48,27 @@ pub(super) enum Next {
 }
 
 impl Bulk {
+    /// A message in two parts.
+    pub(super) fn new(
+        lane: CallId,
+        header: Vec<u8>,
+        [body, tail]: [Bytes; 2],
+        terminal: bool,
+    ) -> Self {
+        Self { lane, header, body, tail, terminal, ends_lane: true, credit: None }
+    }
+
+    /// An item, with what its stream may still send.
+    pub(super) fn item(lane: CallId, header: Vec<u8>, body: Bytes, credit: usize) -> Self {
+        let message = Self::new(lane, header, [body, Bytes::new()], false);
+        Self { ends_lane: false, credit: Some(credit), ..message }
+    }
+
+    /// What is left of it.
+    pub(super) fn bytes(&self) -> usize {
+        self.body.len() + self.tail.len()
+    }
+
     /// Adds one turn to the batch: one frame of at most `frame_bytes`, and more of them as long as
     /// the turn is kept, and as `bulk_credit` and the stream's credit allow.
     pub(super) fn draw(
@@ -60,7 +83,8 @@ impl Bulk {
             let room = frame_bytes.saturating_sub(head).max(1);
             // r[impl credit.cost]
             let fixed = if self.credit.is_some() && !self.is_begun() { ITEM_COST } else { 0 };
-            let is_free = self.credit.is_none() && !self.is_begun() && self.body.len() <= room;
+            let is_one_frame = self.tail.is_empty() && self.body.len() <= room;
+            let is_free = self.credit.is_none() && !self.is_begun() && is_one_frame;
             let mut bytes = room.min(self.body.len());
             if !is_free {
                 let own = self.credit.unwrap_or(usize::MAX);
@@ -80,7 +104,7 @@ impl Bulk {
                 turn.next = Next::Done;
                 return turn;
             }
-            if turn.bytes + frame_bytes.min(self.body.len()) > TURN_BYTES {
+            if turn.bytes + frame_bytes.min(self.bytes()) > TURN_BYTES {
                 return turn;
             }
         }
@@ -95,6 +119,9 @@ impl Bulk {
     fn draw_frame(&mut self, batch: &mut Batch, head: usize, bytes: usize) {
         let header = mem::take(&mut self.header);
         let body = self.body.split_to(bytes);
+        if self.body.is_empty() {
+            self.body = mem::take(&mut self.tail);
+        }
         let last = self.body.is_empty();
         let start = batch.bytes.len();
         // r[impl lane.end]

@@ -89,17 +89,29 @@ impl Outbox {
         self.terminals += terminals;
     }
 
-    /// Queues a large message. `header` is its first frame's header, without the prefix.
-    pub(crate) fn push_bulk(&mut self, lane: CallId, header: Vec<u8>, body: Bytes, terminal: bool) {
+    /// Queues a large message in two parts. `header` is its first frame's header, without the
+    /// prefix.
+    pub(crate) fn push_bulk(
+        &mut self,
+        lane: CallId,
+        header: Vec<u8>,
+        parts: [Bytes; 2],
+        terminal: bool,
+    ) {
         self.bulk_terminals += u32::from(terminal);
-        self.bulk_bytes += body.len();
-        let message = Bulk { lane, header, body, terminal, ends_lane: true, credit: None };
+        let message = Bulk::new(lane, header, parts, terminal);
+        self.bulk_bytes += message.bytes();
         self.bulk.push_back(message);
     }
 
     /// Queues the large request of a call whose items follow.
-    pub(crate) fn push_bulk_before_items(&mut self, lane: CallId, header: Vec<u8>, body: Bytes) {
-        self.push_bulk(lane, header, body, false);
+    pub(crate) fn push_bulk_before_items(
+        &mut self,
+        lane: CallId,
+        header: Vec<u8>,
+        parts: [Bytes; 2],
+    ) {
+        self.push_bulk(lane, header, parts, false);
         if let Some(message) = self.bulk.back_mut() {
             message.ends_lane = false;
         }
@@ -110,8 +122,7 @@ impl Outbox {
         let mut header = Vec::with_capacity(frame::DATA_HEADER_BYTES);
         frame::encode_item_header(&mut header, false);
         self.bulk_bytes += body.len();
-        let credit = Some(credit);
-        self.bulk.push_back(Bulk { lane, header, body, terminal: false, ends_lane: false, credit });
+        self.bulk.push_back(Bulk::item(lane, header, body, credit));
     }
 
     /// Appends items that were staged elsewhere, and together cost so much.
@@ -224,7 +235,7 @@ impl Outbox {
         self.bulk.retain(|bulk| bulk.terminal);
         self.stalled.retain(|bulk| bulk.terminal);
         self.blocked.clear();
-        self.bulk_bytes = self.bulk.iter().chain(&self.stalled).map(|bulk| bulk.body.len()).sum();
+        self.bulk_bytes = self.bulk.iter().chain(&self.stalled).map(Bulk::bytes).sum();
         self.drawn
     }
 
@@ -238,7 +249,7 @@ impl Outbox {
             })
         })?;
         self.bulk_terminals -= u32::from(bulk.terminal);
-        self.bulk_bytes -= bulk.body.len();
+        self.bulk_bytes -= bulk.bytes();
         Some(bulk.header)
     }
 
@@ -365,7 +376,7 @@ impl Outbox {
         let all = || self.bulk.iter().chain(&self.stalled).chain(self.blocked.values());
         let bulk_terminals = all().filter(|bulk| bulk.terminal).count();
         assert_eq!(self.bulk_terminals as usize, bulk_terminals);
-        let bulk_bytes: usize = all().map(|bulk| bulk.body.len()).sum();
+        let bulk_bytes: usize = all().map(Bulk::bytes).sum();
         assert_eq!(self.bulk_bytes, bulk_bytes);
         assert!(all().all(|bulk| bulk.terminal == (bulk.ends_lane && terminal(bulk.lane.lane()))));
     }

@@ -47,7 +47,7 @@ fn bulk(outbox: &mut Outbox, sequence: u64, bytes: usize, terminal: bool) {
     let body: Vec<_> = (0..bytes).map(|n| (n as u64 ^ sequence).to_le_bytes()[0]).collect();
     let mut header = Vec::new();
     frame::encode_reply_header(&mut header, false, false);
-    outbox.push_bulk(id(sequence), header, body.into(), terminal);
+    outbox.push_bulk(id(sequence), header, [body.into(), Bytes::new()], terminal);
 }
 
 fn draw(outbox: &mut Outbox, frame_bytes: usize) -> Batch {

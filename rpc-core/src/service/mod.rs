@@ -8,7 +8,9 @@ mod request;
 mod stream_reply;
 
 pub use method::{Method, MethodId};
-pub use reply::{Fallible, OctetsReply, Oneway, Plain, Reply, ReplyPart, ResultType};
+pub use reply::{
+    Fallible, FallibleWhole, OctetsReply, Oneway, Plain, Reply, ReplyPart, ResultType, Whole,
+};
 #[cfg(feature = "runtime")]
 pub use request::{Answer, Handler, Outcome, Refusal, Request};
 #[cfg(feature = "runtime")]

@@ -4,15 +4,18 @@ use std::marker::PhantomData;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use bytes::Bytes;
+
 use crate::{
-    codec::{Bincode, Codec, DecodeError, EncodeError, Octets},
+    body::Body,
+    codec::{Bincode, Codec, DecodeError, EncodeError, Octets, whole},
     error::{CallError, RpcError},
 };
 
 /// How a handler's output becomes a reply, and a reply what the caller awaits.
 ///
-/// Implemented by four markers that generated code names: [`Plain`], [`Fallible`], [`OctetsReply`]
-/// and [`Oneway`].
+/// Implemented by markers that generated code names: [`Plain`], [`Fallible`], [`OctetsReply`],
+/// [`Whole`], [`FallibleWhole`] and [`Oneway`].
 pub trait Reply {
     /// What the handler returns.
     type Output;
@@ -30,6 +33,26 @@ pub trait Reply {
     /// # Errors
     /// The output can't be encoded.
     fn encode(output: &Self::Output, body: &mut Vec<u8>) -> Result<bool, EncodeError>;
+
+    /// What follows what [`encode`](Reply::encode) appended: large bytes, which aren't copied.
+    #[doc(hidden)]
+    fn tail(output: &Self::Output) -> Option<&Bytes> {
+        let _ = output;
+        None
+    }
+
+    /// Decodes a body, parts of which may be kept without a copy.
+    ///
+    /// # Errors
+    /// The body isn't what the caller expects.
+    #[doc(hidden)]
+    #[expect(private_interfaces, reason = "only this crate calls it")]
+    fn decode_body(
+        body: Body,
+        app_error: bool,
+    ) -> Result<Result<Self::Ok, Self::Failure>, DecodeError> {
+        Self::decode(body.as_slice(), app_error)
+    }
 
     /// Decodes a body. `app_error` is what [`encode`](Reply::encode) returned on the other side.
     ///
@@ -120,6 +143,68 @@ where
         } else {
             Bincode::decode(body).map(Ok)
         }
+    }
+}
+
+/// A value that may be `Bytes`, which are then sent and received without a copy if they are many.
+#[derive(Debug)]
+pub struct Whole<T>(PhantomData<T>);
+
+impl<T: ReplyPart + 'static> Reply for Whole<T> {
+    type Output = T;
+    type Ok = T;
+    type Failure = RpcError;
+
+    fn encode(output: &T, body: &mut Vec<u8>) -> Result<bool, EncodeError> {
+        whole::encode_last(output, body).map(|()| false)
+    }
+
+    fn tail(output: &T) -> Option<&Bytes> {
+        whole::tail(output)
+    }
+
+    #[expect(private_interfaces, reason = "only this crate calls it")]
+    fn decode_body(body: Body, app_error: bool) -> Result<Result<T, RpcError>, DecodeError> {
+        refuse_app_error(app_error)?;
+        whole::decode(body).map(Ok)
+    }
+
+    fn decode(body: &[u8], app_error: bool) -> Result<Result<T, RpcError>, DecodeError> {
+        Plain::decode(body, app_error)
+    }
+}
+
+/// A `Result` of what [`Whole`] is for.
+#[derive(Debug)]
+pub struct FallibleWhole<R>(PhantomData<R>);
+
+impl<T, E> Reply for FallibleWhole<Result<T, E>>
+where
+    T: ReplyPart + 'static,
+    E: ReplyPart,
+{
+    type Output = Result<T, E>;
+    type Ok = T;
+    type Failure = CallError<E>;
+
+    fn encode(output: &Result<T, E>, body: &mut Vec<u8>) -> Result<bool, EncodeError> {
+        match output {
+            Ok(value) => whole::encode_last(value, body).map(|()| false),
+            Err(error) => Bincode::encode(error, body).map(|()| true),
+        }
+    }
+
+    fn tail(output: &Result<T, E>) -> Option<&Bytes> {
+        output.as_ref().ok().and_then(whole::tail)
+    }
+
+    #[expect(private_interfaces, reason = "only this crate calls it")]
+    fn decode_body(body: Body, app_error: bool) -> Result<Result<T, CallError<E>>, DecodeError> {
+        if app_error { Self::decode(body.as_slice(), true) } else { whole::decode(body).map(Ok) }
+    }
+
+    fn decode(body: &[u8], app_error: bool) -> Result<Result<T, CallError<E>>, DecodeError> {
+        Fallible::decode(body, app_error)
     }
 }
 

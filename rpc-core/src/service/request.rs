@@ -2,12 +2,13 @@
 
 use std::{fmt, future::Future, pin::Pin};
 
+use bytes::Bytes;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{MethodId, Reply, StreamReply};
+use super::{MethodId, Reply, ReplyPart, StreamReply};
 use crate::{
     body::Body,
-    codec::{Bincode, Codec, DecodeError, EncodeError},
+    codec::{Bincode, Codec, DecodeError, EncodeError, whole},
     context::Context,
     error::ErrorKind,
     streaming::{Incoming, Items, Streaming},
@@ -36,7 +37,7 @@ impl Request {
         body: Body,
         items: Option<Incoming>,
     ) -> Self {
-        Self { method, context, body, items }
+        Self { method, context, body: body.into_shared(), items }
     }
 
     /// How many bytes its arguments have.
@@ -65,6 +66,19 @@ impl Request {
         Bincode::decode(self.body.as_slice()).map_err(Refusal::of_arguments)
     }
 
+    /// Decodes the arguments: a tuple, as [`args`](Request::args) does, and the last one, which is
+    /// a part of the request if it is `Bytes`.
+    ///
+    /// # Errors
+    /// A refusal that becomes the caller's *malformed request*.
+    pub fn args_and_last<'a, A, T>(&'a self) -> Result<(A, T), Refusal>
+    where
+        A: Deserialize<'a>,
+        T: DeserializeOwned + 'static,
+    {
+        whole::decode_both(&self.body).map_err(Refusal::of_arguments)
+    }
+
     /// Encodes the reply, into the buffer that held the arguments.
     ///
     /// # Errors
@@ -72,7 +86,10 @@ impl Request {
     pub fn reply<R: Reply>(self, output: &R::Output) -> Outcome {
         let mut body = self.body.into_buffer();
         match R::encode(output, &mut body) {
-            Ok(app_error) => Ok(Answer { body, app_error, items: None }),
+            Ok(app_error) => {
+                let tail = R::tail(output).cloned().unwrap_or_default();
+                Ok(Answer { body, tail, app_error, items: None })
+            }
             Err(error) => Err(Refusal::of_reply(error)),
         }
     }
@@ -81,7 +98,7 @@ impl Request {
     ///
     /// # Errors
     /// There is none: a refusal that becomes the caller's *malformed request*.
-    pub fn items<T: DeserializeOwned>(&mut self) -> Result<Streaming<T>, Refusal> {
+    pub fn items<T: ReplyPart>(&mut self) -> Result<Streaming<T>, Refusal> {
         self.items.take().map(Streaming::remote).ok_or_else(Refusal::without_items)
     }
 
@@ -92,7 +109,7 @@ impl Request {
     pub fn stream<R: StreamReply>(self, output: R::Output) -> Outcome {
         let mut body = self.body.into_buffer();
         match R::begin(output, &mut body) {
-            Ok(items) => Ok(Answer { body, app_error: items.is_none(), items }),
+            Ok(items) => Ok(Answer { body, tail: Bytes::new(), app_error: items.is_none(), items }),
             Err(error) => Err(Refusal::of_reply(error)),
         }
     }
@@ -107,15 +124,23 @@ impl Request {
 /// An encoded reply.
 pub struct Answer {
     pub(crate) body: Vec<u8>,
+    /// Large bytes behind it.
+    pub(crate) tail: Bytes,
     pub(crate) app_error: bool,
     /// What follows, if the answer is a stream.
     pub(crate) items: Option<Items>,
 }
 
+impl Answer {
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.len().saturating_add(self.tail.len())
+    }
+}
+
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")
-            .field("bytes", &self.body.len())
+            .field("bytes", &self.bytes())
             .field("app_error", &self.app_error)
             .finish()
     }

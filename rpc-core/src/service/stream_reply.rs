@@ -2,8 +2,7 @@
 
 use std::marker::PhantomData;
 
-use serde::{Serialize, de::DeserializeOwned};
-
+use super::ReplyPart;
 use crate::{
     codec::{Bincode, Codec, DecodeError, EncodeError},
     error::{CallError, RpcError},
@@ -45,7 +44,7 @@ pub trait StreamReply {
 #[derive(Debug)]
 pub struct Streamed<T>(PhantomData<T>);
 
-impl<T: Serialize + DeserializeOwned + Send + 'static> StreamReply for Streamed<T> {
+impl<T: ReplyPart + Send + 'static> StreamReply for Streamed<T> {
     type Output = Streaming<T>;
     type Ok = Streaming<T>;
     type Failure = RpcError;
@@ -71,8 +70,8 @@ pub struct FallibleStreamed<R>(PhantomData<R>);
 
 impl<T, E> StreamReply for FallibleStreamed<Result<Streaming<T>, E>>
 where
-    T: Serialize + DeserializeOwned + Send + 'static,
-    E: Serialize + DeserializeOwned,
+    T: ReplyPart + Send + 'static,
+    E: ReplyPart,
 {
     type Output = Result<Streaming<T>, E>;
     type Ok = Streaming<T>;

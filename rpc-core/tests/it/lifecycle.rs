@@ -85,7 +85,7 @@ fn requests() -> Vec<u8> {
     let mut bytes = vec![0x89, b'R', b'P', b'C', b'\r', b'\n', 0x1a, 1];
     bytes.extend([48, 0, 0, 0].iter().chain(&[0; 8]));
     bytes.extend([1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0].iter().chain(&[9; 16]));
-    for limit in [65_536_u32, 16 << 20, 1024, 8192, 0] {
+    for limit in [65_536_u32, 64 << 20, 1024, 8192, 8 << 20] {
         bytes.extend(limit.to_le_bytes());
     }
     for (method, id, body) in [("large", 1_u64 << 24, 1_u32 << 20), ("forever", 2 << 24 | 2, 0)] {

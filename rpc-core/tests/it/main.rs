@@ -24,6 +24,8 @@ mod promises;
 mod raw;
 mod reentry;
 mod rig;
+mod stream_shapes;
 mod streams;
 mod watching;
+mod whole;
 mod wire;

@@ -22,7 +22,7 @@ pub(crate) const PIPE_BYTES: usize = 1024 * 1024;
 /// with a window so large that a test needn't grant anything.
 pub(crate) const HELLO: &str = "8952 5043 0d0a 1a01
     30000000 0000000000000000 01000000 0100 0100 00000000
-    efcdab8967452301efcdab8967452301 00000100 00000001 00040000 00200000 ffffff7f";
+    efcdab8967452301efcdab8967452301 00000100 00000004 00040000 00200000 ffffff7f";
 
 pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();

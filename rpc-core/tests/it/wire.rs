@@ -98,7 +98,7 @@ async fn what_cannot_be_run_is_refused_and_never_ran() {
 async fn a_reply_above_the_callers_limit_becomes_an_error() {
     let mut raw = serve(Limits::default());
     // The same hello, with messages of 4 KiB at most.
-    raw.send(&HELLO.replace("00000001 00040000", "00100000 00040000")).await;
+    raw.send(&HELLO.replace("00000004 00040000", "00100000 00040000")).await;
     raw.expect(&HELLO[..20]).await;
     let _hello = raw.frame().await;
     raw.send(&request("Greeter", "large", "01100000")).await;

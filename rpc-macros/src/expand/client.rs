@@ -1,5 +1,7 @@
 //! The client: one method per method of the trait, each a call on the channel; no encoding.
 
+use std::ptr;
+
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{Attribute, Path, spanned::Spanned as _};
@@ -39,6 +41,9 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
 /// pub fn hello(&self, name: &str) -> Call<String, RpcError> {
 ///     self.0.call::<Plain<_>>(&__hello, (name,))
 /// }
+/// pub fn join(&self, words: Streaming<String>) -> Call<String, RpcError> {
+///     self.0.call::<Plain<_>>(&__join, ()).with_items(words)
+/// }
 /// ```
 fn method(service: &Service, method: &Method) -> TokenStream {
     let attrs = &method.attrs.on_client;
@@ -72,10 +77,28 @@ fn method(service: &Service, method: &Method) -> TokenStream {
 fn call(method: &Method) -> TokenStream {
     let constant = names::constant(&method.sig.ident);
     let marker = marker(&method.reply);
-    let values = method.args_on_wire().map(|arg| wire_arg(arg, &variable(arg, arg.ty.span())));
+    let value = |arg: &Arg| wire_arg(arg, &variable(arg, arg.ty.span()));
+    let whole = method.whole_arg();
+    let in_tuple =
+        method.args_in_body().filter(|arg| whole.is_none_or(|whole| !ptr::eq(*arg, whole)));
+    let values = in_tuple.map(value);
     let values = quote_spanned!(at_args(method)=> (#(#values,)*));
+    if let Some(whole) = whole.map(value) {
+        return quote_spanned! {at_reply(method)=>
+            self.0.call_with_last::<#marker>(&#constant, #values, #whole)
+        };
+    }
+    let items = method.stream_arg().map(|arg| {
+        let items = variable(arg, arg.ty.span());
+        quote_spanned!(Span::mixed_site().located_at(arg.ty.span())=> .with_items(#items))
+    });
+    if method.reply.is_stream() {
+        return quote_spanned! {at_reply(method)=>
+            self.0.call_stream::<#marker>(&#constant, #values) #items
+        };
+    }
     quote_spanned! {at_reply(method)=>
-        self.0.call::<#marker>(&#constant, #values)
+        self.0.call::<#marker>(&#constant, #values) #items
     }
 }
 

@@ -78,14 +78,16 @@ fn constant(service: &Service, method: &Method) -> TokenStream {
 fn wire_arg(arg: &Arg, ident: &Ident) -> TokenStream {
     match arg.kind {
         ArgKind::Octets => quote!(__rpc::Octets(#ident)),
-        ArgKind::Value | ArgKind::Context => ident.to_token_stream(),
+        ArgKind::Value | ArgKind::Whole | ArgKind::Stream | ArgKind::Context => {
+            ident.to_token_stream()
+        }
     }
 }
 
 /// Where the compiler's complaints about the type of an argument belong: at it when there is one
 /// argument, else at the method's name. For tokens with our own variables.
 fn at_args(method: &Method) -> Span {
-    let mut args = method.args_on_wire();
+    let mut args = method.args_in_body();
     let place = match (args.next(), args.next()) {
         (Some(arg), None) => arg.ty.span(),
         _ => method.sig.ident.span(),
@@ -105,6 +107,10 @@ fn marker(Reply { ty, kind, outcome }: &Reply) -> TokenStream {
     match (kind, outcome) {
         (ReplyKind::Plain, _) => quote_spanned!(span=> __rpc::Plain<_>),
         (ReplyKind::Oneway, _) => quote_spanned!(span=> __rpc::Oneway),
+        (ReplyKind::Whole, _) => quote_spanned!(span=> __rpc::Whole<_>),
+        (ReplyKind::FallibleWhole, _) => quote_spanned!(span=> __rpc::FallibleWhole<_>),
+        (ReplyKind::Stream, _) => quote_spanned!(span=> __rpc::Streamed<_>),
+        (ReplyKind::FallibleStream, _) => quote_spanned!(span=> __rpc::FallibleStreamed<_>),
         (ReplyKind::Fallible, _) => quote_spanned!(span=> __rpc::Fallible<_>),
         (ReplyKind::Octets, Outcome::Result { .. }) => {
             let ty = with_inferred_error(ty);

@@ -1,12 +1,14 @@
 //! The server: finds the method of a request, decodes, runs the handler, encodes; no dispatch.
 
+use std::ptr;
+
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::{Path, spanned::Spanned as _};
 
 use super::{at_args, at_reply, marker, wire_arg};
 use crate::{
-    model::{ArgKind, Method, Service},
+    model::{Arg, ArgKind, Method, Service},
     names,
 };
 
@@ -85,6 +87,11 @@ fn call(service: &Service) -> TokenStream {
 ///     let reply = Greeter::hello(&*service, name).await;
 ///     request.reply::<Plain<_>>(&reply)
 /// }),
+/// id if id == __count.id() => Box::pin(async move {
+///     let (to,) = request.args()?;
+///     let reply = Greeter::count(&*service, to).await;
+///     request.stream::<Streamed<_>>(reply)
+/// }),
 /// ```
 fn arm(service: &Service, method: &Method) -> TokenStream {
     let cfgs = &method.attrs.cfgs;
@@ -92,14 +99,20 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
     let (trait_ident, ident) = (&service.ident, &method.sig.ident);
     let ours = Span::mixed_site();
     let args = method.args.iter().map(|arg| match arg.kind {
-        ArgKind::Value | ArgKind::Octets => arg.ident.to_token_stream(),
+        ArgKind::Value | ArgKind::Octets | ArgKind::Whole | ArgKind::Stream => {
+            arg.ident.to_token_stream()
+        }
         ArgKind::Context => {
             quote_spanned!(ours.located_at(arg.ty.span())=> request.context())
         }
     });
     let decode = decode(method);
     let marker = marker(&method.reply);
-    let encode = quote_spanned!(at_reply(method)=> request.reply::<#marker>(&reply));
+    let encode = if method.reply.is_stream() {
+        quote_spanned!(at_reply(method)=> request.stream::<#marker>(reply))
+    } else {
+        quote_spanned!(at_reply(method)=> request.reply::<#marker>(&reply))
+    };
     quote_spanned! {ours=>
         #(#cfgs)*
         id if id == #constant.id() => __rpc::Box::pin(async move {
@@ -110,11 +123,26 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
     }
 }
 
-/// `let (name,) = request.args()?;`
+/// `let (name,) = request.args()?;`, after `let words = request.items()?;` for a stream.
 fn decode(method: &Method) -> TokenStream {
-    let mut names = method.args_on_wire().map(|arg| wire_arg(arg, &arg.ident)).peekable();
-    if names.peek().is_none() {
-        return quote_spanned!(Span::mixed_site()=> request.args::<()>()?;);
+    let items = method.stream_arg().map(|arg| {
+        let name = &arg.ident;
+        quote_spanned! {Span::mixed_site().located_at(arg.ty.span())=>
+            let mut request = request;
+            let #name = request.items()?;
+        }
+    });
+    let name = |arg: &Arg| wire_arg(arg, &arg.ident);
+    if let Some(whole) = method.whole_arg() {
+        let front = method.args_in_body().filter(|arg| !ptr::eq(*arg, whole)).map(name);
+        let whole = name(whole);
+        return quote_spanned! {at_args(method)=>
+            let ((#(#front,)*), #whole) = request.args_and_last()?;
+        };
     }
-    quote_spanned!(at_args(method)=> let (#(#names,)*) = request.args()?;)
+    let mut names = method.args_in_body().map(name).peekable();
+    if names.peek().is_none() {
+        return quote_spanned!(Span::mixed_site()=> #items request.args::<()>()?;);
+    }
+    quote_spanned!(at_args(method)=> #items let (#(#names,)*) = request.args()?;)
 }

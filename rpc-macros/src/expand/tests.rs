@@ -68,6 +68,22 @@ fn large() {
 }
 
 #[test]
+fn streams() {
+    let service = quote! {
+        /// Counts and joins.
+        pub trait Streams {
+            /// Counts up to `to`.
+            async fn count(&self, to: u32) -> Streaming<u32>;
+            /// Joins what the caller sends.
+            async fn join(&self, separator: &str, words: Streaming<String>) -> String;
+            /// Both at once.
+            async fn double(&self, items: Streaming<u32>) -> Result<Streaming<u32>, Denied>;
+        }
+    };
+    check("streams", TokenStream::new(), service);
+}
+
+#[test]
 fn odd() {
     let service = quote! {
         #[cfg(feature = "odd")]

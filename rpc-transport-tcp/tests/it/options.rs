@@ -86,6 +86,19 @@ async fn buffers_are_set_on_both_sides() -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_may_wait_unsent_is_set_on_both_sides() -> io::Result<()> {
+    let options = TcpOptions::new().unsent_bytes(128 * 1024);
+    let mut listener = options.clone().listen("127.0.0.1:0").await?;
+    let connector = options.connector(listener.local_addr());
+    let (client, server) = pair(&connector, &mut listener).await?;
+    for transport in [&client, &server] {
+        assert_eq!(SockRef::from(transport).tcp_notsent_lowat()?, 128 * 1024);
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn extreme_values_are_rounded_or_clamped() -> io::Result<()> {
     // As a C int it would be 0.

@@ -14,7 +14,7 @@ pub(crate) fn hello() -> Vec<u8> {
     // HELLO; version 1, codec 1, no features; instance
     bytes.extend([1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0].iter().chain(&[9; 16]));
     // frame, message, calls, metadata, window
-    for limit in [64 * 1024_u32, 16 << 20, 1024, 8192, 0] {
+    for limit in [64 * 1024_u32, 64 << 20, 1024, 8192, 8 << 20] {
         bytes.extend(limit.to_le_bytes());
     }
     bytes

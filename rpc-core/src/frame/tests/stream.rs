@@ -139,7 +139,12 @@ fn outbox() -> Outbox {
     let mut header = Vec::new();
     encode_reply_header(&mut header, false, false);
     let body = (0..100_000u32).map(|i| i.to_le_bytes()[0]).collect::<Vec<_>>();
-    outbox.push_bulk(CallId::new(3, 1, Role::Acceptor), header, body.into(), true);
+    outbox.push_bulk(
+        CallId::new(3, 1, Role::Acceptor),
+        header,
+        [body.into(), bytes::Bytes::new()],
+        true,
+    );
     outbox
 }
 

@@ -120,6 +120,7 @@ struct Want {
     oneway: bool,
     metadata: Metadata,
     stream: bool,
+    tail: Option<Bytes>,
 }
 
 /// How a call ended, for comparisons.
@@ -249,6 +250,7 @@ impl Side {
             deadline: want.timeout.map(|timeout| self.now + timeout),
             metadata: &want.metadata,
             stream: want.stream,
+            tail: want.tail.as_ref(),
         };
         let waker = self.waker();
         let opened = self.mux.open_call(&call, ticket, &mut want.body.clone(), waker);
@@ -309,7 +311,7 @@ impl Side {
         self.accepted.retain(|accepted| accepted.id != id);
         if self.mux.finish(id) {
             if body.len() >= self.mux.reply_limits().bulk_bytes() {
-                self.mux.queue_bulk_reply(id, false, Bytes::from(body));
+                self.mux.queue_bulk_reply(id, false, Bytes::from(body), Bytes::new());
             } else {
                 self.mux.queue_reply(id, false, &body);
             }

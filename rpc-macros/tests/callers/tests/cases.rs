@@ -33,6 +33,7 @@ cases! {
     scopes at "../../ui/pass/scopes.rs"
     shadowed_names at "../../ui/pass/shadowed_names.rs"
     sixteen_args at "../../ui/pass/sixteen_args.rs"
+    streams at "../../ui/pass/streams.rs"
 }
 
 /// Says `crate::`, and is in a module here.
