@@ -19,6 +19,7 @@ mod oneway;
 mod places;
 mod simulation;
 mod streams;
+mod table;
 
 use std::{
     sync::{

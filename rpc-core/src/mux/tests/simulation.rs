@@ -204,8 +204,8 @@ impl Simulation {
             timeout: self.random.one_in(3).then(|| ms(self.random.below(300))),
             idempotent: self.random.one_in(2),
             oneway: self.random.one_in(4),
-            metadata: Metadata::new(),
             stream: false,
+            ..Want::default()
         };
         let opened = self.sides[by].open(&want, None);
         self.ledger.push(Entry {

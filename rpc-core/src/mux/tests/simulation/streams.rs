@@ -300,6 +300,7 @@ impl Simulation {
             timeout: entry.want.timeout,
             deadline: entry.want.timeout.map(|timeout| self.now + timeout),
             metadata: &entry.want.metadata,
+            tail: None,
             stream: entry.want.stream,
             tail: None,
         };
