@@ -56,8 +56,8 @@ pub struct Limits {
     /// turns with them, and don't count.
     pub outbox_bytes: usize,
     /// How many bytes of replies (and whatever else is queued) may wait to be sent, beside the
-    /// largest one, before further requests wait to be run. A peer that calls and doesn't read holds up its own calls only. What
-    /// handlers that have begun by then return comes on top.
+    /// largest message, before further requests wait to be run. A peer that calls and doesn't read
+    /// holds up its own calls only. What handlers that have begun by then return comes on top.
     pub reply_bytes: usize,
 }
 

@@ -307,6 +307,10 @@ impl Mux {
         if id.opener() != self.role {
             return Err(CloseReason::BadCallId);
         }
+        // r[impl reply.unexpected]
+        if self.streams.reads(id) {
+            return Err(CloseReason::UnexpectedFrame);
+        }
         if let Err(why) = self.check_message(0, body.len(), more, "the reply") {
             // One that can't be a reply yet isn't one above a limit either.
             if self.calls.is_early(id, self.outbox.drawn()) {
@@ -330,6 +334,10 @@ impl Mux {
         // r[impl call.opener]
         if id.opener() != self.role {
             return Err(CloseReason::BadCallId);
+        }
+        // r[impl reply.unexpected]
+        if self.streams.reads(id) {
+            return Err(CloseReason::UnexpectedFrame);
         }
         let woken = self.calls.begin_stream(id, self.outbox.drawn());
         match &woken {

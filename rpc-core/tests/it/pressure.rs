@@ -106,14 +106,17 @@ async fn a_peer_that_does_not_read_holds_up_its_requests_while_they_run_inline()
 async fn a_request_that_is_held_up_past_its_deadline_never_ran() {
     let counted = Counted::default();
     let mut limits = Limits::default();
-    limits.reply_bytes = 1;
+    limits.reply_bytes = MIB as usize;
     let server = Server::builder().service(StoreServer::new(counted.clone())).limits(limits);
     let mut raw = Raw::to(server);
     raw.greet().await;
-    // More than the pipe holds; then one with a timeout of a second, like the first.
-    raw.send(&load(1, 2 * MIB)).await;
-    sleep(Duration::from_millis(10)).await;
-    raw.send(&load(2, 1)).await;
+    // Two of more than the pipe holds, of which the largest doesn't count; then one with a timeout of
+    // a second, like those.
+    for slot in [1, 2] {
+        raw.send(&load(slot, 2 * MIB)).await;
+        sleep(Duration::from_millis(10)).await;
+    }
+    raw.send(&load(3, 1)).await;
     sleep(Duration::from_secs(2)).await;
     let error = loop {
         let (lane, frame) = raw.frame().await;
@@ -121,8 +124,8 @@ async fn a_request_that_is_held_up_past_its_deadline_never_ran() {
             break (lane, frame[4], frame[6]);
         }
     };
-    assert_eq!(error, (2 << 24 | 4, 2, 0), "DEADLINE_EXCEEDED, never");
-    assert_eq!(counted.runs(), 1);
+    assert_eq!(error, (3 << 24 | 6, 2, 0), "DEADLINE_EXCEEDED, never");
+    assert_eq!(counted.runs(), 2);
 }
 
 fn to(server: &Server) -> MemoryConnector {

@@ -146,6 +146,11 @@ impl Streams {
         }
     }
 
+    /// Whether items of this call may still come.
+    pub(super) fn reads(&self, id: CallId) -> bool {
+        self.readers.get(&id).is_some_and(|reader| !reader.has_ended())
+    }
+
     /// Items are going to come that nobody reads.
     pub(super) fn open_abandoned(&mut self, id: CallId) {
         self.readers.insert(id, Reader::abandoned());

@@ -163,7 +163,6 @@ const REQUESTS: [PhaseRow; 9] = [
 
 /// What a frame leads to, in words.
 fn effect(side: &mut Side, id: CallId, frame: &OutFrame) -> String {
-    side.draw();
     let (strays, accepted, stopped) = (side.mux.strays, side.accepted.len(), side.stopped.len());
     let items = |side: &mut Side| side.mux.streams.is_reader_ready(id);
     let (waits, had) = (side.wakes.count(), items(side));

@@ -302,7 +302,6 @@ impl Simulation {
             metadata: &entry.want.metadata,
             tail: None,
             stream: entry.want.stream,
-            tail: None,
         };
         let waker = Arc::clone(&entry.caller).into();
         entry.stage = match side.mux.open_call(&call, ticket, &mut entry.want.body.clone(), waker) {
