@@ -12,16 +12,22 @@ mod hello;
 mod ids;
 mod liars;
 mod preface;
+mod streams;
 mod texts;
 mod unread;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
 };
 
 use ends::{Outcome, Prey, Target, a_moment};
-use rpc_core::service::MethodId;
+use futures_core::Stream;
+use rpc_core::{Streaming, service::MethodId};
 
 use crate::raw::{HELLO, call_id, framed};
 
@@ -52,6 +58,12 @@ pub(crate) trait Victim {
     async fn echo(&self, text: String) -> String;
     async fn large(&self, bytes: u32) -> Vec<u8>;
     async fn forever(&self);
+    /// How many items came, and how they ended.
+    async fn read(&self, items: Streaming<String>) -> String;
+    /// Reads nothing.
+    async fn hold(&self, items: Streaming<String>);
+    /// All of them.
+    async fn numbers(&self) -> Streaming<u64>;
 }
 
 /// How many handlers were started, run now, and ran at a time at most.
@@ -60,6 +72,8 @@ struct Gauge {
     started: AtomicUsize,
     running: AtomicUsize,
     most: AtomicUsize,
+    /// How many numbers were counted.
+    numbers: AtomicUsize,
 }
 
 struct Running(Arc<Gauge>);
@@ -111,6 +125,39 @@ impl Victim for Handlers {
     async fn forever(&self) {
         let _running = self.0.enter();
         std::future::pending::<()>().await;
+    }
+    async fn read(&self, mut items: Streaming<String>) -> String {
+        let _running = self.0.enter();
+        let mut count = 0;
+        loop {
+            match items.next().await {
+                Some(Ok(_)) => count += 1,
+                Some(Err(error)) => return format!("{count} items, {error}"),
+                None => return format!("{count} items"),
+            }
+        }
+    }
+    async fn hold(&self, _items: Streaming<String>) {
+        self.forever().await;
+    }
+    async fn numbers(&self) -> Streaming<u64> {
+        Streaming::new(Numbers { next: 0, running: self.0.enter() })
+    }
+}
+
+/// Numbers without end.
+struct Numbers {
+    next: u64,
+    running: Running,
+}
+
+impl Stream for Numbers {
+    type Item = u64;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<u64>> {
+        self.running.0.numbers.fetch_add(1, Ordering::SeqCst);
+        self.next += 1;
+        Poll::Ready(Some(self.next))
     }
 }
 
