@@ -177,6 +177,9 @@ mod types;
 /// `Vec<u8>` or `&[u8]`, an `Option` of one, or, for replies, a `Result` of `Vec<u8>` or
 /// `Option<Vec<u8>>`. On the wire both are the same.
 ///
+/// `bytes::Bytes` as the last argument, as the reply, or as a reply's `Ok` isn't copied either: a large
+/// one goes out of the caller's buffer, and the handler's shares the buffer in which it came.
+///
 /// # Generic services
 ///
 /// A generic trait has no one meaning on the wire. A generic implementation has:

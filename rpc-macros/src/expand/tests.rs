@@ -84,6 +84,22 @@ fn streams() {
 }
 
 #[test]
+fn bytes() {
+    let service = quote! {
+        /// Keeps files.
+        pub trait Files {
+            /// Keeps one.
+            async fn put(&self, name: &str, file: Bytes) -> u64;
+            /// Gives one back.
+            async fn get(&self, name: &str) -> Result<Bytes, NotThere>;
+            /// Gives back what it is given.
+            async fn echo(&self, file: Bytes) -> Bytes;
+        }
+    };
+    check("bytes", TokenStream::new(), service);
+}
+
+#[test]
 fn odd() {
     let service = quote! {
         #[cfg(feature = "odd")]
