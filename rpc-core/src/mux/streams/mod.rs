@@ -111,6 +111,7 @@ impl Streams {
     }
 
     /// Streams of which anything is left.
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn open(&self) -> usize {
         self.readers.len() + self.writers.len() + self.outlived.len()
     }

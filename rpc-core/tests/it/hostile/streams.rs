@@ -205,8 +205,7 @@ async fn a_hundred_thousand_streams_that_are_opened_and_dropped_leave_nothing() 
         |id| [opens(id, "hold"), item_begins(id), framed(id, DATA, 2, b""), cancel(id)].concat(),
         |id| [numbers(id), cancel(id)].concat(),
     ];
-    for round in 1..=1000 {
-        let give_up = gives_up[round as usize % gives_up.len()];
+    for (round, give_up) in (1..=1000).zip(gives_up.iter().cycle()) {
         let batch: Vec<u8> = (0..SLOTS).flat_map(|slot| give_up(call_id(round, slot))).collect();
         raw.put(&batch).await;
         let mut ended = 0;

@@ -58,7 +58,7 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn new(to: u32, panics: bool, alive: &Arc<AtomicUsize>) -> Streaming<u32> {
+    fn stream(to: u32, panics: bool, alive: &Arc<AtomicUsize>) -> Streaming<u32> {
         alive.fetch_add(1, Ordering::SeqCst);
         Streaming::new(Self { next: 0, to, panics, alive: Arc::clone(alive) })
     }
@@ -120,10 +120,10 @@ impl Echo for Echoes {
         *self.kept.lock().unwrap() = Some(items);
     }
     async fn numbers(&self, to: u32) -> Streaming<u32> {
-        Numbers::new(to, false, &self.alive)
+        Numbers::stream(to, false, &self.alive)
     }
     async fn panics(&self, after: u32) -> Streaming<u32> {
-        Numbers::new(after, true, &self.alive)
+        Numbers::stream(after, true, &self.alive)
     }
     async fn too_large(&self) -> Streaming<Bytes> {
         let sizes = [10, 3_000_000];
@@ -168,7 +168,7 @@ async fn dropped_at_any_poll_nothing_is_left_and_the_next_call_works() {
     let tasks = alive_tasks();
     for polls in 0..40 {
         // The arguments' stream and the reply's, each with its call, at every stage.
-        let mut call = client.echo(Numbers::new(1000, false, &service.alive));
+        let mut call = client.echo(Numbers::stream(1000, false, &service.alive));
         if let Some(echoed) = poll_times(&mut call, polls).await {
             let mut echoed = echoed.unwrap();
             for _ in 0..polls {
@@ -204,13 +204,13 @@ async fn a_stream_of_arguments_that_panics_fails_its_call() {
     let (_rig, client, service) = echo().await;
     let tasks = alive_tasks();
     for after in [0, 5, 10_000] {
-        let error = client.sum(Numbers::new(after, true, &service.alive)).await.unwrap_err();
+        let error = client.sum(Numbers::stream(after, true, &service.alive)).await.unwrap_err();
         // A request that hasn't left when its items break off is taken back.
         let delivery = if after < 100 { Delivery::NotSent } else { Delivery::Unknown };
         check(&error, ErrorKind::MalformedRequest, delivery);
         assert!(error.to_string().contains("panicked"), "{error}");
         // With a reply that has begun, it is that which ends.
-        let echoed = client.echo(Numbers::new(after, true, &service.alive)).await;
+        let echoed = client.echo(Numbers::stream(after, true, &service.alive)).await;
         let Ok(mut echoed) = echoed else { continue };
         let end = loop {
             match echoed.next().await.expect("an error before the end") {

@@ -236,11 +236,11 @@ impl Echo {
     fn serve(&mut self, number: usize, task: Task) -> Poll<()> {
         let id = self.streams[number].id;
         loop {
-            if let Some(item) = self.streams[number].in_hand.take() {
-                if self.poll_send(1, id, Some(&item), task).is_pending() {
-                    self.streams[number].in_hand = Some(item);
-                    return Poll::Pending;
-                }
+            if let Some(item) = self.streams[number].in_hand.take()
+                && self.poll_send(1, id, Some(&item), task).is_pending()
+            {
+                self.streams[number].in_hand = Some(item);
+                return Poll::Pending;
             }
             match self.poll_next(1, id, task) {
                 Poll::Ready(NextItem::Item(item)) => self.streams[number].in_hand = Some(item),
