@@ -9,7 +9,8 @@ use crate::frame::{self, Lane, PREFIX_BYTES};
 /// Frames on their way out, in order: what the outbox held when the writer ran.
 ///
 /// A byte stream writes it as it lies, through [`Buf`]; a transport of datagrams takes it frame by
-/// frame through [`next_frame`](Batch::next_frame). What was consumed counts as possibly sent.
+/// frame: it [peeks](Batch::peek), and packs what fits [into its own buffer](Batch::next_frame_into).
+/// What was consumed counts as possibly sent.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Small frames and the headers of large ones, in stream layout.
@@ -36,6 +37,18 @@ pub struct OutFrame {
     pub payload: Bytes,
 }
 
+/// The next frame of a batch, as [`Batch::peek`] describes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FrameInfo {
+    /// The lane it belongs to.
+    pub lane: Lane,
+    /// Whether it is the last frame of its lane in this direction.
+    pub end: bool,
+    /// How large it is, in bytes.
+    pub bytes: usize,
+}
+
 impl Batch {
     /// Whether everything was consumed.
     #[must_use]
@@ -43,15 +56,46 @@ impl Batch {
         self.remaining == 0
     }
 
-    /// Consumes one whole frame. `None` when the batch is empty.
+    /// The next frame, without consuming it. `None` when the batch is empty.
+    ///
+    /// Not to be mixed with consuming it as a byte stream.
+    #[must_use]
+    pub fn peek(&self) -> Option<FrameInfo> {
+        let prefix = self.bytes.get(self.at..)?;
+        let (length, end, lane) = frame::decode_prefix(prefix)?;
+        let rest = self.remaining.saturating_sub(PREFIX_BYTES);
+        Some(FrameInfo { lane, end, bytes: length.min(rest) })
+    }
+
+    /// Consumes one whole frame into a buffer of its own. `None` when the batch is empty.
     ///
     /// Not to be mixed with consuming it as a byte stream.
     pub fn next_frame(&mut self) -> Option<OutFrame> {
-        let prefix = self.bytes.get(self.at..)?;
-        let (length, end, lane) = frame::decode_prefix(prefix)?;
+        let FrameInfo { lane, end, bytes } = self.peek()?;
         self.advance(PREFIX_BYTES);
-        let payload = self.copy_to_bytes(length.min(self.remaining));
+        let payload = self.copy_to_bytes(bytes);
         Some(OutFrame { lane, end, payload })
+    }
+
+    /// Consumes one whole frame and appends its bytes to `out`, which is the only thing that it
+    /// allocates for. Returns the lane and whether the frame is the last of it; `None` when the
+    /// batch is empty, with `out` as it was.
+    ///
+    /// Not to be mixed with consuming it as a byte stream.
+    pub fn next_frame_into(&mut self, out: &mut Vec<u8>) -> Option<(Lane, bool)> {
+        let FrameInfo { lane, end, mut bytes } = self.peek()?;
+        self.advance(PREFIX_BYTES);
+        out.reserve(bytes);
+        while bytes > 0 {
+            let chunk = self.chunk();
+            let piece = chunk.get(..bytes).unwrap_or(chunk);
+            let taken = piece.len();
+            debug_assert!(taken > 0, "a frame is whole in its batch");
+            out.extend_from_slice(piece);
+            self.advance(taken);
+            bytes -= taken;
+        }
+        Some((lane, end))
     }
 
     /// Appends one frame, laid out as the outbox does it: large payloads stay where they are.
@@ -67,8 +111,21 @@ impl Batch {
         }
     }
 
-    /// The position up to which the outbox's frames have been consumed.
-    pub(crate) fn position(&self) -> u64 {
+    /// The same frames, behind others of their connection that end at `position`.
+    #[cfg(feature = "testing")]
+    pub(crate) fn behind(self, position: usize) -> Self {
+        Self { end: self.end + position as u64, ..self }
+    }
+
+    /// How much of everything that was ever handed over in batches of this connection has been
+    /// consumed, in bytes as a byte stream has them: it begins at 0, and each frame adds its own
+    /// bytes and the 12 of its prefix, from batch to batch. Right after a frame was taken, this is
+    /// where that frame ends.
+    ///
+    /// So it says how far a connection is without a look into the frames: a transport keeps it with
+    /// what it sends, to tell later what of that its peer can't have got.
+    #[must_use]
+    pub fn position(&self) -> u64 {
         self.end - self.remaining as u64
     }
 

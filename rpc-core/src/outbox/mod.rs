@@ -20,7 +20,7 @@ use crate::{
     limits::BULK_WINDOW_BASE,
     mux::ITEM_COST,
 };
-pub use batch::{Batch, OutFrame};
+pub use batch::{Batch, FrameInfo, OutFrame};
 use bulk::{Bulk, Next};
 
 /// Bodies of at least this many bytes are sent without being copied into the outbox.

@@ -123,6 +123,45 @@ fn bytes_and_frames_are_two_views_of_the_same() {
 }
 
 #[test]
+fn frames_are_packed_into_one_buffer_as_they_are_taken_one_by_one() {
+    for seed in 0..100 {
+        let (mut one, mut other) = (filled(seed), filled(seed));
+        let mut packed = Vec::new();
+        let mut bodies = 0;
+        while !one.is_empty() {
+            let (mut frames, mut batch) = (draw(&mut one, 65_536), draw(&mut other, 65_536));
+            bodies += batch.bodies.len();
+            while let Some(OutFrame { lane, end, payload }) = frames.next_frame() {
+                let (at, position) = (packed.len(), batch.position());
+                assert_eq!(batch.peek(), Some(FrameInfo { lane, end, bytes: payload.len() }));
+                assert_eq!(batch.position(), position, "a look takes nothing");
+                assert_eq!(batch.next_frame_into(&mut packed), Some((lane, end)));
+                assert!(packed[at..] == payload, "seed {seed}");
+                assert_eq!(batch.position(), position + (PREFIX_BYTES + payload.len()) as u64);
+                assert_eq!(batch.position(), frames.position());
+            }
+            assert!(batch.is_empty() && batch.peek().is_none());
+            let bytes = packed.len();
+            assert_eq!(batch.next_frame_into(&mut packed), None);
+            assert_eq!(packed.len(), bytes, "nothing comes of an empty batch");
+        }
+        assert!(seed > 0 || bodies > 0, "frames with bodies of their own are among them");
+    }
+}
+
+#[test]
+fn a_frame_that_fits_the_buffer_is_taken_without_an_allocation() {
+    let mut outbox = outbox();
+    small(&mut outbox, 1, 2, 100);
+    bulk(&mut outbox, 2, 20_000, true);
+    let mut batch = draw(&mut outbox, 65_536);
+    let mut packed = Vec::with_capacity(20_108);
+    let at = packed.as_ptr();
+    while batch.next_frame_into(&mut packed).is_some() {}
+    assert_eq!((packed.len(), packed.as_ptr()), (20_108, at));
+}
+
+#[test]
 fn the_position_follows_what_was_consumed() {
     let mut outbox = filled(3);
     let mut random = Random(4);

@@ -37,7 +37,7 @@ use bytes::Bytes;
 
 pub use crate::{
     frame::Lane,
-    outbox::{Batch, OutFrame},
+    outbox::{Batch, FrameInfo, OutFrame},
 };
 pub use address::{Address, Peer};
 

@@ -104,10 +104,12 @@ impl Script {
     /// The next batch, or `None` at the end.
     pub(super) fn next_batch(&mut self) -> Option<Batch> {
         let rest = self.frames.get(self.batched..).filter(|rest| !rest.is_empty())?;
+        let position = self.batched.checked_sub(1).and_then(|last| self.ends.get(last).copied());
         let wanted = self.random.between(*self.batch_frames.start(), *self.batch_frames.end());
         let count = wanted.clamp(1, rest.len());
         self.batched += count;
-        Some(rest.iter().take(count).cloned().collect())
+        let batch: Batch = rest.iter().take(count).cloned().collect();
+        Some(batch.behind(position.unwrap_or_default()))
     }
 
     /// How many frames have left it entirely when the last batch has `remaining` bytes left.
