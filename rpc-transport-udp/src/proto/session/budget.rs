@@ -1,0 +1,62 @@
+//! What the sessions of one endpoint may hold together; counts bytes only.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// Bytes that one session holds, out of what all sessions of an endpoint may.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    shared: Arc<Shared>,
+    used: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    used: AtomicUsize,
+    limit: usize,
+}
+
+impl Budget {
+    /// A budget of so many bytes.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { shared: Arc::new(Shared { used: AtomicUsize::new(0), limit }), used: 0 }
+    }
+
+    /// For one more session.
+    pub(crate) fn share(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), used: 0 }
+    }
+
+    /// Takes so many bytes, if they are left.
+    pub(super) fn take(&mut self, bytes: usize) -> bool {
+        // Relaxed: it orders nothing, it only counts.
+        let before = self.shared.used.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > self.shared.limit {
+            self.shared.used.fetch_sub(bytes, Ordering::Relaxed);
+            return false;
+        }
+        self.used += bytes;
+        true
+    }
+
+    /// Gives so many bytes back.
+    pub(super) fn give(&mut self, bytes: usize) {
+        debug_assert!(bytes <= self.used);
+        self.used = self.used.saturating_sub(bytes);
+        self.shared.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// What this session holds.
+    #[cfg(test)]
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        self.shared.used.fetch_sub(self.used, Ordering::Relaxed);
+    }
+}

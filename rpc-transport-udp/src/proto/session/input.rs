@@ -1,0 +1,270 @@
+//! What comes in: packets, their frames, and what they say about the packets that were sent.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use rpc_core::transport::Inbox;
+
+use super::{
+    CloseCode, Lost, Session, Side, Violation,
+    receiving::Taken,
+    sent::Packet,
+};
+use crate::proto::{
+    frame::{Ack, Frame, Frames},
+    packet::{self, Data, expand},
+};
+
+/// A datagram that came in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrived<'a> {
+    pub(crate) from: SocketAddr,
+    pub(crate) bytes: &'a [u8],
+    /// Whether a router on its way was congested.
+    pub(crate) marked: bool,
+}
+
+/// What a datagram was worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// Something new was in it.
+    New,
+    /// It has come before, or isn't of this session, or is damaged.
+    Nothing,
+}
+
+/// What the frames of a packet came to.
+#[derive(Debug, Default)]
+struct Contents {
+    /// Whether it asks for an acknowledgement.
+    asks: bool,
+    /// Whether it is to be acknowledged at once.
+    hurry: bool,
+    /// Whether some of it couldn't be taken, so that all of it has to come again.
+    refused: bool,
+}
+
+impl Session {
+    /// Takes one datagram, and hands out the frames that this makes complete.
+    pub(crate) fn handle_datagram(
+        &mut self,
+        now: Instant,
+        arrived: Arrived<'_>,
+        inbox: &mut impl Inbox,
+    ) -> Result<Worth, Lost> {
+        // r[impl datagram.crc]
+        let data = Data::decode(arrived.bytes).filter(|_| packet::check(arrived.bytes));
+        let Some(data) = data.filter(|data| self.is_ours(data)) else { return Ok(Worth::Nothing) };
+        let number = expand(data.number, self.acks.expected());
+        // r[impl packet-number.once]
+        if self.is_over || self.close.is_some() || self.acks.has_seen(number) {
+            return Ok(Worth::Nothing);
+        }
+        // r[impl cookie.until-answered]
+        self.cookie = None;
+        let newest = number >= self.acks.expected();
+        if newest && arrived.from != self.path.remote() && self.side == Side::Server {
+            let bytes = arrived.bytes.len();
+            let random = &mut self.random;
+            self.path.note_elsewhere(now, arrived.from, bytes, || random.u64(..).to_le_bytes());
+        }
+        let contents = match self.handle_frames(now, arrived.from, data.frames, inbox) {
+            Ok(contents) => contents,
+            Err(lost) => return Err(self.lose(lost)),
+        };
+        if !contents.refused {
+            self.acks.note(now, number, contents.asks, arrived.marked);
+            if contents.hurry {
+                self.acks.hurry(now);
+            }
+        }
+        Ok(Worth::New)
+    }
+
+    /// Whether the packet is of this session, and from its other side.
+    fn is_ours(&self, data: &Data<'_>) -> bool {
+        // r[impl datagram.direction]
+        data.session == self.id
+            && data.epoch16 == self.epoch.low16()
+            && data.from_server == (self.side == Side::Client)
+    }
+
+    /// The session is over because of what the peer did; it is told why.
+    fn lose(&mut self, lost: Lost) -> Lost {
+        match lost {
+            Lost::Closed(_) => self.is_over = true,
+            Lost::Violation(violation) => self.close = Some(violation.into()),
+            Lost::Silent => {}
+        }
+        lost
+    }
+
+    fn handle_frames(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        frames: &[u8],
+        inbox: &mut impl Inbox,
+    ) -> Result<Contents, Lost> {
+        let mut contents = Contents::default();
+        for frame in Frames::new(frames) {
+            // r[impl frame.malformed-packet]
+            let frame = frame.map_err(|_| Violation::Protocol("a malformed packet"))?;
+            contents.asks |= !matches!(frame, Frame::Ack(_) | Frame::Close { .. });
+            match frame {
+                Frame::Ping => {}
+                Frame::Data(frame) => {
+                    let taken = self.receiving.handle_frame(&frame, inbox)?;
+                    contents.refused |= taken == Taken::NoRoom;
+                }
+                Frame::Ack(ack) => self.handle_ack(now, &ack)?,
+                Frame::Challenge(question) => self.response = Some(question),
+                Frame::Response(answer) => self.handle_answer(now, from, answer),
+                Frame::Fin { total } => {
+                    self.receiving.handle_fin(total)?;
+                    contents.hurry = true;
+                }
+                Frame::Close { code } => return Err(Lost::Closed(code.into())),
+            }
+        }
+        Ok(contents)
+    }
+
+    /// An address has proved that the peer is there.
+    fn handle_answer(&mut self, now: Instant, from: SocketAddr, answer: [u8; 8]) {
+        // r[impl path.switch]
+        if let Some(is_other_host) = self.path.handle_answer(from, answer) {
+            self.timeouts = 0;
+            if is_other_host {
+                // Nothing is known about the way there (RFC 9000, section 9.4).
+                self.congestion.reset(now);
+                self.rtt.reset();
+            }
+        }
+    }
+
+    fn handle_ack(&mut self, now: Instant, ack: &Ack<'_>) -> Result<(), Violation> {
+        let largest = expand(ack.largest, self.sent.end());
+        // r[impl ack.unsent]
+        if largest >= self.sent.end() {
+            return Err(Violation::Protocol("an acknowledgement of what was never sent"));
+        }
+        let newest = self.sent.largest_acked().is_none_or(|before| largest > before);
+        self.sending.allow(ack.window);
+        let mut acked = Vec::new();
+        for (first, last) in ack.ranges(largest) {
+            self.sent.acknowledge(first, last, |number, packet| acked.push((number, packet)))?;
+        }
+        if newest && let Some((_, packet)) = acked.iter().find(|(number, _)| *number == largest) {
+            let delay = ack.delay().min(Duration::from_millis(self.theirs.ack_delay_ms.into()));
+            self.rtt.update(now.saturating_duration_since(packet.at), delay);
+        }
+        if acked.is_empty() {
+            return Ok(());
+        }
+        self.progress_at = Some(now);
+        self.timeouts = 0;
+        // Oldest first: that is how congestion control sees time pass.
+        acked.sort_unstable_by_key(|(number, _)| *number);
+        for (number, packet) in &acked {
+            self.note_acked(now, *number, packet);
+        }
+        self.congestion.on_acks_end(now, &self.rtt);
+        if newest && ack.marked() > self.marked {
+            // r[impl ack.ecn]
+            self.marked = ack.marked();
+            if let Some((_, packet)) = acked.last() {
+                self.congestion.on_congestion(now, packet.at);
+            }
+        }
+        self.detect_losses(now);
+        Ok(())
+    }
+
+    /// The peer has a packet.
+    fn note_acked(&mut self, now: Instant, number: u64, packet: &Packet) {
+        if packet.probes_mtu {
+            self.mtu.on_probe_acked(packet.bytes.into());
+            self.congestion.on_mtu_change(self.mtu.current());
+        } else {
+            self.mtu.on_acked(packet.bytes.into());
+        }
+        let bytes = packet.bytes.into();
+        self.congestion.on_ack(now, packet.at, bytes, &self.rtt, packet.app_limited, number);
+        if packet.fin {
+            self.sending.note_fin_known();
+        }
+        if let Some(acknowledged) = packet.acknowledged {
+            self.acks.forget_below(acknowledged);
+        }
+    }
+
+    /// Finds what was lost, and has it sent again.
+    pub(super) fn detect_losses(&mut self, now: Instant) {
+        let mut lost = Vec::new();
+        self.sent.detect(now, self.rtt.loss_delay(), |number, packet| lost.push((number, packet)));
+        let mut span = Span::default();
+        let mut newest = None;
+        for (number, packet) in lost {
+            self.sending.resend(&packet.frames, packet.fin);
+            if packet.probes_mtu {
+                // r[impl mtu.probe-loss]
+                self.mtu.on_probe_lost(now);
+                continue;
+            }
+            span.add(number, packet.at);
+            newest = Some(packet.at);
+            if self.mtu.on_lost(now, packet.bytes.into()) {
+                self.congestion.on_mtu_change(self.mtu.current());
+            }
+        }
+        let Some(newest) = newest else { return };
+        self.congestion.on_congestion(now, newest);
+        // r[impl loss.persistent]
+        let delay = Duration::from_millis(self.theirs.ack_delay_ms.into());
+        if self.rtt.has_sample() && span.longest > self.rtt.pto(delay) * PERSISTENT {
+            self.congestion.on_persistent_congestion(now);
+        }
+    }
+}
+
+/// How many probe times long an unbroken row of losses is to be to count as persistent congestion
+/// (RFC 9002, section 7.6.1).
+const PERSISTENT: u32 = 3;
+
+/// The longest time over which every packet was lost.
+#[derive(Debug, Default)]
+struct Span {
+    run: Option<(u64, Instant)>,
+    last: u64,
+    longest: Duration,
+}
+
+impl Span {
+    fn add(&mut self, number: u64, at: Instant) {
+        let (_, since) = match self.run {
+            Some(run) if number == self.last + 1 => run,
+            _ => *self.run.insert((number, at)),
+        };
+        self.last = number;
+        self.longest = self.longest.max(at.saturating_duration_since(since));
+    }
+}
+
+impl From<Violation> for Lost {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+impl From<Violation> for CloseCode {
+    fn from(violation: Violation) -> Self {
+        match violation {
+            Violation::Protocol(_) => Self::Protocol,
+            Violation::Window => Self::Window,
+            Violation::Limit(_) => Self::Limit,
+        }
+    }
+}

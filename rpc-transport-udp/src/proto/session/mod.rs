@@ -1,0 +1,298 @@
+//! One session: lane frames in packets, reliable, in both directions; no set-up, no sockets.
+//!
+//! It takes datagrams and time, and gives datagrams and the time of its next timeout. After every
+//! input, [`poll_transmit`](Session::poll_transmit) is to be called until it gives nothing, and
+//! [`poll_timeout`](Session::poll_timeout) asked again.
+//!
+//! The map of this directory: `input` is what comes in, `output` what goes out; between them
+//! `receiving` and `sending` are the frames, `acks` and `sent` the packets of the two directions, `path`
+//! is the peer's address, `budget` what all sessions hold together.
+
+mod acks;
+mod budget;
+mod input;
+mod output;
+mod path;
+mod receiving;
+mod sending;
+mod sent;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use acks::Acks;
+pub(crate) use budget::Budget;
+use bytes::Bytes;
+use path::Path;
+use receiving::Receiving;
+pub(crate) use sending::Source;
+use sending::Sending;
+use sent::Sent;
+
+use super::{
+    congestion::Congestion,
+    mtu::Mtu,
+    pacer::Pacer,
+    packet::{Epoch, Params, Reset, SessionId},
+    rtt::Rtt,
+};
+
+/// How long a peer that acknowledges nothing is waited for. As long as TCP's user timeout is in
+/// this project.
+const GIVE_UP: Duration = Duration::from_secs(30);
+
+/// Which end of a session this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// It made the session. Its first packets carry the cookie.
+    Client,
+    /// It accepted the session.
+    Server,
+}
+
+/// What the two sides agreed on when they set the session up.
+#[derive(Debug, Clone)]
+pub(crate) struct Agreed {
+    pub(crate) side: Side,
+    pub(crate) id: SessionId,
+    pub(crate) epoch: Epoch,
+    pub(crate) remote: SocketAddr,
+    /// What this side accepts, and what the peer does.
+    pub(crate) ours: Params,
+    pub(crate) theirs: Params,
+    /// The server's cookie, with a client.
+    pub(crate) cookie: Option<[u8; 40]>,
+}
+
+/// What a peer did that it must not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Violation {
+    /// It broke a rule.
+    Protocol(&'static str),
+    /// It sent more than it was allowed.
+    Window,
+    /// It is above a limit.
+    Limit(&'static str),
+}
+
+/// Why a session is over before its time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Lost {
+    /// The peer closed it.
+    #[error("the peer closed the session: {0}")]
+    Closed(CloseCode),
+    /// The peer broke the rules.
+    #[error("the peer broke the datagram protocol: {0}")]
+    Violation(Violation),
+    /// The peer acknowledges nothing.
+    #[error("the peer has acknowledged nothing for 30 seconds")]
+    Silent,
+}
+
+/// Why a session was closed, on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CloseCode {
+    /// Its owner is gone.
+    Abort,
+    /// The other side broke a rule.
+    Protocol,
+    /// The other side sent more than was allowed.
+    Window,
+    /// The other side is above a limit.
+    Limit,
+    /// The other side was silent for too long.
+    Timeout,
+    /// Another code.
+    Unknown(u8),
+}
+
+/// Datagrams to be sent with one system call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Transmit {
+    pub(crate) to: SocketAddr,
+    /// The datagrams, one behind the other.
+    pub(crate) bytes: Bytes,
+    /// How long each is; the last may be shorter.
+    pub(crate) segment_bytes: usize,
+}
+
+/// The state of one session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    side: Side,
+    id: SessionId,
+    epoch: Epoch,
+    /// Sent along until the server has answered.
+    cookie: Option<[u8; 40]>,
+    theirs: Params,
+    path: Path,
+    sending: Sending,
+    receiving: Receiving,
+    sent: Sent,
+    acks: Acks,
+    rtt: Rtt,
+    congestion: Congestion,
+    pacer: Pacer,
+    mtu: Mtu,
+    random: fastrand::Rng,
+    /// Packets that may be sent whatever congestion says.
+    probes: u8,
+    /// How often the timeout has passed without an answer.
+    timeouts: u32,
+    /// When something was acknowledged last, or waited first.
+    progress_at: Option<Instant>,
+    /// When the pacer lets more go.
+    paced_until: Option<Instant>,
+    /// The proof that the peer asks for.
+    response: Option<[u8; 8]>,
+    /// Marks of congestion that the peer has told of.
+    marked: u32,
+    /// Whether it had nothing left to send when it last could.
+    app_limited: bool,
+    /// What is to be told to the peer before all ends.
+    close: Option<CloseCode>,
+    /// Whether it is over: nothing comes in or goes out any more.
+    is_over: bool,
+}
+
+impl Session {
+    /// A session that was just set up. `seed` is its randomness.
+    pub(crate) fn new(agreed: Agreed, budget: Budget, now: Instant, seed: u64) -> Self {
+        let Agreed { side, id, epoch, remote, ours, theirs, cookie } = agreed;
+        let mut random = fastrand::Rng::with_seed(seed);
+        Self {
+            side,
+            id,
+            epoch,
+            cookie,
+            theirs,
+            path: Path::new(remote),
+            sending: Sending::new(theirs.window),
+            receiving: Receiving::new(ours.window, budget),
+            sent: Sent::new(random.fork()),
+            acks: Acks::new(Duration::from_millis(ours.ack_delay_ms.into())),
+            rtt: Rtt::new(),
+            congestion: Congestion::new(now),
+            pacer: Pacer::new(now),
+            mtu: Mtu::new(theirs.datagram_bytes),
+            random,
+            probes: 0,
+            timeouts: 0,
+            progress_at: None,
+            paced_until: None,
+            response: None,
+            marked: 0,
+            app_limited: true,
+            close: None,
+            is_over: false,
+        }
+    }
+
+    /// Where the peer is.
+    pub(crate) fn remote(&self) -> SocketAddr {
+        self.path.remote()
+    }
+
+    /// Nothing more comes from the source.
+    pub(crate) fn end(&mut self) {
+        self.sending.end();
+    }
+
+    /// Whether the peer has everything that was sent, the end included.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.sending.is_known() && !self.sent.has_frames()
+    }
+
+    /// Whether everything that the peer sends has come, the end included.
+    pub(crate) fn is_received(&self) -> bool {
+        self.receiving.is_complete()
+    }
+
+    /// Ends the session at once; the peer is told, if the packet arrives.
+    pub(crate) fn abort(&mut self) {
+        if !(self.is_over || self.is_sent() && self.is_received()) {
+            self.close.get_or_insert(CloseCode::Abort);
+        }
+    }
+
+    /// Whether the answer to one of our packets that this reset claims to be is one. The session
+    /// stays as it is.
+    pub(crate) fn accepts_reset(&self, reset: &Reset) -> bool {
+        // r[impl reset.accept]
+        let number = super::packet::expand(reset.number, self.sent.end());
+        reset.session == self.id && self.sent.is_under_way(number)
+    }
+
+    /// Time has passed: what is due is done.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), Lost> {
+        if self.is_over || self.close.is_some() {
+            return Ok(());
+        }
+        if self.give_up_at().is_some_and(|at| at <= now) {
+            self.close = Some(CloseCode::Timeout);
+            return Err(Lost::Silent);
+        }
+        if self.sent.loss_at().is_some_and(|at| at <= now) {
+            self.detect_losses(now);
+        } else if self.probe_at().is_some_and(|at| at <= now) {
+            self.send_probes();
+        }
+        Ok(())
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) and [`poll_transmit`](Self::poll_transmit) are
+    /// to be called next, if nothing comes in.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_over {
+            return None;
+        }
+        let loss = self.sent.loss_at().or_else(|| self.probe_at());
+        let path = self.path.timeout(output::CHALLENGE_BYTES);
+        let times = [loss, self.give_up_at(), self.acks.due(), self.paced_until, path];
+        times.into_iter().flatten().min()
+    }
+
+    /// Gives back the memory that an idle session doesn't need.
+    pub(crate) fn shrink(&mut self) {
+        self.sent.shrink();
+    }
+
+    fn give_up_at(&self) -> Option<Instant> {
+        self.progress_at.filter(|_| self.sent.is_waiting()).map(|at| at + GIVE_UP)
+    }
+
+    /// When the peer has been silent for so long that it is asked again (RFC 9002, section 6.2).
+    fn probe_at(&self) -> Option<Instant> {
+        // r[impl loss.probe]
+        let last = self.sent.last_asked().filter(|_| self.sent.is_waiting())?;
+        let delay = Duration::from_millis(self.theirs.ack_delay_ms.into());
+        let doubled = self.rtt.pto(delay).saturating_mul(1 << self.timeouts.min(BACKOFF_MAX));
+        Some(last + doubled.min(PROBE_EVERY_MAX))
+    }
+
+    /// Sends the oldest frames that are under way again, or asks for a sign of life.
+    fn send_probes(&mut self) {
+        self.timeouts = self.timeouts.saturating_add(1);
+        self.probes = PROBES;
+        if self.sending.has_own() {
+            return;
+        }
+        let oldest = self.sent.oldest(PROBES.into());
+        for (frames, fin) in oldest.map(|packet| (packet.frames.clone(), packet.fin)).collect::<Vec<_>>() {
+            self.sending.resend(&frames, fin);
+        }
+    }
+}
+
+/// Packets that are sent when the peer has been silent (RFC 9002, section 6.2.4).
+const PROBES: u8 = 2;
+
+/// How often the time until the next probe is doubled.
+const BACKOFF_MAX: u32 = 10;
+
+/// The most time between two probes: within [`GIVE_UP`] a peer that comes back is to be found soon.
+const PROBE_EVERY_MAX: Duration = Duration::from_secs(3);

@@ -1,0 +1,337 @@
+//! What goes out: packets filled with frames, many to a transmission, within what congestion allows.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{Session, Side, Source, Transmit, sent::Packet};
+use crate::proto::{
+    frame,
+    packet::{self, BASE_DATAGRAM_BYTES, DATAGRAM_BYTES_MIN, DataHeader},
+};
+
+/// The most bytes that one system call takes: what fits one IPv6 datagram, which is how the kernel
+/// sees it.
+const TRANSMIT_BYTES_MAX: usize = 65_487;
+
+/// The datagram that asks a new address for a proof: the smallest there is.
+pub(super) const CHALLENGE_BYTES: usize = DATAGRAM_BYTES_MIN;
+
+/// Ranges of packet numbers above which an acknowledgement asks for one itself, so that old ranges
+/// can be forgotten.
+const RANGES_MANY: usize = 4;
+
+/// One packet of a transmission, until its bytes have found their place.
+#[derive(Debug)]
+struct Draft {
+    number: u64,
+    start: usize,
+    /// Where its lane frames are in the transmission.
+    frames: (usize, usize),
+    fin: bool,
+    asks: bool,
+    acknowledged: Option<u64>,
+}
+
+impl Session {
+    /// What is to be sent now, if anything. New frames come from `source`; at most `segments`
+    /// datagrams are put into one transmission.
+    ///
+    /// The datagrams count as sent.
+    pub(crate) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        source: &mut impl Source,
+        segments: usize,
+    ) -> Option<Transmit> {
+        if self.is_over {
+            return None;
+        }
+        if self.close.is_some() {
+            return Some(self.transmit_close());
+        }
+        self.transmit_challenge(now)
+            .or_else(|| self.transmit_frames(now, source, segments))
+            .or_else(|| self.transmit_mtu_probe(now))
+            .or_else(|| self.transmit_acks(now))
+    }
+
+    /// The last packet of a session that is given up.
+    fn transmit_close(&mut self) -> Transmit {
+        let mut out = Vec::with_capacity(packet::HEADER_BYTES + packet::COOKIE_BYTES + 20);
+        self.begin(&mut out);
+        if let Some(code) = self.close {
+            frame::encode_close(&mut out, code.into());
+        }
+        // r[impl close.once]
+        self.is_over = true;
+        self.sent.use_number();
+        self.finish_single(out)
+    }
+
+    /// Asks a new address whether the peer is there.
+    fn transmit_challenge(&mut self, now: Instant) -> Option<Transmit> {
+        let (to, question) = self.path.poll_question(now, CHALLENGE_BYTES)?;
+        let mut out = Vec::with_capacity(CHALLENGE_BYTES);
+        self.begin(&mut out);
+        frame::encode_challenge(&mut out, question);
+        self.sent.use_number();
+        Some(Transmit { to, ..self.finish_single(out) })
+    }
+
+    /// Frames, as many as are allowed.
+    fn transmit_frames(
+        &mut self,
+        now: Instant,
+        source: &mut impl Source,
+        segments: usize,
+    ) -> Option<Transmit> {
+        let sendable = self.sending.has_own() || self.sending.is_open() && source.peek().is_some();
+        if !sendable && self.probes == 0 && self.response.is_none() {
+            self.app_limited = true;
+            self.paced_until = None;
+            return None;
+        }
+        if !self.may_send(now) {
+            return None;
+        }
+        let limit = self.segments_allowed(segments);
+        let mut out = Vec::with_capacity(self.capacity(source, limit));
+        let mut drafts = Vec::with_capacity(limit.min(4));
+        let segment_bytes = self.fill(now, source, limit, &mut out, &mut drafts);
+        if drafts.is_empty() {
+            return None;
+        }
+        let more = self.sending.has_own() || self.sending.is_open() && source.peek().is_some();
+        self.app_limited = !more;
+        Some(self.dispatch(now, out, segment_bytes, drafts))
+    }
+
+    /// Whether congestion control and the pacer let anything go.
+    fn may_send(&mut self, now: Instant) -> bool {
+        self.paced_until = None;
+        if self.probes > 0 {
+            return true;
+        }
+        let mtu = self.mtu.current();
+        if self.sent.in_flight() + mtu as u64 > self.congestion.window() {
+            self.app_limited = false;
+            return false;
+        }
+        // r[impl pacing.burst]
+        self.paced_until = self.pacer.delay(now, mtu, &self.rtt, &self.congestion);
+        self.paced_until.is_none()
+    }
+
+    /// How many datagrams the next transmission may have.
+    fn segments_allowed(&self, segments: usize) -> usize {
+        if self.probes > 0 {
+            return usize::from(self.probes).min(segments).max(1);
+        }
+        let mtu = self.mtu.current();
+        let room = self.congestion.window().saturating_sub(self.sent.in_flight());
+        let room = usize::try_from(room).unwrap_or(usize::MAX).min(self.pacer.burst_bytes());
+        (room / mtu).min(TRANSMIT_BYTES_MAX / mtu).min(segments).max(1)
+    }
+
+    /// Room for what is likely to be sent: most transmissions are one small datagram.
+    fn capacity(&self, source: &impl Source, segments: usize) -> usize {
+        let most = segments * self.mtu.current();
+        if self.sending.has_own() {
+            return most;
+        }
+        let new = source.remaining();
+        most.min(new + new / 2 + 2 * DATAGRAM_BYTES_MIN + packet::COOKIE_BYTES)
+    }
+
+    /// Fills up to `limit` datagrams. Returns how long each of them is, but perhaps the last.
+    fn fill(
+        &mut self,
+        now: Instant,
+        source: &mut impl Source,
+        limit: usize,
+        out: &mut Vec<u8>,
+        drafts: &mut Vec<Draft>,
+    ) -> usize {
+        let mut segment_bytes = self.mtu.current();
+        while drafts.len() < limit {
+            let start = out.len();
+            let draft = self.draft(now, source, out, start + segment_bytes);
+            let Some(draft) = draft else {
+                out.truncate(start);
+                break;
+            };
+            self.note_draft(now, &draft);
+            drafts.push(draft);
+            let bytes = out.len() - start;
+            if drafts.len() == 1 {
+                segment_bytes = bytes.max(DATAGRAM_BYTES_MIN);
+            }
+            // All but the last have to be of one length, and only the end of the transmission tells
+            // which is the last: what is short is padded.
+            out.resize(start + segment_bytes.max(DATAGRAM_BYTES_MIN), frame::PADDING);
+            let short = segment_bytes - bytes.min(segment_bytes);
+            if short > segment_bytes / 4 || self.probes == 0 && !self.has_more(source) {
+                // The last: its padding is worth nothing.
+                out.truncate(start + bytes.max(DATAGRAM_BYTES_MIN));
+                break;
+            }
+        }
+        segment_bytes
+    }
+
+    fn has_more(&self, source: &impl Source) -> bool {
+        self.sending.has_own() || self.sending.is_open() && source.peek().is_some()
+    }
+
+    /// One packet, up to `end`. `None` if there is nothing to put into it.
+    fn draft(
+        &mut self,
+        now: Instant,
+        source: &mut impl Source,
+        out: &mut Vec<u8>,
+        end: usize,
+    ) -> Option<Draft> {
+        let start = out.len();
+        let number = self.begin(out);
+        let acknowledged = self.write_ack(now, out, end);
+        let before = out.len();
+        if let Some(answer) = self.response.take() {
+            frame::encode_response(out, answer);
+        }
+        let frames_start = out.len();
+        // A base datagram takes any frame, so that it can be sent again when the path gets smaller.
+        let fin = self.sending.fill(out, end, source);
+        let frames_end = if fin { out.len() - frame::FIN_BYTES } else { out.len() };
+        if out.len() == before && self.probes > 0 {
+            frame::encode_ping(out);
+        }
+        let asks = out.len() > before;
+        if !asks && acknowledged.is_none() {
+            return None;
+        }
+        Some(Draft { number, start, frames: (frames_start, frames_end), fin, asks, acknowledged })
+    }
+
+    /// Counts a packet that will be sent.
+    fn note_draft(&mut self, now: Instant, draft: &Draft) {
+        self.sent.use_number();
+        self.probes = self.probes.saturating_sub(1);
+        if draft.acknowledged.is_some() {
+            self.acks.note_sent();
+        }
+        if draft.asks && !self.sent.is_waiting() {
+            self.progress_at = Some(now);
+        }
+    }
+
+    /// Hands a transmission over: what is under way is known from here on.
+    fn dispatch(
+        &mut self,
+        now: Instant,
+        mut out: Vec<u8>,
+        segment_bytes: usize,
+        drafts: Vec<Draft>,
+    ) -> Transmit {
+        for datagram in out.chunks_mut(segment_bytes) {
+            packet::seal(datagram);
+        }
+        let bytes = Bytes::from(out);
+        let app_limited = self.app_limited;
+        for draft in drafts {
+            let end = (draft.start + segment_bytes).min(bytes.len());
+            let datagram_bytes = u16::try_from(end - draft.start).unwrap_or(u16::MAX);
+            if !draft.asks {
+                continue;
+            }
+            let (from, to) = draft.frames;
+            self.congestion.on_sent(now, datagram_bytes.into(), draft.number);
+            self.pacer.on_sent(datagram_bytes.into());
+            let packet = Packet {
+                at: now,
+                bytes: datagram_bytes,
+                app_limited,
+                frames: if from < to { bytes.slice(from..to) } else { Bytes::new() },
+                fin: draft.fin,
+                probes_mtu: false,
+                acknowledged: draft.acknowledged,
+            };
+            self.sent.track(draft.number, packet);
+        }
+        Transmit { to: self.path.remote(), bytes, segment_bytes }
+    }
+
+    /// A packet that finds out whether the path takes larger datagrams.
+    fn transmit_mtu_probe(&mut self, now: Instant) -> Option<Transmit> {
+        // Only beside other traffic, and when the peer knows the session.
+        if self.cookie.is_some() || !self.sent.is_waiting() || !self.rtt.has_sample() {
+            return None;
+        }
+        let bytes = self.mtu.poll_probe(now)?;
+        let mut out = Vec::with_capacity(bytes);
+        let number = self.begin(&mut out);
+        frame::encode_ping(&mut out);
+        out.resize(bytes, frame::PADDING);
+        let transmit = self.finish_single(out);
+        self.sent.use_number();
+        self.sent.track(number, Packet { probes_mtu: true, ..Packet::bare(now, &transmit.bytes) });
+        Some(transmit)
+    }
+
+    /// An acknowledgement for which nothing else is there to go with.
+    fn transmit_acks(&mut self, now: Instant) -> Option<Transmit> {
+        if self.acks.due().is_none_or(|due| due > now) {
+            return None;
+        }
+        let mut out = Vec::with_capacity(2 * DATAGRAM_BYTES_MIN + packet::COOKIE_BYTES);
+        let number = self.begin(&mut out);
+        let acknowledged = self.write_ack(now, &mut out, BASE_DATAGRAM_BYTES)?;
+        self.acks.note_sent();
+        self.sent.use_number();
+        // r[impl ack.ping]
+        if self.acks.ranges() <= RANGES_MANY || self.sent.is_waiting() {
+            return Some(self.finish_single(out));
+        }
+        frame::encode_ping(&mut out);
+        let transmit = self.finish_single(out);
+        self.progress_at = Some(now);
+        let acknowledged = Some(acknowledged);
+        self.sent.track(number, Packet { acknowledged, ..Packet::bare(now, &transmit.bytes) });
+        Some(transmit)
+    }
+
+    /// Begins a packet with the next number, which it returns.
+    fn begin(&mut self, out: &mut Vec<u8>) -> u64 {
+        let number = self.sent.next_number();
+        let header = DataHeader {
+            from_server: self.side == Side::Server,
+            epoch: self.epoch,
+            session: self.id,
+            number,
+        };
+        packet::begin_data(out, &header, self.cookie.as_ref());
+        number
+    }
+
+    /// Appends an acknowledgement if one is owed. Returns the highest number in it.
+    fn write_ack(&mut self, now: Instant, out: &mut Vec<u8>, end: usize) -> Option<u64> {
+        if !self.acks.is_owed() {
+            return None;
+        }
+        let window = self.receiving.window_end();
+        let (ranges, delay, marked) = self.acks.report(now)?;
+        let room = end.saturating_sub(out.len());
+        let written = frame::encode_ack(out, ranges, delay, window, marked, room);
+        written.then(|| self.acks.expected().saturating_sub(1))
+    }
+
+    /// A transmission of one datagram.
+    fn finish_single(&self, mut out: Vec<u8>) -> Transmit {
+        if out.len() < DATAGRAM_BYTES_MIN {
+            out.resize(DATAGRAM_BYTES_MIN, frame::PADDING);
+        }
+        packet::seal(&mut out);
+        let segment_bytes = out.len();
+        Transmit { to: self.path.remote(), bytes: Bytes::from(out), segment_bytes }
+    }
+}

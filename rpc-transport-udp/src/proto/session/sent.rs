@@ -1,0 +1,266 @@
+//! The packets that were sent: which are under way, acknowledged, lost; no frames, no congestion.
+//!
+//! Loss detection is that of RFC 9002, section 6, with one space of packet numbers.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::Violation;
+
+/// How many later packets have to be acknowledged until one counts as lost (RFC 9002, 6.1.1).
+const REORDERING: u64 = 3;
+
+/// One packet number in so many is skipped, on average, so that a peer that acknowledges what it
+/// hasn't received is found out (RFC 9000, 21.4).
+const SKIP_EVERY: u64 = 512;
+
+/// How many numbers of packets that ask for nothing are kept at most: more than one transmission has.
+const NUMBERS_KEPT: usize = 256;
+
+/// A packet that is under way: it asks for an acknowledgement, and counts for congestion.
+#[derive(Debug, Clone)]
+pub(super) struct Packet {
+    pub(super) at: Instant,
+    /// Bytes of the datagram.
+    pub(super) bytes: u16,
+    /// Whether it was sent because the sender had nothing else to send.
+    pub(super) app_limited: bool,
+    /// Its lane frames, as they lie in the datagram; empty if it has none.
+    pub(super) frames: Bytes,
+    pub(super) fin: bool,
+    /// It only tries whether the path takes a datagram of its size.
+    pub(super) probes_mtu: bool,
+    /// The highest packet number that it acknowledged.
+    pub(super) acknowledged: Option<u64>,
+}
+
+impl Packet {
+    /// A packet without frames of lanes.
+    pub(super) fn bare(at: Instant, datagram: &[u8]) -> Self {
+        Self {
+            at,
+            bytes: u16::try_from(datagram.len()).unwrap_or(u16::MAX),
+            app_limited: true,
+            frames: Bytes::new(),
+            fin: false,
+            probes_mtu: false,
+            acknowledged: None,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Slot {
+    UnderWay(Packet),
+    /// Acknowledged, lost, never used, or of no interest.
+    Gone,
+}
+
+/// All packets from the oldest that is under way on.
+#[derive(Debug)]
+pub(super) struct Sent {
+    slots: VecDeque<Slot>,
+    /// The number of the first slot.
+    base: u64,
+    /// The number that was never used last, and the next one that won't be.
+    skipped: Option<u64>,
+    skip_at: u64,
+    random: fastrand::Rng,
+    /// The highest number that was acknowledged.
+    largest_acked: Option<u64>,
+    /// Bytes of the datagrams under way.
+    in_flight: u64,
+    /// How many those are.
+    under_way: usize,
+    /// When the last of them was sent.
+    last_asked: Option<Instant>,
+    /// When the oldest packet counts as lost, if packets after it were acknowledged.
+    loss_at: Option<Instant>,
+}
+
+impl Sent {
+    pub(super) fn new(mut random: fastrand::Rng) -> Self {
+        let skip_at = random.u64(1..2 * SKIP_EVERY);
+        Self {
+            slots: VecDeque::new(),
+            base: 0,
+            skipped: None,
+            skip_at,
+            random,
+            largest_acked: None,
+            in_flight: 0,
+            under_way: 0,
+            last_asked: None,
+            loss_at: None,
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// Whether any packet waits for an acknowledgement.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.under_way > 0
+    }
+
+    pub(super) fn last_asked(&self) -> Option<Instant> {
+        self.last_asked
+    }
+
+    pub(super) fn loss_at(&self) -> Option<Instant> {
+        self.loss_at
+    }
+
+    pub(super) fn largest_acked(&self) -> Option<u64> {
+        self.largest_acked
+    }
+
+    /// The number of the next packet. Some are skipped.
+    pub(super) fn next_number(&mut self) -> u64 {
+        // r[impl packet-number.skip]
+        if self.end() == self.skip_at {
+            self.slots.push_back(Slot::Gone);
+            self.skipped = Some(self.skip_at);
+            self.skip_at += 1 + self.random.u64(1..2 * SKIP_EVERY);
+        }
+        self.end()
+    }
+
+    /// Uses up the [`next_number`](Self::next_number). A packet that asks for no acknowledgement
+    /// isn't looked after any further: nobody may ever acknowledge it.
+    pub(super) fn use_number(&mut self) {
+        self.slots.push_back(Slot::Gone);
+        if self.under_way == 0 && self.slots.len() > NUMBERS_KEPT {
+            self.forget_oldest();
+        }
+    }
+
+    /// Looks after the packet, whose number was just used.
+    pub(super) fn track(&mut self, number: u64, packet: Packet) {
+        let at = packet.at;
+        let bytes = u64::from(packet.bytes);
+        if let Some(slot) = self.slot_mut(number) {
+            *slot = Slot::UnderWay(packet);
+            self.in_flight += bytes;
+            self.last_asked = Some(at);
+            self.under_way += 1;
+        }
+    }
+
+    /// Whether the packet whose number ends in these bits is under way.
+    pub(super) fn is_under_way(&self, number: u64) -> bool {
+        matches!(self.slot(number), Some(Slot::UnderWay(_)))
+    }
+
+    /// The number after the last one.
+    pub(super) fn end(&self) -> u64 {
+        self.base + self.slots.len() as u64
+    }
+
+    /// The peer has received the packets of this range. Calls `acked` for those of which that is
+    /// news.
+    pub(super) fn acknowledge(
+        &mut self,
+        first: u64,
+        last: u64,
+        mut acked: impl FnMut(u64, Packet),
+    ) -> Result<(), Violation> {
+        // r[impl ack.unsent]
+        if last >= self.end() {
+            return Err(Violation::Protocol("an acknowledgement of what was never sent"));
+        }
+        if self.skipped.is_some_and(|skipped| (first..=last).contains(&skipped)) {
+            return Err(Violation::Protocol("an acknowledgement of a skipped packet"));
+        }
+        for number in first.max(self.base)..=last {
+            if let Some(packet) = self.take(number) {
+                acked(number, packet);
+            }
+        }
+        self.largest_acked = self.largest_acked.max(Some(last));
+        self.forget_oldest();
+        Ok(())
+    }
+
+    /// Takes the packet out, if it is under way.
+    fn take(&mut self, number: u64) -> Option<Packet> {
+        match std::mem::replace(self.slot_mut(number)?, Slot::Gone) {
+            Slot::UnderWay(packet) => {
+                self.in_flight = self.in_flight.saturating_sub(u64::from(packet.bytes));
+                self.under_way = self.under_way.saturating_sub(1);
+                Some(packet)
+            }
+            Slot::Gone => None,
+        }
+    }
+
+    /// Finds packets that are lost, because of those that were acknowledged after them. `delay` is
+    /// how long a packet may be late.
+    pub(super) fn detect(
+        &mut self,
+        now: Instant,
+        delay: Duration,
+        mut lost: impl FnMut(u64, Packet),
+    ) {
+        self.loss_at = None;
+        let Some(largest) = self.largest_acked else { return };
+        for number in self.base..largest {
+            let Some(Slot::UnderWay(packet)) = self.slot(number) else { continue };
+            let late_at = packet.at + delay;
+            // r[impl loss.detect]
+            if largest - number < REORDERING && late_at > now {
+                self.loss_at = Some(late_at);
+                break;
+            }
+            if let Some(packet) = self.take(number) {
+                lost(number, packet);
+            }
+        }
+        self.forget_oldest();
+    }
+
+    /// The oldest packets that are under way.
+    pub(super) fn oldest(&self, count: usize) -> impl Iterator<Item = &Packet> {
+        let under_way = self.slots.iter().filter_map(|slot| match slot {
+            Slot::UnderWay(packet) if !packet.probes_mtu => Some(packet),
+            _ => None,
+        });
+        under_way.take(count)
+    }
+
+    /// Whether any lane frames are under way.
+    pub(super) fn has_frames(&self) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| matches!(slot, Slot::UnderWay(packet) if !packet.frames.is_empty()))
+    }
+
+    /// Gives back the memory that nothing needs while nothing is under way.
+    pub(super) fn shrink(&mut self) {
+        if self.slots.len() < 8 {
+            self.slots.shrink_to(8);
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        while let Some(Slot::Gone) = self.slots.front() {
+            self.slots.pop_front();
+            self.base += 1;
+        }
+    }
+
+    fn slot(&self, number: u64) -> Option<&Slot> {
+        let at = usize::try_from(number.checked_sub(self.base)?).ok()?;
+        self.slots.get(at)
+    }
+
+    fn slot_mut(&mut self, number: u64) -> Option<&mut Slot> {
+        let at = usize::try_from(number.checked_sub(self.base)?).ok()?;
+        self.slots.get_mut(at)
+    }
+}

@@ -1,0 +1,317 @@
+//! A server's sessions: which datagram belongs to which, who gets a new one, who is turned away; no
+//! session's own state, no sockets.
+//!
+//! These rules are what makes calls run at most once (`spec/datagram.md`, chapter *At most once*):
+//! a known id is found before a cookie is looked at; a session that has ended is remembered until its
+//! cookie has expired, and for as long as clients draw conclusions from a reset; when there is no
+//! room, new sessions are refused and no old one is forgotten.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use super::{
+    cookie::{CookieKey, Refused},
+    packet::{
+        Class, Data, Epoch, Init, InitAck, Params, Peek, RESET_BYTES, Reset, ResetReason, SessionId,
+        VERSION, Versions,
+    },
+};
+
+/// How long a cookie may be used to begin a session. Long enough for the round trip and for some
+/// losses on it.
+pub(crate) const COOKIE_LIFETIME: Duration = Duration::from_secs(15);
+
+/// How long a session that has ended is remembered. Requests that are younger than this when its
+/// client is told that nobody knows it certainly never ran.
+pub(crate) const RETENTION: Duration = Duration::from_secs(60);
+
+/// Resets a second: enough for a server that comes back to its clients, little for who makes them up.
+const RESETS_PER_SECOND: u32 = 1000;
+
+/// What the table is set up with.
+#[derive(Debug, Clone)]
+pub(crate) struct TableConfig {
+    /// This process: another number than that of every other one.
+    pub(crate) epoch: Epoch,
+    /// What this side accepts of each session.
+    pub(crate) params: Params,
+    /// How many sessions there may be, with those that have ended and are remembered.
+    pub(crate) sessions: usize,
+}
+
+/// The sessions of one server. `H` is what it knows a session by.
+#[derive(Debug)]
+pub(crate) struct Table<H> {
+    config: TableConfig,
+    key: CookieKey,
+    sessions: HashMap<SessionId, Entry<H>>,
+    /// Sessions that have ended, with the time to forget them.
+    ended: VecDeque<(u64, SessionId)>,
+    /// Whether new sessions are refused.
+    is_leaving: bool,
+    resets: Allowance,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+enum Entry<H> {
+    Live(H),
+    /// It has ended: its packets are answered with a reset, until it is forgotten.
+    Ended,
+}
+
+/// What became of datagrams that belong to no session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Not ours, damaged, or of no use.
+    pub(crate) dropped: u64,
+    /// New sessions that were refused.
+    pub(crate) refused: u64,
+    /// Resets that were sent, and those that were too many to be.
+    pub(crate) resets: u64,
+    pub(crate) resets_withheld: u64,
+}
+
+/// What is to be done with a datagram.
+#[derive(Debug)]
+pub(crate) enum Decision<'a, H> {
+    /// It belongs to this session.
+    Deliver(&'a H),
+    /// It begins a session, and is the first of its packets. [`Table::insert`] it.
+    Begin(SessionId, Params),
+    /// This is to be sent back to where it came from.
+    Answer(Vec<u8>),
+    /// Nothing.
+    Drop,
+}
+
+impl<H> Table<H> {
+    pub(crate) fn new(config: TableConfig, key: CookieKey) -> Self {
+        Self {
+            config,
+            key,
+            sessions: HashMap::new(),
+            ended: VecDeque::new(),
+            is_leaving: false,
+            resets: Allowance::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// What has become of datagrams so far.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// This process' number.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.config.epoch
+    }
+
+    /// What this side accepts of each session.
+    pub(crate) fn params(&self) -> Params {
+        self.config.params
+    }
+
+    /// How many sessions there are, with those that are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// From now on new sessions are refused.
+    pub(crate) fn leave(&mut self) {
+        self.is_leaving = true;
+    }
+
+    /// Decides about a datagram. `uptime_ms` is the time since the server began; it counts on while
+    /// the machine sleeps.
+    pub(crate) fn handle_datagram(
+        &mut self,
+        uptime_ms: u64,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Decision<'_, H> {
+        self.forget(uptime_ms);
+        let decision = match Peek::at(datagram).map(|peek| peek.class) {
+            Some(Class::Data { session, from_server: false, .. }) => {
+                return self.handle_data(uptime_ms, from, session, datagram);
+            }
+            Some(Class::Init) => self.handle_init(uptime_ms, from, datagram),
+            Some(Class::OtherVersion) => Versions::answer(datagram),
+            // r[impl datagram.direction]
+            _ => None,
+        };
+        decision.map_or_else(
+            || {
+                self.counts.dropped += 1;
+                Decision::Drop
+            },
+            Decision::Answer,
+        )
+    }
+
+    /// A session was begun.
+    pub(crate) fn insert(&mut self, session: SessionId, handle: H) {
+        self.sessions.insert(session, Entry::Live(handle));
+    }
+
+    /// A session has ended. It is remembered for a while.
+    pub(crate) fn end(&mut self, uptime_ms: u64, session: SessionId) {
+        // r[impl session.remembered]
+        let Some(entry) = self.sessions.get_mut(&session) else { return };
+        if matches!(entry, Entry::Live(_)) {
+            *entry = Entry::Ended;
+            let keep = u64::try_from(RETENTION.max(COOKIE_LIFETIME).as_millis()).unwrap_or(u64::MAX);
+            self.ended.push_back((uptime_ms.saturating_add(keep), session));
+        }
+    }
+
+    /// A packet of a client.
+    fn handle_data(
+        &mut self,
+        uptime_ms: u64,
+        from: SocketAddr,
+        session: SessionId,
+        datagram: &[u8],
+    ) -> Decision<'_, H> {
+        // r[impl session.lookup-first]
+        let reason = match self.sessions.get(&session) {
+            // The session checks it for damage: nothing comes of a wrong id.
+            Some(Entry::Live(_)) => {
+                let Some(Entry::Live(handle)) = self.sessions.get(&session) else {
+                    return Decision::Drop;
+                };
+                return Decision::Deliver(handle);
+            }
+            Some(Entry::Ended) => ResetReason::Closed,
+            None => match self.admit(uptime_ms, from, datagram) {
+                Ok(params) => return Decision::Begin(session, params),
+                Err(reason) => reason,
+            },
+        };
+        self.reset(uptime_ms, reason, datagram)
+    }
+
+    /// Whether a packet of an unknown session may begin one.
+    fn admit(
+        &mut self,
+        uptime_ms: u64,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<Params, ResetReason> {
+        let data = Data::decode(datagram).ok_or(ResetReason::Unknown)?;
+        let cookie = data.cookie.ok_or(ResetReason::Unknown)?;
+        let epoch = self.config.epoch;
+        // r[impl session.new-epoch]
+        if data.epoch16 != epoch.low16() {
+            return Err(ResetReason::Unknown);
+        }
+        let lifetime = u64::try_from(COOKIE_LIFETIME.as_millis()).unwrap_or(u64::MAX);
+        let verdict = self.key.verify(cookie, epoch, data.session, from, uptime_ms, lifetime);
+        // r[impl session.cookie-refused]
+        let params = verdict.map_err(|Refused { .. }| ResetReason::Cookie)?;
+        if self.is_leaving {
+            self.counts.refused += 1;
+            return Err(ResetReason::Leaving);
+        }
+        // r[impl session.full]
+        if self.sessions.len() >= self.config.sessions {
+            self.counts.refused += 1;
+            return Err(ResetReason::Full);
+        }
+        Ok(params)
+    }
+
+    /// Tells a client that there is no such session, if that isn't told too often.
+    fn reset(
+        &mut self,
+        uptime_ms: u64,
+        reason: ResetReason,
+        datagram: &[u8],
+    ) -> Decision<'_, H> {
+        // r[impl reset.size]
+        let whole = Data::decode(datagram)
+            .filter(|_| datagram.len() >= RESET_BYTES && super::packet::check(datagram));
+        let Some(data) = whole else {
+            self.counts.dropped += 1;
+            return Decision::Drop;
+        };
+        // r[impl reset.rate]
+        if !self.resets.take(uptime_ms) {
+            self.counts.resets_withheld += 1;
+            return Decision::Drop;
+        }
+        self.counts.resets += 1;
+        let reset = Reset {
+            session: data.session,
+            epoch: self.config.epoch,
+            uptime_ms,
+            number: data.number,
+            reason,
+        };
+        let mut out = Vec::with_capacity(RESET_BYTES);
+        reset.encode(&mut out);
+        Decision::Answer(out)
+    }
+
+    /// Somebody wants a session. Nothing is kept of it until the cookie comes back.
+    fn handle_init(&mut self, uptime_ms: u64, from: SocketAddr, datagram: &[u8]) -> Option<Vec<u8>> {
+        // r[impl setup.stateless]
+        let Init { nonce, params } = Init::decode(datagram)?;
+        let mut out = Vec::new();
+        if self.is_leaving || self.sessions.len() >= self.config.sessions {
+            self.counts.refused += 1;
+            let reason =
+                if self.is_leaving { ResetReason::Leaving } else { ResetReason::Full };
+            let epoch = self.config.epoch;
+            let session = SessionId(nonce.0);
+            Reset { session, epoch, uptime_ms, number: 0, reason }.encode(&mut out);
+            return Some(out);
+        }
+        let epoch = self.config.epoch;
+        let session = self.key.session_id(nonce, uptime_ms, from);
+        let cookie = self.key.make(nonce, uptime_ms, params, epoch, session, from);
+        let ack = InitAck {
+            nonce,
+            epoch,
+            session,
+            params: self.config.params,
+            retention_ms: u32::try_from(RETENTION.as_millis()).unwrap_or(u32::MAX),
+            cookie,
+        };
+        ack.encode(&mut out);
+        Some(out)
+    }
+
+    /// Forgets sessions that ended long ago.
+    fn forget(&mut self, uptime_ms: u64) {
+        while let Some((at, session)) = self.ended.front().copied() {
+            if at > uptime_ms {
+                return;
+            }
+            self.ended.pop_front();
+            self.sessions.remove(&session);
+        }
+    }
+}
+
+/// How many resets are left of this second's.
+#[derive(Debug, Default)]
+struct Allowance {
+    second: u64,
+    used: u32,
+}
+
+impl Allowance {
+    fn take(&mut self, uptime_ms: u64) -> bool {
+        let second = uptime_ms / 1000;
+        if second != self.second {
+            *self = Self { second, used: 0 };
+        }
+        self.used += 1;
+        self.used <= RESETS_PER_SECOND
+    }
+}
