@@ -3,3 +3,4 @@
 #![allow(dead_code, reason = "the session that uses all this is being built")]
 
 mod ranges;
+mod rtt;
