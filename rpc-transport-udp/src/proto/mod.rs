@@ -2,5 +2,6 @@
 
 #![allow(dead_code, reason = "the session that uses all this is being built")]
 
+mod pacer;
 mod ranges;
 mod rtt;
