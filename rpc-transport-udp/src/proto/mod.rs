@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "the session that uses all this is being built")]
 
+mod congestion;
 mod mtu;
 mod pacer;
 mod ranges;
