@@ -1,0 +1,1 @@
+//! The window in single situations; two flows together are in `fairness`.
