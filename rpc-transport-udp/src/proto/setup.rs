@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    packet::{Epoch, Init, InitAck, Nonce, Params, Reset, SetUp, Versions},
+    packet::{self, Epoch, Init, InitAck, Kind, Nonce, Params, Peek, Reset, ResetReason, Versions},
     session::{Agreed, Side},
 };
 
@@ -77,13 +77,21 @@ impl SetUpClient {
     /// Takes a datagram. `None` if it isn't an answer to this attempt.
     pub(crate) fn handle_datagram(&self, datagram: &[u8]) -> Option<Result<Established, Refused>> {
         // r[impl setup.nonce]
-        match SetUp::decode(datagram)? {
-            SetUp::InitAck(ack) if ack.nonce == self.nonce => Some(Ok(self.establish(&ack))),
-            SetUp::Reset(reset) if reset.session.0 == self.nonce.0 => refusal(&reset).map(Err),
-            SetUp::Versions(Versions { nonce, versions }) if nonce == self.nonce => {
-                Some(Err(Refused::Version { theirs: versions, ours: super::packet::VERSION }))
+        let Peek::Setup { kind, .. } = packet::peek(datagram)? else { return None };
+        match kind {
+            Kind::InitAck => {
+                let ack = InitAck::decode(datagram).filter(|ack| ack.nonce == self.nonce)?;
+                Some(Ok(self.establish(&ack)))
             }
-            _ => None,
+            Kind::Reset => {
+                let reset = Reset::decode(datagram).filter(|reset| reset.id == self.nonce.0)?;
+                refusal(&reset).map(Err)
+            }
+            Kind::Versions => {
+                let other = Versions::decode(datagram).filter(|it| it.nonce == self.nonce)?;
+                Some(Err(Refused::Version { theirs: other.versions, ours: packet::VERSION }))
+            }
+            Kind::Init => None,
         }
     }
 
@@ -103,7 +111,6 @@ impl SetUpClient {
 
 /// What a reset in answer to an INIT means, if anything.
 fn refusal(reset: &Reset) -> Option<Refused> {
-    use super::packet::ResetReason;
     match reset.reason {
         ResetReason::Full => Some(Refused::Full),
         ResetReason::Leaving => Some(Refused::Leaving),
@@ -125,18 +132,22 @@ impl Judgement {
     /// Judges a reset. `epoch` is that of the session, `retention` how long its server remembers
     /// sessions.
     pub(crate) fn of(reset: &Reset, epoch: Epoch, retention: Duration) -> Self {
-        use super::packet::ResetReason;
         // r[impl reset.judgement]
         let never_ran_since = match reset.reason {
             // Another process: whatever was first sent after it had begun can't have run before.
             _ if reset.epoch != epoch => {
                 Duration::from_millis(reset.uptime_ms).saturating_sub(EPOCH_SLACK)
             }
-            // It would remember a session in which any of them ran.
-            ResetReason::Unknown => retention,
-            // It never was one.
-            ResetReason::Full | ResetReason::Leaving => Duration::MAX,
-            ResetReason::Closed | ResetReason::Cookie => Duration::ZERO,
+            // It would remember a session in which any of them ran, and none can begin any more:
+            // who leaves the cookie out was answered once, and by now it has expired.
+            ResetReason::Unknown => retention.saturating_sub(EPOCH_SLACK),
+            // It never was one, and this server begins none any more.
+            ResetReason::Leaving => Duration::MAX,
+            // With any of these a copy of the same packet may have begun the session, or may yet.
+            ResetReason::Full
+            | ResetReason::Closed
+            | ResetReason::Cookie
+            | ResetReason::Other(_) => Duration::ZERO,
         };
         Self { never_ran_since }
     }

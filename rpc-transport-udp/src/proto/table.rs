@@ -13,9 +13,9 @@ use std::{
 };
 
 use super::{
-    cookie::{CookieKey, Refused},
+    cookie::CookieKey,
     packet::{
-        Class, Data, Epoch, Init, InitAck, Params, Peek, RESET_BYTES, Reset, ResetReason, SessionId,
+        self, Epoch, Init, InitAck, Kind, Params, Peek, RESET_BYTES, Reset, ResetReason, SessionId,
         VERSION, Versions,
     },
 };
@@ -135,16 +135,18 @@ impl<H> Table<H> {
         datagram: &[u8],
     ) -> Decision<'_, H> {
         self.forget(uptime_ms);
-        let decision = match Peek::at(datagram).map(|peek| peek.class) {
-            Some(Class::Data { session, from_server: false, .. }) => {
+        let answer = match packet::peek(datagram) {
+            Some(Peek::Data { session, from_server: false, .. }) => {
                 return self.handle_data(uptime_ms, from, session, datagram);
             }
-            Some(Class::Init) => self.handle_init(uptime_ms, from, datagram),
-            Some(Class::OtherVersion) => Versions::answer(datagram),
+            Some(Peek::Setup { kind: Kind::Init, version: VERSION }) => {
+                self.handle_init(uptime_ms, from, datagram)
+            }
+            Some(Peek::Setup { kind: Kind::Init, .. }) => name_versions(datagram),
             // r[impl datagram.direction]
             _ => None,
         };
-        decision.map_or_else(
+        answer.map_or_else(
             || {
                 self.counts.dropped += 1;
                 Decision::Drop
@@ -202,7 +204,7 @@ impl<H> Table<H> {
         from: SocketAddr,
         datagram: &[u8],
     ) -> Result<Params, ResetReason> {
-        let data = Data::decode(datagram).ok_or(ResetReason::Unknown)?;
+        let data = packet::decode_data(datagram).ok_or(ResetReason::Unknown)?;
         let cookie = data.cookie.ok_or(ResetReason::Unknown)?;
         let epoch = self.config.epoch;
         // r[impl session.new-epoch]
@@ -212,7 +214,7 @@ impl<H> Table<H> {
         let lifetime = u64::try_from(COOKIE_LIFETIME.as_millis()).unwrap_or(u64::MAX);
         let verdict = self.key.verify(cookie, epoch, data.session, from, uptime_ms, lifetime);
         // r[impl session.cookie-refused]
-        let params = verdict.map_err(|Refused { .. }| ResetReason::Cookie)?;
+        let params = verdict.map_err(|_| ResetReason::Cookie)?;
         if self.is_leaving {
             self.counts.refused += 1;
             return Err(ResetReason::Leaving);
@@ -233,8 +235,8 @@ impl<H> Table<H> {
         datagram: &[u8],
     ) -> Decision<'_, H> {
         // r[impl reset.size]
-        let whole = Data::decode(datagram)
-            .filter(|_| datagram.len() >= RESET_BYTES && super::packet::check(datagram));
+        let whole = packet::decode_data(datagram)
+            .filter(|_| datagram.len() >= RESET_BYTES);
         let Some(data) = whole else {
             self.counts.dropped += 1;
             return Decision::Drop;
@@ -246,10 +248,10 @@ impl<H> Table<H> {
         }
         self.counts.resets += 1;
         let reset = Reset {
-            session: data.session,
+            id: data.session.0,
             epoch: self.config.epoch,
             uptime_ms,
-            number: data.number,
+            pn32: data.pn32,
             reason,
         };
         let mut out = Vec::with_capacity(RESET_BYTES);
@@ -267,13 +269,12 @@ impl<H> Table<H> {
             let reason =
                 if self.is_leaving { ResetReason::Leaving } else { ResetReason::Full };
             let epoch = self.config.epoch;
-            let session = SessionId(nonce.0);
-            Reset { session, epoch, uptime_ms, number: 0, reason }.encode(&mut out);
+            Reset { id: nonce.0, epoch, uptime_ms, pn32: 0, reason }.encode(&mut out);
             return Some(out);
         }
         let epoch = self.config.epoch;
         let session = self.key.session_id(nonce, uptime_ms, from);
-        let cookie = self.key.make(nonce, uptime_ms, params, epoch, session, from);
+        let cookie = self.key.make(nonce, uptime_ms, &params, epoch, session, from);
         let ack = InitAck {
             nonce,
             epoch,
@@ -296,6 +297,14 @@ impl<H> Table<H> {
             self.sessions.remove(&session);
         }
     }
+}
+
+/// Tells a client of another version which ones this side speaks.
+fn name_versions(datagram: &[u8]) -> Option<Vec<u8>> {
+    let nonce = Init::decode_other_version(datagram)?;
+    let mut out = Vec::new();
+    Versions { nonce, versions: vec![VERSION] }.encode(&mut out);
+    Some(out)
 }
 
 /// How many resets are left of this second's.

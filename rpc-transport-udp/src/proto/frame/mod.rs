@@ -155,6 +155,13 @@ impl<'a> Iterator for Frames<'a> {
     }
 }
 
+/// How many bytes of payload the lane frame at the beginning of `bytes` has; for one that this side
+/// made itself.
+pub(crate) fn lane_frame_bytes(bytes: &[u8]) -> Option<usize> {
+    let &[kind, low, high] = bytes.first_chunk()?;
+    (kind >= kind::LANE_FRAME).then(|| u16::from_le_bytes([low, high]).into())
+}
+
 /// Bytes of a PING.
 pub(crate) const PING_BYTES: usize = 1;
 

@@ -31,7 +31,7 @@ pub(super) struct Acks {
 impl Acks {
     pub(super) fn new(delay: Duration) -> Self {
         Self {
-            seen: Ranges::default(),
+            seen: Ranges::new(),
             floor: 0,
             largest: None,
             delay,
@@ -56,7 +56,9 @@ impl Acks {
     pub(super) fn note(&mut self, now: Instant, number: u64, asks: bool, marked: bool) {
         let expected = self.expected();
         self.seen.insert(number);
-        self.floor = self.floor.max(self.seen.limit(RANGES_MAX));
+        if let Some(floor) = self.seen.limit(RANGES_MAX) {
+            self.floor = self.floor.max(floor);
+        }
         if number >= expected {
             self.largest = Some((number, now));
         }

@@ -7,14 +7,12 @@ use std::{
 
 use rpc_core::transport::Inbox;
 
-use super::{
-    CloseCode, Lost, Session, Side, Violation,
-    receiving::Taken,
-    sent::Packet,
-};
+use super::{Lost, Session, Side, Violation, receiving::Taken, sent::Packet};
 use crate::proto::{
+    congestion::Congestion,
     frame::{Ack, Frame, Frames},
-    packet::{self, Data, expand},
+    packet::{Data, decode_data, expand},
+    rtt::Rtt,
 };
 
 /// A datagram that came in.
@@ -54,10 +52,9 @@ impl Session {
         arrived: Arrived<'_>,
         inbox: &mut impl Inbox,
     ) -> Result<Worth, Lost> {
-        // r[impl datagram.crc]
-        let data = Data::decode(arrived.bytes).filter(|_| packet::check(arrived.bytes));
-        let Some(data) = data.filter(|data| self.is_ours(data)) else { return Ok(Worth::Nothing) };
-        let number = expand(data.number, self.acks.expected());
+        let data = decode_data(arrived.bytes).filter(|data| self.is_ours(data));
+        let Some(data) = data else { return Ok(Worth::Nothing) };
+        let number = expand(data.pn32, self.acks.expected());
         // r[impl packet-number.once]
         if self.is_over || self.close.is_some() || self.acks.has_seen(number) {
             return Ok(Worth::Nothing);
@@ -121,7 +118,7 @@ impl Session {
                 }
                 Frame::Ack(ack) => self.handle_ack(now, &ack)?,
                 Frame::Challenge(question) => self.response = Some(question),
-                Frame::Response(answer) => self.handle_answer(now, from, answer),
+                Frame::Answer(answer) => self.handle_answer(from, answer),
                 Frame::Fin { total } => {
                     self.receiving.handle_fin(total)?;
                     contents.hurry = true;
@@ -133,14 +130,14 @@ impl Session {
     }
 
     /// An address has proved that the peer is there.
-    fn handle_answer(&mut self, now: Instant, from: SocketAddr, answer: [u8; 8]) {
+    fn handle_answer(&mut self, from: SocketAddr, answer: [u8; 8]) {
         // r[impl path.switch]
         if let Some(is_other_host) = self.path.handle_answer(from, answer) {
             self.timeouts = 0;
             if is_other_host {
                 // Nothing is known about the way there (RFC 9000, section 9.4).
-                self.congestion.reset(now);
-                self.rtt.reset();
+                self.congestion = Congestion::new(self.mtu.current());
+                self.rtt = Rtt::new();
             }
         }
     }
@@ -154,12 +151,14 @@ impl Session {
         let newest = self.sent.largest_acked().is_none_or(|before| largest > before);
         self.sending.allow(ack.window);
         let mut acked = Vec::new();
-        for (first, last) in ack.ranges(largest) {
+        let ranges = ack.ranges(largest).map_err(|_| Violation::Protocol("malformed ranges"))?;
+        for (first, last) in ranges {
             self.sent.acknowledge(first, last, |number, packet| acked.push((number, packet)))?;
         }
-        if newest && let Some((_, packet)) = acked.iter().find(|(number, _)| *number == largest) {
-            let delay = ack.delay().min(Duration::from_millis(self.theirs.ack_delay_ms.into()));
-            self.rtt.update(now.saturating_duration_since(packet.at), delay);
+        let measured = acked.iter().find(|(number, _)| newest && *number == largest);
+        let sample = measured.map(|(_, packet)| now.saturating_duration_since(packet.at));
+        if let Some(sample) = sample {
+            self.rtt.update(sample, ack.delay.min(self.their_delay()), now);
         }
         if acked.is_empty() {
             return Ok(());
@@ -171,28 +170,39 @@ impl Session {
         for (number, packet) in &acked {
             self.note_acked(now, *number, packet);
         }
-        self.congestion.on_acks_end(now, &self.rtt);
-        if newest && ack.marked() > self.marked {
-            // r[impl ack.ecn]
-            self.marked = ack.marked();
-            if let Some((_, packet)) = acked.last() {
+        self.handle_marks(now, ack, newest, acked.last());
+        self.detect_losses(now);
+        let smoothed = self.rtt.smoothed();
+        self.congestion.on_ack_end(now, largest, sample, smoothed, self.app_limited);
+        Ok(())
+    }
+
+    /// Routers on the way were congested: once in a round trip that counts like a loss.
+    fn handle_marks(
+        &mut self,
+        now: Instant,
+        ack: &Ack<'_>,
+        newest: bool,
+        last: Option<&(u64, Packet)>,
+    ) {
+        // r[impl ack.ecn]
+        let marked = ack.ce.unwrap_or_default();
+        if newest && marked > self.marked {
+            self.marked = marked;
+            if let Some((_, packet)) = last {
                 self.congestion.on_congestion(now, packet.at);
             }
         }
-        self.detect_losses(now);
-        Ok(())
     }
 
     /// The peer has a packet.
     fn note_acked(&mut self, now: Instant, number: u64, packet: &Packet) {
-        if packet.probes_mtu {
-            self.mtu.on_probe_acked(packet.bytes.into());
+        if !packet.probes_mtu {
+            self.mtu.on_packet_acked(number, packet.bytes);
+        } else if self.mtu.on_probe_acked(now, number) {
             self.congestion.on_mtu_change(self.mtu.current());
-        } else {
-            self.mtu.on_acked(packet.bytes.into());
         }
-        let bytes = packet.bytes.into();
-        self.congestion.on_ack(now, packet.at, bytes, &self.rtt, packet.app_limited, number);
+        self.congestion.on_acked(packet.at, packet.bytes.into());
         if packet.fin {
             self.sending.note_fin_known();
         }
@@ -211,21 +221,22 @@ impl Session {
             self.sending.resend(&packet.frames, packet.fin);
             if packet.probes_mtu {
                 // r[impl mtu.probe-loss]
-                self.mtu.on_probe_lost(now);
+                self.mtu.on_probe_lost(now, number);
                 continue;
             }
             span.add(number, packet.at);
             newest = Some(packet.at);
-            if self.mtu.on_lost(now, packet.bytes.into()) {
-                self.congestion.on_mtu_change(self.mtu.current());
-            }
+            self.mtu.on_packet_lost(number, packet.bytes);
         }
         let Some(newest) = newest else { return };
+        if self.mtu.on_losses_end(now) {
+            self.congestion.on_mtu_change(self.mtu.current());
+        }
         self.congestion.on_congestion(now, newest);
         // r[impl loss.persistent]
-        let delay = Duration::from_millis(self.theirs.ack_delay_ms.into());
-        if self.rtt.has_sample() && span.longest > self.rtt.pto(delay) * PERSISTENT {
+        if self.rtt.has_sample() && span.longest > self.rtt.pto(self.their_delay()) * PERSISTENT {
             self.congestion.on_persistent_congestion(now);
+            self.rtt.on_persistent_congestion();
         }
     }
 }
@@ -250,21 +261,5 @@ impl Span {
         };
         self.last = number;
         self.longest = self.longest.max(at.saturating_duration_since(since));
-    }
-}
-
-impl From<Violation> for Lost {
-    fn from(violation: Violation) -> Self {
-        Self::Violation(violation)
-    }
-}
-
-impl From<Violation> for CloseCode {
-    fn from(violation: Violation) -> Self {
-        match violation {
-            Violation::Protocol(_) => Self::Protocol,
-            Violation::Window => Self::Window,
-            Violation::Limit(_) => Self::Limit,
-        }
     }
 }

@@ -6,11 +6,12 @@
 //!
 //! The map of this directory: `input` is what comes in, `output` what goes out; between them
 //! `receiving` and `sending` are the frames, `acks` and `sent` the packets of the two directions, `path`
-//! is the peer's address, `budget` what all sessions hold together.
+//! is the peer's address, `close` why a session ends, `budget` what all sessions hold together.
 
 mod acks;
 mod budget;
-mod input;
+mod close;
+pub(crate) mod input;
 mod output;
 mod path;
 mod receiving;
@@ -26,6 +27,7 @@ use std::{
 
 use acks::Acks;
 pub(crate) use budget::Budget;
+pub(crate) use close::{CloseCode, Lost, Violation};
 use bytes::Bytes;
 use path::Path;
 use receiving::Receiving;
@@ -64,50 +66,8 @@ pub(crate) struct Agreed {
     /// What this side accepts, and what the peer does.
     pub(crate) ours: Params,
     pub(crate) theirs: Params,
-    /// The server's cookie, with a client.
+    /// The server's cookie, on the client's side.
     pub(crate) cookie: Option<[u8; 40]>,
-}
-
-/// What a peer did that it must not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Violation {
-    /// It broke a rule.
-    Protocol(&'static str),
-    /// It sent more than it was allowed.
-    Window,
-    /// It is above a limit.
-    Limit(&'static str),
-}
-
-/// Why a session is over before its time.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Lost {
-    /// The peer closed it.
-    #[error("the peer closed the session: {0}")]
-    Closed(CloseCode),
-    /// The peer broke the rules.
-    #[error("the peer broke the datagram protocol: {0}")]
-    Violation(Violation),
-    /// The peer acknowledges nothing.
-    #[error("the peer has acknowledged nothing for 30 seconds")]
-    Silent,
-}
-
-/// Why a session was closed, on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CloseCode {
-    /// Its owner is gone.
-    Abort,
-    /// The other side broke a rule.
-    Protocol,
-    /// The other side sent more than was allowed.
-    Window,
-    /// The other side is above a limit.
-    Limit,
-    /// The other side was silent for too long.
-    Timeout,
-    /// Another code.
-    Unknown(u8),
 }
 
 /// Datagrams to be sent with one system call.
@@ -161,9 +121,10 @@ pub(crate) struct Session {
 
 impl Session {
     /// A session that was just set up. `seed` is its randomness.
-    pub(crate) fn new(agreed: Agreed, budget: Budget, now: Instant, seed: u64) -> Self {
+    pub(crate) fn new(agreed: Agreed, budget: Budget, seed: u64) -> Self {
         let Agreed { side, id, epoch, remote, ours, theirs, cookie } = agreed;
         let mut random = fastrand::Rng::with_seed(seed);
+        let mtu = Mtu::new(theirs.datagram_bytes);
         Self {
             side,
             id,
@@ -176,9 +137,9 @@ impl Session {
             sent: Sent::new(random.fork()),
             acks: Acks::new(Duration::from_millis(ours.ack_delay_ms.into())),
             rtt: Rtt::new(),
-            congestion: Congestion::new(now),
-            pacer: Pacer::new(now),
-            mtu: Mtu::new(theirs.datagram_bytes),
+            congestion: Congestion::new(mtu.current()),
+            pacer: Pacer::new(),
+            mtu,
             random,
             probes: 0,
             timeouts: 0,
@@ -223,8 +184,8 @@ impl Session {
     /// stays as it is.
     pub(crate) fn accepts_reset(&self, reset: &Reset) -> bool {
         // r[impl reset.accept]
-        let number = super::packet::expand(reset.number, self.sent.end());
-        reset.session == self.id && self.sent.is_under_way(number)
+        let number = super::packet::expand(reset.pn32, self.sent.end());
+        reset.id == self.id.0 && self.sent.is_under_way(number)
     }
 
     /// Time has passed: what is due is done.
@@ -269,9 +230,13 @@ impl Session {
     fn probe_at(&self) -> Option<Instant> {
         // r[impl loss.probe]
         let last = self.sent.last_asked().filter(|_| self.sent.is_waiting())?;
-        let delay = Duration::from_millis(self.theirs.ack_delay_ms.into());
-        let doubled = self.rtt.pto(delay).saturating_mul(1 << self.timeouts.min(BACKOFF_MAX));
+        let doubled = self.rtt.pto(self.their_delay()).saturating_mul(1 << self.timeouts.min(BACKOFF_MAX));
         Some(last + doubled.min(PROBE_EVERY_MAX))
+    }
+
+    /// The most that the peer delays an acknowledgement.
+    fn their_delay(&self) -> Duration {
+        Duration::from_millis(self.theirs.ack_delay_ms.into())
     }
 
     /// Sends the oldest frames that are under way again, or asks for a sign of life.

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::{Session, Side, Source, Transmit, sent::Packet};
 use crate::proto::{
-    frame,
+    frame::{self, AckHead},
+    pacer::Pace,
     packet::{self, BASE_DATAGRAM_BYTES, DATAGRAM_BYTES_MIN, DataHeader},
 };
 
@@ -20,6 +21,9 @@ pub(super) const CHALLENGE_BYTES: usize = DATAGRAM_BYTES_MIN;
 /// Ranges of packet numbers above which an acknowledgement asks for one itself, so that old ranges
 /// can be forgotten.
 const RANGES_MANY: usize = 4;
+
+/// What fills up a datagram.
+const PADDING: u8 = 0;
 
 /// One packet of a transmission, until its bytes have found their place.
 #[derive(Debug)]
@@ -95,7 +99,7 @@ impl Session {
         if !self.may_send(now) {
             return None;
         }
-        let limit = self.segments_allowed(segments);
+        let limit = self.segments_allowed(now, segments);
         let mut out = Vec::with_capacity(self.capacity(source, limit));
         let mut drafts = Vec::with_capacity(limit.min(4));
         let segment_bytes = self.fill(now, source, limit, &mut out, &mut drafts);
@@ -113,30 +117,33 @@ impl Session {
         if self.probes > 0 {
             return true;
         }
-        let mtu = self.mtu.current();
+        let mtu = self.datagram_bytes();
         if self.sent.in_flight() + mtu as u64 > self.congestion.window() {
             self.app_limited = false;
             return false;
         }
         // r[impl pacing.burst]
-        self.paced_until = self.pacer.delay(now, mtu, &self.rtt, &self.congestion);
+        let pace = self.pace();
+        self.paced_until = self.pacer.delay(now, mtu, &pace);
         self.paced_until.is_none()
     }
 
     /// How many datagrams the next transmission may have.
-    fn segments_allowed(&self, segments: usize) -> usize {
+    fn segments_allowed(&mut self, now: Instant, segments: usize) -> usize {
         if self.probes > 0 {
             return usize::from(self.probes).min(segments).max(1);
         }
-        let mtu = self.mtu.current();
+        let mtu = self.datagram_bytes();
+        let pace = self.pace();
         let room = self.congestion.window().saturating_sub(self.sent.in_flight());
-        let room = usize::try_from(room).unwrap_or(usize::MAX).min(self.pacer.burst_bytes());
+        let room = room.min(self.pacer.budget_bytes(now, &pace));
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
         (room / mtu).min(TRANSMIT_BYTES_MAX / mtu).min(segments).max(1)
     }
 
     /// Room for what is likely to be sent: most transmissions are one small datagram.
     fn capacity(&self, source: &impl Source, segments: usize) -> usize {
-        let most = segments * self.mtu.current();
+        let most = segments * self.datagram_bytes();
         if self.sending.has_own() {
             return most;
         }
@@ -153,7 +160,7 @@ impl Session {
         out: &mut Vec<u8>,
         drafts: &mut Vec<Draft>,
     ) -> usize {
-        let mut segment_bytes = self.mtu.current();
+        let mut segment_bytes = self.datagram_bytes();
         while drafts.len() < limit {
             let start = out.len();
             let draft = self.draft(now, source, out, start + segment_bytes);
@@ -169,7 +176,7 @@ impl Session {
             }
             // All but the last have to be of one length, and only the end of the transmission tells
             // which is the last: what is short is padded.
-            out.resize(start + segment_bytes.max(DATAGRAM_BYTES_MIN), frame::PADDING);
+            out.resize(start + segment_bytes.max(DATAGRAM_BYTES_MIN), PADDING);
             let short = segment_bytes - bytes.min(segment_bytes);
             if short > segment_bytes / 4 || self.probes == 0 && !self.has_more(source) {
                 // The last: its padding is worth nothing.
@@ -197,7 +204,7 @@ impl Session {
         let acknowledged = self.write_ack(now, out, end);
         let before = out.len();
         if let Some(answer) = self.response.take() {
-            frame::encode_response(out, answer);
+            frame::encode_answer(out, answer);
         }
         let frames_start = out.len();
         // A base datagram takes any frame, so that it can be sent again when the path gets smaller.
@@ -237,7 +244,7 @@ impl Session {
             packet::seal(datagram);
         }
         let bytes = Bytes::from(out);
-        let app_limited = self.app_limited;
+        let pace = self.pace();
         for draft in drafts {
             let end = (draft.start + segment_bytes).min(bytes.len());
             let datagram_bytes = u16::try_from(end - draft.start).unwrap_or(u16::MAX);
@@ -245,12 +252,11 @@ impl Session {
                 continue;
             }
             let (from, to) = draft.frames;
-            self.congestion.on_sent(now, datagram_bytes.into(), draft.number);
-            self.pacer.on_sent(datagram_bytes.into());
+            self.congestion.on_sent(draft.number);
+            self.pacer.on_sent(now, datagram_bytes.into(), &pace);
             let packet = Packet {
                 at: now,
                 bytes: datagram_bytes,
-                app_limited,
                 frames: if from < to { bytes.slice(from..to) } else { Bytes::new() },
                 fin: draft.fin,
                 probes_mtu: false,
@@ -267,13 +273,14 @@ impl Session {
         if self.cookie.is_some() || !self.sent.is_waiting() || !self.rtt.has_sample() {
             return None;
         }
-        let bytes = self.mtu.poll_probe(now)?;
+        let bytes = usize::from(self.mtu.poll_probe(now)?);
         let mut out = Vec::with_capacity(bytes);
         let number = self.begin(&mut out);
         frame::encode_ping(&mut out);
-        out.resize(bytes, frame::PADDING);
+        out.resize(bytes, PADDING);
         let transmit = self.finish_single(out);
         self.sent.use_number();
+        self.mtu.on_probe_sent(number);
         self.sent.track(number, Packet { probes_mtu: true, ..Packet::bare(now, &transmit.bytes) });
         Some(transmit)
     }
@@ -300,6 +307,21 @@ impl Session {
         Some(transmit)
     }
 
+    /// The largest datagram that the path takes, as far as is known.
+    fn datagram_bytes(&self) -> usize {
+        self.mtu.current().into()
+    }
+
+    /// What the rate of sending follows from.
+    fn pace(&self) -> Pace {
+        Pace {
+            window: self.congestion.window(),
+            srtt: self.rtt.smoothed(),
+            datagram_bytes: self.mtu.current(),
+            slow_start: self.congestion.in_slow_start(),
+        }
+    }
+
     /// Begins a packet with the next number, which it returns.
     fn begin(&mut self, out: &mut Vec<u8>) -> u64 {
         let number = self.sent.next_number();
@@ -307,9 +329,9 @@ impl Session {
             from_server: self.side == Side::Server,
             epoch: self.epoch,
             session: self.id,
-            number,
+            pn: number,
         };
-        packet::begin_data(out, &header, self.cookie.as_ref());
+        packet::begin_data(out, header, self.cookie.as_ref());
         number
     }
 
@@ -320,15 +342,16 @@ impl Session {
         }
         let window = self.receiving.window_end();
         let (ranges, delay, marked) = self.acks.report(now)?;
+        let ce = (marked > 0).then_some(marked.into());
         let room = end.saturating_sub(out.len());
-        let written = frame::encode_ack(out, ranges, delay, window, marked, room);
+        let written = frame::encode_ack(out, AckHead { delay, window, ce }, ranges, room);
         written.then(|| self.acks.expected().saturating_sub(1))
     }
 
     /// A transmission of one datagram.
     fn finish_single(&self, mut out: Vec<u8>) -> Transmit {
         if out.len() < DATAGRAM_BYTES_MIN {
-            out.resize(DATAGRAM_BYTES_MIN, frame::PADDING);
+            out.resize(DATAGRAM_BYTES_MIN, PADDING);
         }
         packet::seal(&mut out);
         let segment_bytes = out.len();

@@ -66,7 +66,7 @@ impl Receiving {
     pub(super) fn new(window: u32, budget: Budget) -> Self {
         Self {
             next: 0,
-            ahead: Ranges::default(),
+            ahead: Ranges::new(),
             lanes: BTreeMap::new(),
             window,
             total: None,
@@ -86,7 +86,7 @@ impl Receiving {
 
     /// Whether frames wait for others.
     pub(super) fn has_gaps(&self) -> bool {
-        self.ahead.len() > 0
+        !self.ahead.is_empty()
     }
 
     /// Bytes that are held for the frames before them, with what they cost.
@@ -124,7 +124,7 @@ impl Receiving {
     /// The peer has sent so many frames in all.
     pub(super) fn handle_fin(&mut self, total: u32) -> Result<(), Violation> {
         let total = expand(total, self.next);
-        let beyond = self.ahead.iter_desc().next().is_some_and(|(_, last)| last >= total);
+        let beyond = self.ahead.max().is_some_and(|last| last >= total);
         // r[impl fin.total]
         if total < self.next || beyond || self.total.is_some_and(|before| before != total) {
             return Err(Violation::Protocol("an end that doesn't fit the frames"));
@@ -140,7 +140,7 @@ impl Receiving {
             return;
         }
         self.next += 1;
-        if self.ahead.len() > 0 {
+        if !self.ahead.is_empty() {
             self.next = self.ahead.lowest_missing(self.next);
             self.ahead.remove_below(self.next);
         }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use crate::proto::{
-    frame::{self, LaneFrame},
+    frame::{self, FrameHeader},
     packet::{FRAME_BYTES, FRAME_HEADER_BYTES, expand},
 };
 
@@ -29,7 +29,7 @@ pub(super) struct Sending {
     /// The first number that the peer doesn't take yet.
     window_end: u64,
     /// The next lane sequence of each lane that has begun and not ended.
-    lanes: BTreeMap<u64, u32>,
+    lanes: BTreeMap<u64, u64>,
     /// A frame that is cut into several, and what is left of it.
     cut: Option<Cut>,
     /// Frames that were lost, as they lay in their packets.
@@ -199,7 +199,7 @@ impl Sending {
         let lane_seq = match (end, self.lanes.get_mut(&lane)) {
             (false, Some(next)) => {
                 let this = *next;
-                *next = next.wrapping_add(1);
+                *next += 1;
                 this
             }
             (true, Some(next)) => {
@@ -213,12 +213,14 @@ impl Sending {
             }
             (true, None) => 0,
         };
-        frame::encode_frame_header(out, self.next, lane, lane_seq, bytes, end, more);
+        let header = FrameHeader { number: self.next, lane, lane_seq, end, more };
+        frame::encode_frame_header(out, header, bytes);
         self.next += 1;
     }
 }
 
 /// Bytes of the first lane frame in a piece of a packet.
 fn first_frame_bytes(frames: &Bytes) -> Option<usize> {
-    LaneFrame::length(frames.chunk()).filter(|bytes| *bytes <= frames.len())
+    let payload = frame::lane_frame_bytes(frames)?;
+    Some(FRAME_HEADER_BYTES + payload).filter(|bytes| *bytes <= frames.len())
 }

@@ -27,8 +27,6 @@ pub(super) struct Packet {
     pub(super) at: Instant,
     /// Bytes of the datagram.
     pub(super) bytes: u16,
-    /// Whether it was sent because the sender had nothing else to send.
-    pub(super) app_limited: bool,
     /// Its lane frames, as they lie in the datagram; empty if it has none.
     pub(super) frames: Bytes,
     pub(super) fin: bool,
@@ -44,7 +42,6 @@ impl Packet {
         Self {
             at,
             bytes: u16::try_from(datagram.len()).unwrap_or(u16::MAX),
-            app_limited: true,
             frames: Bytes::new(),
             fin: false,
             probes_mtu: false,
