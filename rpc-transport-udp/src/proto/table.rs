@@ -121,6 +121,14 @@ impl<H> Table<H> {
         self.sessions.len()
     }
 
+    /// The sessions that haven't ended.
+    pub(crate) fn handles(&self) -> impl Iterator<Item = &H> {
+        self.sessions.values().filter_map(|entry| match entry {
+            Entry::Live(handle) => Some(handle),
+            Entry::Ended => None,
+        })
+    }
+
     /// From now on new sessions are refused.
     pub(crate) fn leave(&mut self) {
         self.is_leaving = true;

@@ -11,7 +11,7 @@
 mod acks;
 mod budget;
 mod close;
-pub(crate) mod input;
+mod input;
 mod output;
 mod path;
 mod receiving;
@@ -29,6 +29,7 @@ use acks::Acks;
 pub(crate) use budget::Budget;
 pub(crate) use close::{CloseCode, Lost, Violation};
 use bytes::Bytes;
+pub(crate) use input::{Arrived, Worth};
 use path::Path;
 use receiving::Receiving;
 pub(crate) use sending::Source;
@@ -153,9 +154,31 @@ impl Session {
         }
     }
 
+    /// Its id.
+    pub(crate) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Whether a frame that is larger than a datagram is taken from the source and not sent whole.
+    pub(crate) fn is_cutting(&self) -> bool {
+        self.sending.is_cutting()
+    }
+
+    /// The system refused datagrams of this size. They count as lost, and no more are sent.
+    pub(crate) fn handle_too_large(&mut self, now: Instant, bytes: usize) {
+        if self.mtu.on_too_large(now, u16::try_from(bytes).unwrap_or(u16::MAX)) {
+            self.congestion.on_mtu_change(self.mtu.current());
+        }
+    }
+
     /// Where the peer is.
     pub(crate) fn remote(&self) -> SocketAddr {
         self.path.remote()
+    }
+
+    /// Shows the peer that the session is there, before there is anything to send.
+    pub(crate) fn greet(&mut self) {
+        self.probes = self.probes.max(1);
     }
 
     /// Nothing more comes from the source.

@@ -12,7 +12,7 @@ use super::link::Link;
 pub(super) use super::link::Faults;
 use crate::proto::{
     packet::{Epoch, Params, SessionId},
-    session::{Agreed, Budget, Session, Side, Source, input::Arrived},
+    session::{Agreed, Arrived, Budget, Session, Side, Source},
 };
 
 /// Frames that wait to be sent: their lanes, whether they end them, their bytes.

@@ -1,0 +1,329 @@
+//! The task that reads a server's socket: every datagram goes to its session, or is answered here.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use bytes::Bytes;
+
+use super::{
+    clock,
+    inbound::{Inbound, Received},
+    socket::{Datagrams, Piece},
+};
+use crate::proto::{
+    packet::{self, Params, Peek, SessionId},
+    session::{Agreed, Budget, Side, Transmit},
+    table::{Decision, Table},
+};
+
+/// Sessions that wait to be accepted. What comes for others meanwhile is lost, and comes again.
+const BACKLOG: usize = 1024;
+
+/// Receive calls in a row before other tasks get their turn.
+const READS_PER_POLL: usize = 16;
+
+/// What the sessions of a server, its listener and the task have in common.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) socket: Arc<dyn Datagrams>,
+    pub(super) budget: Budget,
+    begun: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    table: Table<Arc<Inbound>>,
+    /// Sessions that wait to be accepted, and who accepts them.
+    waiting: VecDeque<Begun>,
+    acceptor: Option<Waker>,
+    /// Whether anybody accepts sessions.
+    is_open: bool,
+    /// Sessions that were accepted, or wait for it.
+    live: usize,
+    /// The task, when it waits.
+    reader: Option<Waker>,
+    /// Why the socket broke.
+    broken: Option<io::ErrorKind>,
+}
+
+/// A session that has begun, and waits to be accepted.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) agreed: Agreed,
+    pub(super) inbound: Arc<Inbound>,
+}
+
+impl Endpoint {
+    /// Starts the task. It ends when nobody accepts sessions any more, and the last has ended.
+    pub(super) fn start(
+        socket: Arc<dyn Datagrams>,
+        table: Table<Arc<Inbound>>,
+        budget: Budget,
+    ) -> Arc<Self> {
+        let state = State {
+            table,
+            waiting: VecDeque::new(),
+            acceptor: None,
+            is_open: true,
+            live: 0,
+            reader: None,
+            broken: None,
+        };
+        let endpoint =
+            Arc::new(Self { socket, budget, begun: clock::now(), state: Mutex::new(state) });
+        tokio::spawn(Reader { endpoint: Arc::clone(&endpoint), answers: Vec::new() });
+        endpoint
+    }
+
+    /// The next session.
+    pub(super) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<Begun>> {
+        let mut state = self.lock();
+        if let Some(begun) = state.waiting.pop_front() {
+            return Poll::Ready(Ok(begun));
+        }
+        if let Some(kind) = state.broken {
+            return Poll::Ready(Err(io::Error::new(kind, "the socket is broken")));
+        }
+        state.acceptor = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// From now on new sessions are refused. Those that wait are still to be accepted.
+    pub(super) fn leave(&self) {
+        self.lock().table.leave();
+    }
+
+    /// Nobody accepts sessions any more.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.is_open = false;
+        state.table.leave();
+        let waiting = std::mem::take(&mut state.waiting);
+        state.live = state.live.saturating_sub(waiting.len());
+        let uptime_ms = self.uptime_ms();
+        for begun in &waiting {
+            state.table.end(uptime_ms, begun.agreed.id);
+        }
+        let reader = state.reader.take();
+        drop(state);
+        drop(waiting);
+        reader.into_iter().for_each(Waker::wake);
+    }
+
+    /// A session has ended.
+    pub(super) fn end(&self, session: SessionId) {
+        let uptime_ms = self.uptime_ms();
+        let mut state = self.lock();
+        state.table.end(uptime_ms, session);
+        state.live = state.live.saturating_sub(1);
+        let idle = state.live == 0 && !state.is_open;
+        let reader = if idle { state.reader.take() } else { None };
+        drop(state);
+        reader.into_iter().for_each(Waker::wake);
+    }
+
+    /// Milliseconds since this server began. It stands still while the machine sleeps, on some
+    /// systems, which keeps sessions in memory for longer.
+    fn uptime_ms(&self) -> u64 {
+        let uptime = clock::now().saturating_duration_since(self.begun);
+        u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Sorts the datagrams of a piece: a row of them for one session stays together.
+    fn handle_piece(&mut self, uptime_ms: u64, piece: &Piece<'_>, out: &mut Outcome) {
+        let mut rest = piece.bytes;
+        while !rest.is_empty() {
+            let first = rest.get(..piece.stride).unwrap_or(rest);
+            let run = run_bytes(rest, piece.stride, session_of(first));
+            let (bytes, after) = rest.split_at_checked(run).unwrap_or((rest, &[]));
+            self.handle_run(uptime_ms, &Piece { bytes, ..*piece }, first, out);
+            rest = after;
+        }
+    }
+
+    /// Datagrams that belong together, of which `first` is the first.
+    fn handle_run(&mut self, uptime_ms: u64, run: &Piece<'_>, first: &[u8], out: &mut Outcome) {
+        let waiting = self.waiting.len();
+        let begin = match self.table.handle_datagram(uptime_ms, run.from, first) {
+            Decision::Deliver(inbound) => {
+                out.wakers.extend(inbound.push(Received::of(run)));
+                return;
+            }
+            Decision::Begin(session, params) => Some((session, params)),
+            Decision::Answer(answer) => {
+                out.answers.push((run.from, run.to, answer));
+                None
+            }
+            Decision::Drop => None,
+        };
+        if let Some((session, params)) = begin.filter(|_| self.is_open && waiting < BACKLOG) {
+            self.begin(session, params, run, out);
+            return;
+        }
+        // None of a row that begins no session is for one.
+        for datagram in run.bytes.chunks(run.stride).skip(1) {
+            match self.table.handle_datagram(uptime_ms, run.from, datagram) {
+                Decision::Answer(answer) => out.answers.push((run.from, run.to, answer)),
+                Decision::Deliver(_) | Decision::Begin(..) | Decision::Drop => {}
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        session: SessionId,
+        theirs: Params,
+        run: &Piece<'_>,
+        out: &mut Outcome,
+    ) {
+        let agreed = Agreed {
+            side: Side::Server,
+            id: session,
+            epoch: self.table.epoch(),
+            remote: run.from,
+            ours: self.table.params(),
+            theirs,
+            cookie: None,
+        };
+        let inbound = Arc::new(Inbound::default());
+        inbound.push(Received::of(run));
+        self.table.insert(session, Arc::clone(&inbound));
+        self.live += 1;
+        self.waiting.push_back(Begun { agreed, inbound });
+        out.wakers.extend(self.acceptor.take());
+    }
+}
+
+/// What the datagrams of one receive call led to.
+#[derive(Debug, Default)]
+struct Outcome {
+    wakers: Vec<Waker>,
+    answers: Vec<Answer>,
+}
+
+/// Where to, from which address, what.
+type Answer = (SocketAddr, Option<IpAddr>, Vec<u8>);
+
+/// Which session a datagram says that it is of.
+fn session_of(datagram: &[u8]) -> Option<SessionId> {
+    match packet::peek(datagram) {
+        Some(Peek::Data { session, .. }) => Some(session),
+        _ => None,
+    }
+}
+
+/// How many bytes at the beginning are of the same session.
+fn run_bytes(bytes: &[u8], stride: usize, session: Option<SessionId>) -> usize {
+    let same = bytes.chunks(stride).take_while(|datagram| session_of(datagram) == session);
+    same.map(<[u8]>::len).sum::<usize>().max(1)
+}
+
+/// The task.
+#[derive(Debug)]
+struct Reader {
+    endpoint: Arc<Endpoint>,
+    answers: Vec<Answer>,
+}
+
+impl Reader {
+    /// Receives once. Returns whether there may be more.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let endpoint = &self.endpoint;
+        let uptime_ms = endpoint.uptime_ms();
+        let mut out = Outcome { answers: std::mem::take(&mut self.answers), wakers: Vec::new() };
+        let mut locked = None;
+        let received = endpoint.socket.poll_recv(cx, &mut |piece| {
+            let state = locked.get_or_insert_with(|| endpoint.lock());
+            state.handle_piece(uptime_ms, &piece, &mut out);
+        });
+        drop(locked);
+        out.wakers.into_iter().for_each(Waker::wake);
+        for (to, source, answer) in out.answers.drain(..) {
+            let bytes = Bytes::from(answer);
+            let transmit = Transmit { to, segment_bytes: bytes.len(), bytes };
+            // An answer that can't leave is lost like any datagram: it is asked for again.
+            let _ = endpoint.socket.try_send(&transmit, source);
+        }
+        self.answers = out.answers;
+        received
+    }
+
+    /// The socket is broken: nothing comes any more.
+    fn break_off(&self, kind: io::ErrorKind) {
+        let mut state = self.endpoint.lock();
+        state.broken = Some(kind);
+        let acceptor = state.acceptor.take();
+        let wakers: Vec<Waker> = state.table.handles().filter_map(|it| it.break_off()).collect();
+        drop(state);
+        acceptor.into_iter().chain(wakers).for_each(Waker::wake);
+    }
+
+    /// Whether nobody needs this any more. If somebody does, it is woken when that ends.
+    fn is_done(&self, cx: &Context<'_>) -> bool {
+        let mut state = self.endpoint.lock();
+        state.reader = Some(cx.waker().clone());
+        state.live == 0 && !state.is_open
+    }
+}
+
+impl Future for Reader {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        for _ in 0..READS_PER_POLL {
+            match this.receive(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) if is_passing(&error) => {}
+                Poll::Ready(Err(error)) => {
+                    this.break_off(error.kind());
+                    return Poll::Ready(());
+                }
+                Poll::Pending if this.is_done(cx) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Reader {
+    /// The runtime is going away, or the task is done.
+    fn drop(&mut self) {
+        self.break_off(io::ErrorKind::NotConnected);
+    }
+}
+
+/// Whether a receive error says something about a datagram, not about the socket.
+pub(super) fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted,
+        NetworkUnreachable, WouldBlock,
+    };
+    matches!(
+        error.kind(),
+        ConnectionRefused
+            | ConnectionReset
+            | ConnectionAborted
+            | HostUnreachable
+            | NetworkUnreachable
+            | Interrupted
+            | WouldBlock
+    )
+}

@@ -1,0 +1,107 @@
+//! Datagrams on their way from the task that reads a server's socket to their session; bounded.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    net::{IpAddr, SocketAddr},
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Waker},
+};
+
+use bytes::Bytes;
+
+use super::socket::Piece;
+
+/// How much waits for a session that doesn't take it. What comes then is lost, as it would be in a
+/// socket's buffer, which has that size too.
+const BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What each piece costs beside its bytes.
+const PIECE_COST: usize = 128;
+
+/// What has come for one session.
+#[derive(Debug, Default)]
+pub(super) struct Inbound {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pieces: VecDeque<Received>,
+    bytes: usize,
+    waker: Option<Waker>,
+    /// Nothing more comes.
+    broken: bool,
+}
+
+/// A [`Piece`] of its own.
+#[derive(Debug, Clone)]
+pub(super) struct Received {
+    pub(super) from: SocketAddr,
+    pub(super) to: Option<IpAddr>,
+    pub(super) marked: bool,
+    pub(super) bytes: Bytes,
+    pub(super) stride: usize,
+}
+
+impl Received {
+    pub(super) fn of(piece: &Piece<'_>) -> Self {
+        let &Piece { from, to, marked, bytes, stride } = piece;
+        Self { from, to, marked, bytes: Bytes::copy_from_slice(bytes), stride }
+    }
+
+    fn cost(&self) -> usize {
+        self.bytes.len() + PIECE_COST
+    }
+}
+
+impl Inbound {
+    /// Adds a piece, if there is room. Returns whom to wake.
+    pub(super) fn push(&self, received: Received) -> Option<Waker> {
+        let mut state = self.lock();
+        let bytes = state.bytes + received.cost();
+        if bytes > BYTES_MAX {
+            return None;
+        }
+        state.bytes = bytes;
+        state.pieces.push_back(received);
+        state.waker.take()
+    }
+
+    /// Nothing more comes: the socket is gone. Returns whom to wake.
+    pub(super) fn break_off(&self) -> Option<Waker> {
+        let mut state = self.lock();
+        state.broken = true;
+        state.waker.take()
+    }
+
+    /// Takes everything that has come. `None`, and a wake-up later, when that is nothing.
+    pub(super) fn poll_take(
+        &self,
+        cx: &Context<'_>,
+        into: &mut VecDeque<Received>,
+    ) -> Option<Result<(), Broken>> {
+        let mut state = self.lock();
+        if !state.pieces.is_empty() {
+            state.bytes = 0;
+            mem::swap(&mut state.pieces, into);
+            return Some(Ok(()));
+        }
+        if state.broken {
+            return Some(Err(Broken));
+        }
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task that reads the socket is gone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Broken;

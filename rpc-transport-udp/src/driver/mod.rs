@@ -1,0 +1,18 @@
+//! The protocol on tokio: sockets, tasks and timers; what goes into datagrams is `proto`'s business.
+//!
+//! The map of this directory: `socket` moves datagrams, many with one system call; `endpoint` is the
+//! task that reads a server's socket, and `inbound` the queue through which a session gets its own;
+//! `transport` is one session as core drives it; `listener` and `connector` make them.
+
+mod clock;
+mod connector;
+mod endpoint;
+mod inbound;
+mod listener;
+mod positions;
+pub(crate) mod socket;
+mod transport;
+
+pub use connector::UdpConnector;
+pub use listener::UdpListener;
+pub use transport::UdpTransport;

@@ -1,0 +1,174 @@
+//! Sockets that send and receive many datagrams with one system call; no sessions.
+
+use std::{
+    cell::Cell,
+    fmt,
+    future::Future,
+    io::{self, IoSliceMut},
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
+use tokio::{io::Interest, net::UdpSocket};
+
+use crate::proto::session::Transmit;
+
+/// What one receive buffer takes: what the kernel puts together of datagrams that came in a row.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Buffers of one receive call. A few: whoever sends many at once sends them as one.
+const BUFFERS: usize = 8;
+
+thread_local! {
+    /// Every thread has one set of receive buffers, sockets have none.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Waits until a socket takes datagrams again.
+pub(crate) type Writable = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+/// Where datagrams go, and where they come from.
+pub(crate) trait Datagrams: fmt::Debug + Send + Sync + 'static {
+    /// Where it is bound.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Sends, from `source` if this has several addresses.
+    ///
+    /// # Errors
+    /// `WouldBlock` when it takes no more at present; then [`writable`](Self::writable) waits.
+    fn try_send(&self, transmit: &Transmit, source: Option<IpAddr>) -> io::Result<()>;
+
+    /// Waits until it takes datagrams again.
+    fn writable(self: Arc<Self>) -> Writable;
+
+    /// Receives what has come, and hands it out piece by piece. Only one task receives.
+    ///
+    /// # Errors
+    /// Those of the socket. `ConnectionRefused` says that nothing listens where something was sent.
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        take: &mut dyn FnMut(Piece<'_>),
+    ) -> Poll<io::Result<()>>;
+
+    /// How many datagrams one transmission may have.
+    fn segments_max(&self) -> usize;
+}
+
+/// Datagrams that came from one address, one behind the other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Piece<'a> {
+    pub(crate) from: SocketAddr,
+    /// The address at which they came in, if that is known.
+    pub(crate) to: Option<IpAddr>,
+    /// Whether a router on their way was congested.
+    pub(crate) marked: bool,
+    pub(crate) bytes: &'a [u8],
+    /// How long each is; the last may be shorter.
+    pub(crate) stride: usize,
+}
+
+/// A socket of the operating system.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    socket: UdpSocket,
+    state: UdpSocketState,
+}
+
+impl Kernel {
+    /// Uses a bound socket.
+    pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        Ok(Self { socket: UdpSocket::from_std(socket)?, state })
+    }
+
+    fn recv(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta; BUFFERS],
+    ) -> io::Result<usize> {
+        self.state.recv(UdpSockRef::from(&self.socket), buffers, metas)
+    }
+
+    fn poll_recv_into(
+        &self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        take: &mut dyn FnMut(Piece<'_>),
+    ) -> Poll<io::Result<()>> {
+        let mut metas = [RecvMeta::default(); BUFFERS];
+        let received = loop {
+            ready!(self.socket.poll_recv_ready(cx))?;
+            let mut buffers = scratch.chunks_exact_mut(BUFFER_BYTES).map(IoSliceMut::new);
+            let mut buffers: [_; BUFFERS] =
+                std::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
+            let mut received = None;
+            let outcome = self.socket.try_io(Interest::READABLE, || {
+                let count = self.recv(&mut buffers, &mut metas)?;
+                received = Some(count);
+                // Fewer than there was room for: that was all. The next datagram will say so.
+                if count < BUFFERS { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match (received, outcome) {
+                (Some(count), _) => break count,
+                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                (None, outcome) => return Poll::Ready(outcome),
+            }
+        };
+        for (meta, buffer) in metas.iter().zip(scratch.chunks_exact(BUFFER_BYTES)).take(received) {
+            take(Piece {
+                from: meta.addr,
+                to: meta.dst_ip,
+                marked: meta.ecn == Some(EcnCodepoint::Ce),
+                bytes: buffer.get(..meta.len).unwrap_or_default(),
+                stride: meta.stride.max(1),
+            });
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Datagrams for Kernel {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn try_send(&self, transmit: &Transmit, source: Option<IpAddr>) -> io::Result<()> {
+        let contents: &[u8] = &transmit.bytes;
+        let transmit = quinn_udp::Transmit {
+            destination: transmit.to,
+            // r[impl ack.ecn]
+            ecn: Some(EcnCodepoint::Ect0),
+            contents,
+            segment_size: (contents.len() > transmit.segment_bytes)
+                .then_some(transmit.segment_bytes),
+            src_ip: source,
+        };
+        self.socket.try_io(Interest::WRITABLE, || {
+            self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+        })
+    }
+
+    fn writable(self: Arc<Self>) -> Writable {
+        Box::pin(async move { self.socket.writable().await })
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        take: &mut dyn FnMut(Piece<'_>),
+    ) -> Poll<io::Result<()>> {
+        let mut scratch = SCRATCH.take();
+        scratch.resize(BUFFERS * BUFFER_BYTES, 0);
+        let received = self.poll_recv_into(cx, &mut scratch, take);
+        SCRATCH.set(scratch);
+        received
+    }
+
+    fn segments_max(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+}

@@ -1,0 +1,455 @@
+//! One session as core drives it: frames between batches, inboxes and datagrams, and its timer.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::Future,
+    io,
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use rpc_core::transport::{
+    Address, Batch, InFrame, Inbox, Peer, Received as Progress, Transport, TransportError,
+};
+use tokio::time::Sleep;
+
+use super::{
+    clock::{self, SleepWatch},
+    endpoint::{Begun, Endpoint, is_passing},
+    inbound::{Broken, Inbound, Received},
+    positions::Positions,
+    socket::{Datagrams, Piece, Writable},
+};
+use crate::proto::{
+    packet::{self, Epoch, FRAME_BYTES, Kind, Peek, Reset},
+    session::{Arrived, Budget, Lost, Session, Source, Transmit, Worth},
+    setup::{Established, Judgement},
+};
+
+/// One UDP session, for core to drive.
+///
+/// Made by [`UdpListener`](crate::UdpListener) and [`UdpConnector`](crate::UdpConnector). Dropping it
+/// tells the peer so with one datagram.
+pub struct UdpTransport {
+    session: Session,
+    socket: Arc<dyn Datagrams>,
+    feed: Feed,
+    peer: Peer,
+    /// The address at which the peer reaches this side.
+    local_ip: Option<IpAddr>,
+    /// What the socket didn't take yet, and the wait until it does.
+    blocked: Option<(Transmit, Writable)>,
+    timer: Option<Pin<Box<Sleep>>>,
+    armed: Option<Instant>,
+    /// Why it is over, once that is so.
+    lost: Option<Failure>,
+    /// What was sent by when, on the client's side.
+    positions: Positions,
+    position: u64,
+}
+
+/// Where datagrams come from.
+enum Feed {
+    /// The session's own socket. What a reset from there means depends on the rest.
+    Socket { epoch: Epoch, retention: Duration, sleep: SleepWatch },
+    /// The task that reads the socket of a server.
+    Endpoint { endpoint: Arc<Endpoint>, inbound: Arc<Inbound>, taken: VecDeque<Received> },
+}
+
+/// Why a session is over before its time.
+#[derive(Debug, Clone)]
+enum Failure {
+    Lost(Lost),
+    /// The peer doesn't know the session.
+    Reset { reset: Reset, never_ran_from: Option<u64> },
+    /// The socket broke.
+    Socket(io::ErrorKind, String),
+}
+
+impl UdpTransport {
+    /// A client's session, on a socket of its own.
+    pub(super) fn connected(socket: Arc<dyn Datagrams>, established: Established) -> Self {
+        let Established { agreed, retention } = established;
+        let sleep = SleepWatch::new();
+        let feed = Feed::Socket { epoch: agreed.epoch, retention, sleep };
+        let budget = Budget::new(CLIENT_BUDGET_BYTES);
+        let mut this = Self::new(Session::new(agreed, budget, fastrand::u64(..)), socket, feed);
+        // The server has a session when its first packet arrives, whoever speaks first.
+        this.session.greet();
+        let now = clock::now();
+        while let Some(transmit) = this.session.poll_transmit(now, &mut Nothing, 1) {
+            this.send(now, transmit);
+        }
+        this
+    }
+
+    /// A session that a server has accepted.
+    pub(super) fn accepted(endpoint: Arc<Endpoint>, begun: Begun) -> Self {
+        let Begun { agreed, inbound } = begun;
+        let session = Session::new(agreed, endpoint.budget.share(), fastrand::u64(..));
+        let socket = Arc::clone(&endpoint.socket);
+        Self::new(session, socket, Feed::Endpoint { endpoint, inbound, taken: VecDeque::new() })
+    }
+
+    fn new(session: Session, socket: Arc<dyn Datagrams>, feed: Feed) -> Self {
+        let mut remote = session.remote();
+        remote.set_ip(remote.ip().to_canonical());
+        Self {
+            session,
+            socket,
+            feed,
+            peer: Peer::new(Address::Socket(remote)),
+            local_ip: None,
+            blocked: None,
+            timer: None,
+            armed: None,
+            lost: None,
+            positions: Positions::default(),
+            position: 0,
+        }
+    }
+
+    /// Takes what has come. `Pending` when that is nothing, and then it will wake.
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        inbox: &mut impl Inbox,
+    ) -> Poll<Result<Worth, Failure>> {
+        let Self { session, socket, feed, local_ip, positions, .. } = self;
+        let mut worth = Worth::Nothing;
+        let mut failed = None;
+        match feed {
+            Feed::Socket { epoch, retention, sleep } => {
+                let mut take = |piece: Piece<'_>| {
+                    for bytes in piece.bytes.chunks(piece.stride) {
+                        let arrived = Arrived { from: piece.from, bytes, marked: piece.marked };
+                        match session.handle_datagram(now, arrived, inbox) {
+                            Ok(Worth::New) => worth = Worth::New,
+                            Ok(Worth::Nothing) => {
+                                let Some(reset) = reset_of(session, bytes) else { continue };
+                                let judged = Judgement::of(&reset, *epoch, *retention);
+                                let age = judged.never_ran_since.saturating_sub(sleep.slept());
+                                let never_ran_from = positions.sent_since(now.checked_sub(age));
+                                failed = Some(Failure::Reset { reset, never_ran_from });
+                            }
+                            Err(lost) => failed = Some(Failure::Lost(lost)),
+                        }
+                    }
+                };
+                match ready!(socket.poll_recv(cx, &mut take)) {
+                    Ok(()) => {}
+                    Err(error) if is_passing(&error) => {}
+                    Err(error) => failed = Some(Failure::socket(&error)),
+                }
+            }
+            Feed::Endpoint { inbound, taken, .. } => {
+                match inbound.poll_take(cx, taken) {
+                    None => return Poll::Pending,
+                    Some(Ok(())) => {}
+                    Some(Err(Broken)) => {
+                        let text = "the socket that it came in at is closed".to_owned();
+                        return Poll::Ready(Err(Failure::Socket(io::ErrorKind::NotConnected, text)));
+                    }
+                }
+                for received in taken.drain(..) {
+                    let Received { from, to, marked, .. } = received;
+                    for bytes in received.bytes.chunks(received.stride) {
+                        match session.handle_datagram(now, Arrived { from, bytes, marked }, inbox) {
+                            Ok(Worth::New) => worth = Worth::New,
+                            Ok(Worth::Nothing) => {}
+                            Err(lost) => failed = Some(Failure::Lost(lost)),
+                        }
+                    }
+                    if from == session.remote() {
+                        *local_ip = to;
+                    }
+                }
+            }
+        }
+        Poll::Ready(failed.map_or(Ok(worth), Err))
+    }
+
+    /// Sends what the session has to send, with new frames from `source`. `Pending` when the socket
+    /// takes no more.
+    fn poll_transmit(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        source: &mut impl Source,
+    ) -> Poll<()> {
+        loop {
+            if let Some((transmit, writable)) = &mut self.blocked {
+                if ready!(writable.as_mut().poll(cx)).is_err() {
+                    self.blocked = None;
+                    continue;
+                }
+                match self.socket.try_send(transmit, self.local_ip) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        *writable = Arc::clone(&self.socket).writable();
+                        continue;
+                    }
+                    // Sent, or lost.
+                    Ok(()) | Err(_) => self.blocked = None,
+                }
+            }
+            let segments = self.socket.segments_max();
+            let Some(transmit) = self.session.poll_transmit(now, source, segments) else {
+                return Poll::Ready(());
+            };
+            self.send(now, transmit);
+        }
+    }
+
+    /// Hands one transmission to the socket. What it refuses for good is lost, as it might be on its
+    /// way, and is sent again.
+    fn send(&mut self, now: Instant, transmit: Transmit) {
+        match self.socket.try_send(&transmit, self.local_ip) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let writable = Arc::clone(&self.socket).writable();
+                self.blocked = Some((transmit, writable));
+            }
+            Err(error) if quinn_udp::is_msg_size_err(&error) => {
+                self.session.handle_too_large(now, transmit.segment_bytes);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Does what time asks for, sends what doesn't wait for new frames, and sets the timer.
+    fn keep_time(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Failure> {
+        let mut now = now;
+        loop {
+            if self.session.poll_timeout().is_some_and(|at| at <= now) {
+                let timed = self.session.handle_timeout(now);
+                let _ = self.poll_transmit(cx, now, &mut Nothing);
+                timed.map_err(Failure::Lost)?;
+            }
+            let Some(next) = self.session.poll_timeout() else { return Ok(()) };
+            // A timer that is set too early costs one look; setting it anew costs more.
+            if self.armed.is_none_or(|armed| next < armed) {
+                self.arm(next);
+            }
+            let Some(timer) = &mut self.timer else { return Ok(()) };
+            if timer.as_mut().poll(cx).is_pending() {
+                return Ok(());
+            }
+            self.armed = None;
+            now = clock::now();
+        }
+    }
+
+    fn arm(&mut self, at: Instant) {
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(at.into()),
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(at.into()))),
+        }
+        self.armed = Some(at);
+    }
+
+    /// The session is over. What is still to be told to the peer is told.
+    fn fail(&mut self, cx: &mut Context<'_>, now: Instant, failure: Failure) -> TransportError {
+        let _ = self.poll_transmit(cx, now, &mut Nothing);
+        let error = failure.error();
+        self.lost = Some(failure);
+        error
+    }
+
+    /// Once everything has come from the peer, nobody receives any more, but acknowledgements and
+    /// questions still have to be.
+    fn receive_after_end(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<()> {
+        while self.session.is_received() {
+            match self.poll_receive(cx, now, &mut Nobody) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(failure)) => return Err(into_io(self.fail(cx, now, failure))),
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a client's session may hold of frames that wait for others. Its window is smaller.
+const CLIENT_BUDGET_BYTES: usize = 64 * 1024 * 1024;
+
+/// The reset in a datagram, if it is a proper answer to something that the session sent.
+fn reset_of(session: &Session, datagram: &[u8]) -> Option<Reset> {
+    let Peek::Setup { kind: Kind::Reset, .. } = packet::peek(datagram)? else { return None };
+    Reset::decode(datagram).filter(|reset| session.accepts_reset(reset))
+}
+
+impl Transport for UdpTransport {
+    fn peer(&self) -> Peer {
+        self.peer.clone()
+    }
+
+    /// What fits the smallest datagram that every path has to take.
+    fn frame_bytes(&self) -> usize {
+        FRAME_BYTES
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<()>> {
+        if let Some(failure) = &self.lost {
+            return Poll::Ready(Err(into_io(failure.error())));
+        }
+        let now = clock::now();
+        self.receive_after_end(cx, now)?;
+        if !batch.is_empty() && matches!(self.feed, Feed::Socket { .. }) {
+            self.positions.note(now, batch.position());
+        }
+        let sent = self.poll_transmit(cx, now, &mut Frames(batch));
+        self.position = batch.position();
+        if let Err(failure) = self.keep_time(cx, now) {
+            return Poll::Ready(Err(into_io(self.fail(cx, now, failure))));
+        }
+        if sent.is_ready() && batch.is_empty() && !self.session.is_cutting() {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn poll_recv<I: Inbox>(
+        &mut self,
+        cx: &mut Context<'_>,
+        inbox: &mut I,
+    ) -> Poll<Result<Progress, TransportError>> {
+        if let Some(failure) = &self.lost {
+            return Poll::Ready(Err(failure.error()));
+        }
+        let now = clock::now();
+        if self.session.is_received() {
+            return Poll::Ready(Ok(Progress::End));
+        }
+        loop {
+            match self.poll_receive(cx, now, inbox) {
+                Poll::Ready(Ok(Worth::New)) => return Poll::Ready(Ok(Progress::Some)),
+                Poll::Ready(Ok(Worth::Nothing)) => {}
+                Poll::Ready(Err(failure)) => {
+                    return Poll::Ready(Err(self.fail(cx, now, failure)));
+                }
+                Poll::Pending => break,
+            }
+        }
+        // What is to be acknowledged at once is, unless frames go with it that are sent right away.
+        let _ = self.poll_transmit(cx, now, &mut Nothing);
+        match self.keep_time(cx, now) {
+            Ok(()) => Poll::Pending,
+            Err(failure) => Poll::Ready(Err(self.fail(cx, now, failure))),
+        }
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(failure) = &self.lost {
+            return Poll::Ready(Err(into_io(failure.error())));
+        }
+        let now = clock::now();
+        self.session.end();
+        self.receive_after_end(cx, now)?;
+        let _ = self.poll_transmit(cx, now, &mut Nothing);
+        if let Err(failure) = self.keep_time(cx, now) {
+            return Poll::Ready(Err(into_io(self.fail(cx, now, failure))));
+        }
+        if self.session.is_sent() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+impl Drop for UdpTransport {
+    /// Tells the peer, with one datagram that may be lost.
+    fn drop(&mut self) {
+        let now = clock::now();
+        self.session.abort();
+        while let Some(transmit) = self.session.poll_transmit(now, &mut Nothing, 1) {
+            let _ = self.socket.try_send(&transmit, self.local_ip);
+        }
+        if let Feed::Endpoint { endpoint, .. } = &self.feed {
+            endpoint.end(self.session.id());
+        }
+    }
+}
+
+impl fmt::Debug for UdpTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UdpTransport")
+            .field("peer", &self.peer)
+            .field("session", &self.session.id())
+            .field("lost", &self.lost)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Failure {
+    fn socket(error: &io::Error) -> Self {
+        Self::Socket(error.kind(), error.to_string())
+    }
+
+    fn error(&self) -> TransportError {
+        use io::ErrorKind::{ConnectionReset, InvalidData, TimedOut};
+        TransportError::Io(match self {
+            Self::Lost(lost @ Lost::Closed(_)) => io::Error::new(ConnectionReset, lost.to_string()),
+            Self::Lost(lost @ Lost::Violation(_)) => io::Error::new(InvalidData, lost.to_string()),
+            Self::Lost(lost @ Lost::Silent) => io::Error::new(TimedOut, lost.to_string()),
+            Self::Reset { reset, never_ran_from: _ } => {
+                io::Error::new(ConnectionReset, format!("{:?}", reset.reason))
+            }
+            Self::Socket(kind, text) => io::Error::new(*kind, text.clone()),
+        })
+    }
+}
+
+fn into_io(error: TransportError) -> io::Error {
+    match error {
+        TransportError::Io(error) => error,
+        error => io::Error::other(error),
+    }
+}
+
+/// The frames of a batch, as the session takes them.
+struct Frames<'a>(&'a mut Batch);
+
+impl Source for Frames<'_> {
+    #[inline]
+    fn peek(&self) -> Option<(u64, bool, usize)> {
+        self.0.peek().map(|info| (info.lane.number(), info.end, info.bytes))
+    }
+
+    #[inline]
+    fn take(&mut self, out: &mut Vec<u8>) {
+        self.0.next_frame_into(out);
+    }
+
+    fn remaining(&self) -> usize {
+        bytes::Buf::remaining(self.0)
+    }
+}
+
+/// No new frames.
+struct Nothing;
+
+impl Source for Nothing {
+    fn peek(&self) -> Option<(u64, bool, usize)> {
+        None
+    }
+
+    fn take(&mut self, _: &mut Vec<u8>) {}
+
+    fn remaining(&self) -> usize {
+        0
+    }
+}
+
+/// Receives when nothing is to come.
+struct Nobody;
+
+impl Inbox for Nobody {
+    fn push(&mut self, _: InFrame<'_>) {}
+
+    fn frame_bytes_max(&self) -> usize {
+        0
+    }
+}
