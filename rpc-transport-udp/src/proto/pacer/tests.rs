@@ -89,7 +89,19 @@ fn time_that_goes_back_neither_gives_nor_takes() {
     let mut pacer = Pacer::new();
     let (_, until) = burst(&mut pacer, start, &pace);
     assert_eq!(burst(&mut pacer, start - MS * 500, &pace).0, 0);
+    assert_eq!(burst(&mut pacer, start, &pace).0, 0);
     assert!(pacer.delay(until, 1200, &pace).is_none());
+}
+
+#[test]
+fn a_wait_is_worth_a_timer() {
+    let start = Instant::now();
+    // 12.5 kB/ms, so that a datagram would be due after less than 0.1 ms.
+    let (_, until) = burst(&mut Pacer::new(), start, &pace(1_000_000, MS * 100));
+    assert!((MS * 9 / 10..=MS).contains(&(until - start)));
+    // 0.125 kB/ms: due after 9.6 ms.
+    let (_, until) = burst(&mut Pacer::new(), start, &pace(10_000, MS * 100));
+    assert!((MS * 9..MS * 10).contains(&(until - start)));
 }
 
 #[test]
