@@ -4,3 +4,5 @@
 mod cookie;
 mod frame;
 mod packet;
+#[cfg(test)]
+mod vectors;
