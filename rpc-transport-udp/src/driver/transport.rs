@@ -89,9 +89,8 @@ impl UdpTransport {
 
     /// A session that a server has accepted.
     pub(super) fn accepted(endpoint: Arc<Endpoint>, begun: Begun) -> Self {
-        let Begun { agreed, inbound } = begun;
+        let Begun { socket, agreed, inbound } = begun;
         let session = Session::new(agreed, endpoint.budget.share(), fastrand::u64(..));
-        let socket = Arc::clone(&endpoint.socket);
         Self::new(session, socket, Feed::Endpoint { endpoint, inbound, taken: VecDeque::new() })
     }
 

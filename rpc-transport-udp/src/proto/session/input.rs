@@ -11,6 +11,8 @@ use super::{Lost, Session, Side, Violation, receiving::Taken, sent::Packet};
 use crate::proto::{
     congestion::Congestion,
     frame::{Ack, Frame, Frames},
+    mtu::Mtu,
+    pacer::Pacer,
     packet::{Data, decode_data, expand},
     rtt::Rtt,
 };
@@ -136,7 +138,9 @@ impl Session {
             self.timeouts = 0;
             if is_other_host {
                 // Nothing is known about the way there (RFC 9000, section 9.4).
+                self.mtu = Mtu::new(self.theirs.datagram_bytes);
                 self.congestion = Congestion::new(self.mtu.current());
+                self.pacer = Pacer::new();
                 self.rtt = Rtt::new();
             }
         }
@@ -224,7 +228,9 @@ impl Session {
                 self.mtu.on_probe_lost(now, number);
                 continue;
             }
-            span.add(number, packet.at);
+            if self.rtt.first_sample().is_some_and(|first| first < packet.at) {
+                span.add(number, packet.at);
+            }
             newest = Some(packet.at);
             self.mtu.on_packet_lost(number, packet.bytes);
         }
@@ -234,7 +240,7 @@ impl Session {
         }
         self.congestion.on_congestion(now, newest);
         // r[impl loss.persistent]
-        if self.rtt.has_sample() && span.longest > self.rtt.pto(self.their_delay()) * PERSISTENT {
+        if span.longest > self.rtt.pto(self.their_delay()) * PERSISTENT {
             self.congestion.on_persistent_congestion(now);
             self.rtt.on_persistent_congestion();
         }

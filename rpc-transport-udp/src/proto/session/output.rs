@@ -160,7 +160,9 @@ impl Session {
         out: &mut Vec<u8>,
         drafts: &mut Vec<Draft>,
     ) -> usize {
-        let mut segment_bytes = self.datagram_bytes();
+        // A probe has to get through also when larger datagrams don't any more.
+        let mut segment_bytes =
+            if self.probes > 0 { BASE_DATAGRAM_BYTES } else { self.datagram_bytes() };
         while drafts.len() < limit {
             let start = out.len();
             let draft = self.draft(now, source, out, start + segment_bytes);
