@@ -26,7 +26,7 @@ use super::{
 };
 use crate::proto::{
     packet::{self, Epoch, FRAME_BYTES, Kind, Peek, Reset},
-    session::{Arrived, Budget, Lost, Session, Source, Transmit, Worth},
+    session::{Arrived, Budget, Lost, Session, Source, Transmit, Violation, Worth},
     setup::{Established, Judgement},
 };
 
@@ -259,6 +259,14 @@ impl UdpTransport {
         error
     }
 
+    /// Everything has come from the peer, which is told so.
+    fn end(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Progress, TransportError> {
+        self.receive_after_end(cx, now)?;
+        let _ = self.poll_transmit(cx, now, &mut Nothing);
+        self.keep_time(cx, now).map_err(|failure| self.fail(cx, now, failure))?;
+        Ok(Progress::End)
+    }
+
     /// Once everything has come from the peer, nobody receives any more, but acknowledgements and
     /// questions still have to be.
     fn receive_after_end(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<()> {
@@ -322,10 +330,10 @@ impl Transport for UdpTransport {
             return Poll::Ready(Err(failure.error()));
         }
         let now = clock::now();
-        if self.session.is_received() {
-            return Poll::Ready(Ok(Progress::End));
-        }
         loop {
+            if self.session.is_received() {
+                return Poll::Ready(self.end(cx, now));
+            }
             match self.poll_receive(cx, now, inbox) {
                 Poll::Ready(Ok(Worth::New)) => return Poll::Ready(Ok(Progress::Some)),
                 Poll::Ready(Ok(Worth::Nothing)) => {}
@@ -389,6 +397,9 @@ impl Failure {
 
     fn error(&self) -> TransportError {
         use io::ErrorKind::{ConnectionReset, InvalidData, TimedOut};
+        if let Self::Lost(Lost::Violation(Violation::FrameTooLarge { bytes, limit })) = *self {
+            return TransportError::FrameTooLarge { bytes, limit };
+        }
         TransportError::Io(match self {
             Self::Lost(lost @ Lost::Closed(_)) => io::Error::new(ConnectionReset, lost.to_string()),
             Self::Lost(lost @ Lost::Violation(_)) => io::Error::new(InvalidData, lost.to_string()),

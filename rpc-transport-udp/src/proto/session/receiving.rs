@@ -167,6 +167,7 @@ impl Receiving {
         if sequence > next || !may_pass {
             return self.hold(lane, sequence, frame);
         }
+        check_size(frame.payload.len(), inbox)?;
         // The usual cases: the whole of a lane, or the next of it, where nothing is held.
         let is_plain = !frame.more && state.as_ref().is_none_or(|state| state.partial.is_empty());
         if !is_plain {
@@ -248,10 +249,7 @@ impl Receiving {
             let Held { end, more, payload } = held;
             if more || !state.partial.is_empty() {
                 // r[impl lane-frame.more]
-                let bytes = state.partial.len() + payload.len();
-                if bytes > inbox.frame_bytes_max() {
-                    return Err(Violation::Limit("a frame above the limit"));
-                }
+                check_size(state.partial.len() + payload.len(), inbox)?;
                 state.partial.extend_from_slice(&payload);
                 if more {
                     self.budget.give(HELD_COST);
@@ -263,6 +261,7 @@ impl Receiving {
                 let payload = Payload::Owned(whole);
                 inbox.push(InFrame { lane: Lane::new(lane), end, payload });
             } else {
+                check_size(payload.len(), inbox)?;
                 self.budget.give(payload.len() + HELD_COST);
                 let payload = Payload::Owned(payload);
                 inbox.push(InFrame { lane: Lane::new(lane), end, payload });
@@ -270,4 +269,10 @@ impl Receiving {
             self.pass(lane, end)?;
         }
     }
+}
+
+/// Whether this side takes a frame of so many bytes.
+fn check_size(bytes: usize, inbox: &impl Inbox) -> Result<(), Violation> {
+    let limit = inbox.frame_bytes_max();
+    if bytes > limit { Err(Violation::FrameTooLarge { bytes, limit }) } else { Ok(()) }
 }
