@@ -82,8 +82,7 @@ impl Endpoint {
             reader: None,
             broken: None,
         };
-        let endpoint =
-            Arc::new(Self { budget, begun: clock::now(), state: Mutex::new(state) });
+        let endpoint = Arc::new(Self { budget, begun: clock::now(), state: Mutex::new(state) });
         tokio::spawn(Reader { endpoint: Arc::clone(&endpoint), answers: Vec::new() });
         endpoint
     }
@@ -204,13 +203,7 @@ impl State {
         }
     }
 
-    fn begin(
-        &mut self,
-        session: SessionId,
-        theirs: Params,
-        run: &Piece<'_>,
-        out: &mut Outcome,
-    ) {
+    fn begin(&mut self, session: SessionId, theirs: Params, run: &Piece<'_>, out: &mut Outcome) {
         let agreed = Agreed {
             side: Side::Server,
             id: session,
@@ -304,7 +297,6 @@ impl Reader {
         drop(socket);
         acceptor.into_iter().chain(wakers).for_each(Waker::wake);
     }
-
 }
 
 impl Future for Reader {

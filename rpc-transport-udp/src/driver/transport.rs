@@ -65,7 +65,10 @@ enum Feed {
 enum Failure {
     Lost(Lost),
     /// The peer doesn't know the session.
-    Reset { reset: Reset, never_ran_from: Option<u64> },
+    Reset {
+        reset: Reset,
+        never_ran_from: Option<u64>,
+    },
     /// The socket broke.
     Socket(io::ErrorKind, String),
 }
@@ -152,7 +155,10 @@ impl UdpTransport {
                     Some(Ok(())) => {}
                     Some(Err(Broken)) => {
                         let text = "the socket that it came in at is closed".to_owned();
-                        return Poll::Ready(Err(Failure::Socket(io::ErrorKind::NotConnected, text)));
+                        return Poll::Ready(Err(Failure::Socket(
+                            io::ErrorKind::NotConnected,
+                            text,
+                        )));
                     }
                 }
                 for received in taken.drain(..) {

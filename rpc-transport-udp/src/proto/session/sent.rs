@@ -119,7 +119,7 @@ impl Sent {
 
     /// The number of the next packet. Some are skipped.
     pub(super) fn next_number(&mut self) -> u64 {
-        // r[impl packet-number.skip]
+        // r[impl datagram.pn]
         if self.end() == self.skip_at {
             self.slots.push_back(Slot::Gone);
             self.skipped = Some(self.skip_at);
