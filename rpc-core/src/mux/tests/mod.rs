@@ -234,7 +234,7 @@ impl Side {
     /// The connection is gone; what the last batch still holds never left.
     fn lose(&mut self) {
         let closed = super::Closed::new(ErrorKind::ConnectionLost, "it was cut");
-        self.mux.handle_lost(closed, self.batch.position());
+        self.mux.handle_lost(closed, self.batch.position(), None);
         self.settle();
     }
 
