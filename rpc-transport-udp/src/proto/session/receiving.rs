@@ -28,6 +28,10 @@ pub(super) struct Receiving {
     ahead: Ranges,
     /// Lanes that haven't ended. A lane of one frame never gets here.
     lanes: BTreeMap<u64, LaneState>,
+    /// The lane of the hello, once the first of its pieces has come.
+    hello: Option<u64>,
+    /// Whether the hello was handed out: everything else waits for it.
+    is_begun: bool,
     /// How many frames beyond `next` the peer may send.
     window: u32,
     /// How many frames the peer sends in all, once it has said so.
@@ -68,6 +72,8 @@ impl Receiving {
             next: 0,
             ahead: Ranges::new(),
             lanes: BTreeMap::new(),
+            hello: None,
+            is_begun: false,
             window,
             total: None,
             budget,
@@ -93,6 +99,20 @@ impl Receiving {
     #[cfg(test)]
     pub(super) fn held_bytes(&self) -> usize {
         self.budget.used()
+    }
+
+    /// Lanes that haven't ended, and gaps between the frames that came.
+    #[cfg(test)]
+    pub(super) fn lanes_and_gaps(&self) -> (usize, usize) {
+        (self.lanes.len(), self.ahead.len())
+    }
+
+    /// As if so many frames had come, so many of them on this lane.
+    #[cfg(test)]
+    pub(super) fn begin_at(&mut self, number: u64, lane: u64, lane_seq: u64) {
+        self.next = number;
+        self.is_begun = number > 0;
+        self.lanes.insert(lane, LaneState { next: lane_seq, ..LaneState::default() });
     }
 
     /// Takes one frame, and hands out all that this completes.
@@ -154,41 +174,43 @@ impl Receiving {
         inbox: &mut impl Inbox,
     ) -> Result<Taken, Violation> {
         let lane = frame.lane;
-        // r[impl lane-frame.first]
-        let is_first = number == 0;
-        let may_pass = is_first || self.next > 0;
         let state = self.lanes.get_mut(&lane);
         let next = state.as_ref().map_or(0, |state| state.next);
         let sequence = expand(frame.lane_seq, next);
         if sequence < next {
             return Err(Violation::Protocol("two frames in one place of a lane"));
         }
+        // r[impl lane-frame.first]
+        if number == 0 {
+            if sequence != 0 || state.as_ref().is_some_and(|state| state.held.contains_key(&0)) {
+                return Err(Violation::Protocol("a first frame that isn't the first of its lane"));
+            }
+            self.hello = Some(lane);
+        }
+        let may_pass = self.is_begun || self.hello == Some(lane);
         // r[impl lane-frame.order]
         if sequence > next || !may_pass {
             return self.hold(lane, sequence, frame);
         }
+        let was_begun = self.is_begun;
         // The usual cases: the whole of a lane, or the next of it, where nothing is held.
-        let is_plain = !frame.more && state.as_ref().is_none_or(|state| state.partial.is_empty());
-        if !is_plain {
-            return self.hold(lane, sequence, frame).and_then(|taken| {
-                if taken == Taken::New { self.release(lane, inbox) } else { Ok(taken) }
-            });
+        if !frame.more && state.as_ref().is_none_or(|state| state.partial.is_empty()) {
+            let payload = Payload::Borrowed(frame.payload);
+            inbox.push(InFrame { lane: Lane::new(lane), end: frame.end, payload });
+            self.is_begun = true;
+            self.pass(lane, frame.end)?;
+        } else if self.hold(lane, sequence, frame)? == Taken::NoRoom {
+            return Ok(Taken::NoRoom);
         }
-        inbox.push(InFrame {
-            lane: Lane::new(lane),
-            end: frame.end,
-            payload: Payload::Borrowed(frame.payload),
-        });
-        self.pass(lane, frame.end)?;
-        if is_first {
+        self.release(lane, inbox)?;
+        if self.is_begun && !was_begun {
             // Everything that came before the hello waits for it.
             let waiting: Vec<u64> = self.lanes.keys().copied().collect();
             for lane in waiting {
                 self.release(lane, inbox)?;
             }
-            return Ok(Taken::New);
         }
-        self.release(lane, inbox)
+        Ok(Taken::New)
     }
 
     /// The next frame of the lane was handed out.
@@ -241,11 +263,11 @@ impl Receiving {
     }
 
     /// Hands out what is held of a lane and can go now.
-    fn release(&mut self, lane: u64, inbox: &mut impl Inbox) -> Result<Taken, Violation> {
+    fn release(&mut self, lane: u64, inbox: &mut impl Inbox) -> Result<(), Violation> {
         loop {
-            let Some(state) = self.lanes.get_mut(&lane) else { return Ok(Taken::New) };
-            let Some(held) = state.held.remove(&state.next) else { return Ok(Taken::New) };
-            let Held { end, more, payload } = held;
+            let Some(state) = self.lanes.get_mut(&lane) else { return Ok(()) };
+            let Some(held) = state.held.remove(&state.next) else { return Ok(()) };
+            let Held { end, more, mut payload } = held;
             if more || !state.partial.is_empty() {
                 // r[impl lane-frame.more]
                 let bytes = state.partial.len() + payload.len();
@@ -258,15 +280,12 @@ impl Receiving {
                     state.next += 1;
                     continue;
                 }
-                let whole = Bytes::from(mem::take(&mut state.partial));
-                self.budget.give(whole.len() + HELD_COST);
-                let payload = Payload::Owned(whole);
-                inbox.push(InFrame { lane: Lane::new(lane), end, payload });
-            } else {
-                self.budget.give(payload.len() + HELD_COST);
-                let payload = Payload::Owned(payload);
-                inbox.push(InFrame { lane: Lane::new(lane), end, payload });
+                payload = Bytes::from(mem::take(&mut state.partial));
             }
+            self.budget.give(payload.len() + HELD_COST);
+            let payload = Payload::Owned(payload);
+            inbox.push(InFrame { lane: Lane::new(lane), end, payload });
+            self.is_begun = true;
             self.pass(lane, end)?;
         }
     }

@@ -2,6 +2,7 @@
 
 mod link;
 mod pair;
+mod receiving;
 
 use pair::{Faults, Pair};
 
