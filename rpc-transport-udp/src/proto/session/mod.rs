@@ -35,6 +35,8 @@ use receiving::Receiving;
 pub(crate) use sending::Source;
 use sending::Sending;
 use sent::Sent;
+#[cfg(test)]
+pub(crate) use tests::{Inspected, Numbers};
 
 use super::{
     congestion::Congestion,

@@ -237,6 +237,19 @@ impl Sent {
             .any(|slot| matches!(slot, Slot::UnderWay(packet) if !packet.frames.is_empty()))
     }
 
+    /// What it keeps.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// As if so many packets had been sent, and all acknowledged.
+    #[cfg(test)]
+    pub(super) fn begin_at(&mut self, number: u64) {
+        self.skip_at += number;
+        self.base = number;
+    }
+
     /// Gives back the memory that nothing needs while nothing is under way.
     pub(super) fn shrink(&mut self) {
         if self.slots.len() < 8 {

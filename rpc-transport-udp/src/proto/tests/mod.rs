@@ -1,0 +1,5 @@
+//! Tests of the whole protocol in virtual time: a world of a server and its clients, and who attacks
+//! them; the tests of single parts lie beside those.
+
+mod sim;
+mod world;
