@@ -17,4 +17,6 @@ pub(crate) mod session;
 pub(crate) mod setup;
 pub(crate) mod table;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod vectors;
