@@ -154,9 +154,14 @@ impl Kit {
                 eprintln!("seed {seed}: {plan:#?}");
             }
             let network = network(seed);
-            let outcome = in_time(LIMIT, Box::pin(run::run(&network, &plan))).await;
+            let limit = LIMIT.max(4 * network.patience());
+            let outcome = in_time(limit, Box::pin(run::run(&network, &plan))).await;
             let outcome = outcome
-                .unwrap_or_else(|| Err(Promise::Ends.broken(format!("not done within {LIMIT:?}"))));
+                .unwrap_or_else(|| Err(Promise::Ends.broken(format!("not done within {limit:?}"))));
+            let outcome = outcome.and_then(|done| match network.objection() {
+                Ok(()) => Ok(done),
+                Err(found) => Err(Promise::Manners.broken(found)),
+            });
             match outcome {
                 Ok((calls, ends)) => tally.add(calls, ends),
                 Err(broken) => panic!("{}", Report { seed, broken, kit: self }),
@@ -204,6 +209,8 @@ pub enum Promise {
     Ends,
     /// When all calls have ended nothing of them is left: no handler, no task, no connection.
     Rest,
+    /// A transport does nothing to its network that it must not.
+    Manners,
 }
 
 impl Promise {
@@ -220,6 +227,9 @@ impl Promise {
             Self::Drain => ("drain", "a drain with time enough loses no call, and ends"),
             Self::Ends => ("ends", "every call ends"),
             Self::Rest => ("rest", "nothing is left of calls that have ended"),
+            Self::Manners => {
+                ("manners", "a transport does nothing to its network that it must not")
+            }
         }
     }
 
