@@ -13,6 +13,7 @@ use super::{
     Counts, Faults,
     meter::Meter,
     path::{Passed, Path, Refusal},
+    trace::describe,
 };
 use crate::proto::session::Transmit;
 
@@ -48,6 +49,7 @@ pub(super) struct Hub {
     to_clients: Path,
     counts: Counts,
     pub(super) is_silent: bool,
+    pub(super) is_traced: bool,
     /// What servers and sessions draw, apart from what happens to datagrams.
     secrets: fastrand::Rng,
     whims: fastrand::Rng,
@@ -132,6 +134,7 @@ impl Hub {
             to_clients: Path::new(Faults::none(), random.fork()),
             counts: Counts::default(),
             is_silent: false,
+            is_traced: false,
             secrets: random.fork(),
             whims: random.fork(),
             ports: BTreeMap::new(),
@@ -411,7 +414,11 @@ impl Hub {
 
     fn note(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
         let began = *self.began.get_or_insert(now);
-        let time = now.saturating_duration_since(began).as_nanos();
+        let time = now.saturating_duration_since(began);
+        if self.is_traced {
+            eprintln!("{time:?} {from} -> {to}: {}", describe(datagram));
+        }
+        let time = time.as_nanos();
         let mut print = crc32c::crc32c_append(self.fingerprint, &time.to_le_bytes());
         for address in [from, to] {
             print = crc32c::crc32c_append(print, address.to_string().as_bytes());

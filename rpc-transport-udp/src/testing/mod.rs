@@ -29,13 +29,15 @@
 //! there is metered, see [`violation`](Network::violation).
 //!
 //! The map of this directory: `faults` are numbers, `path` is what they do to one datagram, `hub` knows
-//! all sockets and what is on its way to them, `port` is one of those sockets, `meter` counts.
+//! all sockets and what is on its way to them, `port` is one of those sockets, `meter` counts, `trace`
+//! prints.
 
 mod faults;
 mod hub;
 mod meter;
 mod path;
 mod port;
+mod trace;
 
 use std::{
     fmt, io,
@@ -92,6 +94,14 @@ impl Network {
     #[must_use]
     pub fn silent(self, silent: bool) -> Self {
         self.lock().is_silent = silent;
+        self
+    }
+
+    /// Whether every datagram is printed when it is sent, with the time since the first one, and what
+    /// is in it. Default: off.
+    #[must_use]
+    pub fn traced(self, traced: bool) -> Self {
+        self.lock().is_traced = traced;
         self
     }
 

@@ -41,8 +41,9 @@ struct Rough {
 
 impl Rough {
     fn new(seed: u64, faults: Faults, breaks: bool, totals: &Arc<Mutex<Counts>>) -> Self {
+        let is_replay = std::env::var_os("RPC_SEED").is_some();
         Self {
-            network: testing::Network::new(seed).faults(faults),
+            network: testing::Network::new(seed).faults(faults).traced(is_replay),
             switchboard: Switchboard::default(),
             breaks,
             totals: Arc::clone(totals),
