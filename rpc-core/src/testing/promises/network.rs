@@ -42,6 +42,14 @@ pub trait Network: Send + Sync {
         false
     }
 
+    /// Whether a connection that is begun while a server goes and another takes its place is made
+    /// with one of the two, and loses no call. By default it is. Where it isn't, a server that is
+    /// replaced has connections with all channels before it is replaced in turn, as long as nothing
+    /// else ends a connection.
+    fn connects_between_servers(&self) -> bool {
+        true
+    }
+
     /// A server is about to be dropped without a word, as its process would be killed. A network
     /// that can lets it vanish at this moment: what it still says is lost. By default it can't, and
     /// the server's connections are closed as its transport closes them.
