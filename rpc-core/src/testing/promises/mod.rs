@@ -46,7 +46,8 @@
 //! ```
 //!
 //! # Seeds
-//! All that is done follows from a seed; what comes of it, from the transport as well.
+//! All that is done follows from a seed; what comes of it, from the transport as well. Where that
+//! depends on nothing but its seed, on one thread and in paused time, a seed does the same each time.
 //! `RPC_SEEDS=n` in the environment tries so many seeds instead of [`Kit::seeds`]; `RPC_SEED=x`
 //! tries that one alone, and prints what it does.
 //!
@@ -153,6 +154,8 @@ impl Kit {
             if chosen.is_some() {
                 eprintln!("seed {seed}: {plan:#?}");
             }
+            // What a program draws of its own, such as the pauses between attempts to connect.
+            fastrand::seed(seed);
             let network = network(seed);
             let limit = LIMIT.max(4 * network.patience());
             let outcome = in_time(limit, Box::pin(run::run(&network, &plan))).await;
