@@ -4,7 +4,7 @@
 //! task that reads a server's socket, and `inbound` the queue through which a session gets its own;
 //! `transport` is one session as core drives it; `listener` and `connector` make them.
 
-mod clock;
+pub(crate) mod clock;
 mod connector;
 mod endpoint;
 mod inbound;

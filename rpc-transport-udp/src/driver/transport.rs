@@ -77,10 +77,10 @@ impl UdpTransport {
     /// A client's session, on a socket of its own.
     pub(super) fn connected(socket: Arc<dyn Datagrams>, established: Established) -> Self {
         let Established { agreed, retention } = established;
-        let sleep = SleepWatch::new();
+        let sleep = socket.sleep_watch();
         let feed = Feed::Socket { epoch: agreed.epoch, retention, sleep };
         let budget = Budget::new(CLIENT_BUDGET_BYTES);
-        let mut this = Self::new(Session::new(agreed, budget, fastrand::u64(..)), socket, feed);
+        let mut this = Self::new(Session::new(agreed, budget, socket.seed()), socket, feed);
         // The server has a session when its first packet arrives, whoever speaks first.
         this.session.greet();
         let now = clock::now();
@@ -93,7 +93,7 @@ impl UdpTransport {
     /// A session that a server has accepted.
     pub(super) fn accepted(endpoint: Arc<Endpoint>, begun: Begun) -> Self {
         let Begun { socket, agreed, inbound } = begun;
-        let session = Session::new(agreed, endpoint.budget.share(), fastrand::u64(..));
+        let session = Session::new(agreed, endpoint.budget.share(), socket.seed());
         Self::new(session, socket, Feed::Endpoint { endpoint, inbound, taken: VecDeque::new() })
     }
 
