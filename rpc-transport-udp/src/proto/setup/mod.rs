@@ -1,5 +1,8 @@
 //! How a client sets a session up: INIT until INIT_ACK comes; no session, no sockets.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},

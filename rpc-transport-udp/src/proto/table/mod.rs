@@ -6,6 +6,9 @@
 //! cookie has expired, and for as long as clients draw conclusions from a reset; when there is no
 //! room, new sessions are refused and no old one is forgotten.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
@@ -40,6 +43,11 @@ pub(crate) struct TableConfig {
     pub(crate) params: Params,
     /// How many sessions there may be, with those that have ended and are remembered.
     pub(crate) sessions: usize,
+    /// How long a cookie may be used: [`COOKIE_LIFETIME`], except in tests.
+    pub(crate) cookie_lifetime: Duration,
+    /// How long a session that has ended is remembered, if not longer: [`RETENTION`], except in
+    /// tests.
+    pub(crate) retention: Duration,
 }
 
 /// The sessions of one server. `H` is what it knows a session by.
@@ -174,8 +182,8 @@ impl<H> Table<H> {
         let Some(entry) = self.sessions.get_mut(&session) else { return };
         if matches!(entry, Entry::Live(_)) {
             *entry = Entry::Ended;
-            let keep = u64::try_from(RETENTION.max(COOKIE_LIFETIME).as_millis()).unwrap_or(u64::MAX);
-            self.ended.push_back((uptime_ms.saturating_add(keep), session));
+            let keep = self.config.retention.max(self.config.cookie_lifetime);
+            self.ended.push_back((uptime_ms.saturating_add(millis(keep)), session));
         }
     }
 
@@ -219,7 +227,7 @@ impl<H> Table<H> {
         if data.epoch16 != epoch.low16() {
             return Err(ResetReason::Unknown);
         }
-        let lifetime = u64::try_from(COOKIE_LIFETIME.as_millis()).unwrap_or(u64::MAX);
+        let lifetime = millis(self.config.cookie_lifetime);
         let verdict = self.key.verify(cookie, epoch, data.session, from, uptime_ms, lifetime);
         // r[impl session.cookie-refused]
         let params = verdict.map_err(|_| ResetReason::Cookie)?;
@@ -288,7 +296,7 @@ impl<H> Table<H> {
             epoch,
             session,
             params: self.config.params,
-            retention_ms: u32::try_from(RETENTION.as_millis()).unwrap_or(u32::MAX),
+            retention_ms: u32::try_from(self.config.retention.as_millis()).unwrap_or(u32::MAX),
             cookie,
         };
         ack.encode(&mut out);
@@ -305,6 +313,10 @@ impl<H> Table<H> {
             self.sessions.remove(&session);
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Tells a client of another version which ones this side speaks.

@@ -1,0 +1,1 @@
+//! What the table decides about each kind of datagram, and its bounds.
