@@ -7,6 +7,8 @@
 //! room, new sessions are refused and no old one is forgotten.
 
 #[cfg(test)]
+pub(crate) mod snapshot;
+#[cfg(test)]
 mod tests;
 
 use std::{
@@ -306,7 +308,8 @@ impl<H> Table<H> {
     /// Forgets sessions that ended long ago.
     fn forget(&mut self, uptime_ms: u64) {
         while let Some((at, session)) = self.ended.front().copied() {
-            if at > uptime_ms {
+            // Not at that very moment: a cookie as old as it may be still counts then.
+            if at >= uptime_ms {
                 return;
             }
             self.ended.pop_front();
