@@ -140,7 +140,7 @@ impl Datagrams for Kernel {
         let contents: &[u8] = &transmit.bytes;
         let transmit = quinn_udp::Transmit {
             destination: transmit.to,
-            // r[impl ack.ecn]
+            // r[impl congestion.ecn]
             ecn: Some(EcnCodepoint::Ect0),
             contents,
             segment_size: (contents.len() > transmit.segment_bytes)

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::proto::{
     packet::{self, Epoch, FRAME_BYTES, Kind, Peek, Reset},
-    session::{Arrived, Budget, Lost, Session, Source, Transmit, Worth},
+    session::{Arrived, Budget, Lost, Session, Source, Transmit, Violation, Worth},
     setup::{Established, Judgement},
 };
 
@@ -65,7 +65,10 @@ enum Feed {
 enum Failure {
     Lost(Lost),
     /// The peer doesn't know the session.
-    Reset { reset: Reset, never_ran_from: Option<u64> },
+    Reset {
+        reset: Reset,
+        never_ran_from: Option<u64>,
+    },
     /// The socket broke.
     Socket(io::ErrorKind, String),
 }
@@ -89,9 +92,8 @@ impl UdpTransport {
 
     /// A session that a server has accepted.
     pub(super) fn accepted(endpoint: Arc<Endpoint>, begun: Begun) -> Self {
-        let Begun { agreed, inbound } = begun;
+        let Begun { socket, agreed, inbound } = begun;
         let session = Session::new(agreed, endpoint.budget.share(), fastrand::u64(..));
-        let socket = Arc::clone(&endpoint.socket);
         Self::new(session, socket, Feed::Endpoint { endpoint, inbound, taken: VecDeque::new() })
     }
 
@@ -153,7 +155,10 @@ impl UdpTransport {
                     Some(Ok(())) => {}
                     Some(Err(Broken)) => {
                         let text = "the socket that it came in at is closed".to_owned();
-                        return Poll::Ready(Err(Failure::Socket(io::ErrorKind::NotConnected, text)));
+                        return Poll::Ready(Err(Failure::Socket(
+                            io::ErrorKind::NotConnected,
+                            text,
+                        )));
                     }
                 }
                 for received in taken.drain(..) {
@@ -260,6 +265,14 @@ impl UdpTransport {
         error
     }
 
+    /// Everything has come from the peer, which is told so.
+    fn end(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Progress, TransportError> {
+        self.receive_after_end(cx, now)?;
+        let _ = self.poll_transmit(cx, now, &mut Nothing);
+        self.keep_time(cx, now).map_err(|failure| self.fail(cx, now, failure))?;
+        Ok(Progress::End)
+    }
+
     /// Once everything has come from the peer, nobody receives any more, but acknowledgements and
     /// questions still have to be.
     fn receive_after_end(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<()> {
@@ -323,10 +336,10 @@ impl Transport for UdpTransport {
             return Poll::Ready(Err(failure.error()));
         }
         let now = clock::now();
-        if self.session.is_received() {
-            return Poll::Ready(Ok(Progress::End));
-        }
         loop {
+            if self.session.is_received() {
+                return Poll::Ready(self.end(cx, now));
+            }
             match self.poll_receive(cx, now, inbox) {
                 Poll::Ready(Ok(Worth::New)) => return Poll::Ready(Ok(Progress::Some)),
                 Poll::Ready(Ok(Worth::Nothing)) => {}
@@ -390,6 +403,9 @@ impl Failure {
 
     fn error(&self) -> TransportError {
         use io::ErrorKind::{ConnectionReset, InvalidData, TimedOut};
+        if let Self::Lost(Lost::Violation(Violation::FrameTooLarge { bytes, limit })) = *self {
+            return TransportError::FrameTooLarge { bytes, limit };
+        }
         TransportError::Io(match self {
             Self::Lost(lost @ Lost::Closed(_)) => io::Error::new(ConnectionReset, lost.to_string()),
             Self::Lost(lost @ Lost::Violation(_)) => io::Error::new(InvalidData, lost.to_string()),

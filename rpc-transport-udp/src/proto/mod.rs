@@ -19,3 +19,5 @@ pub(crate) mod rtt;
 pub(crate) mod session;
 pub(crate) mod setup;
 pub(crate) mod table;
+#[cfg(test)]
+mod vectors;

@@ -188,7 +188,7 @@ pub(crate) struct Reset {
     /// The session id of the packet that it answers, or the nonce of the INIT.
     pub(crate) id: u64,
     pub(crate) epoch: Epoch,
-    /// How long the server's process has run.
+    /// For how long the server has listened.
     pub(crate) uptime_ms: u64,
     /// The low 32 bits of the number of the packet that it answers; 0 for an INIT.
     pub(crate) pn32: u32,

@@ -67,7 +67,7 @@ impl Session {
         if let Some(code) = self.close {
             frame::encode_close(&mut out, code.into());
         }
-        // r[impl close.once]
+        // r[impl session.close]
         self.is_over = true;
         self.sent.use_number();
         self.finish_single(out)
@@ -94,6 +94,9 @@ impl Session {
         if !sendable && self.probes == 0 && self.response.is_none() {
             self.app_limited = true;
             self.paced_until = None;
+            if source.peek().is_some() && !self.sent.is_waiting() {
+                self.blocked_at.get_or_insert(now);
+            }
             return None;
         }
         if !self.may_send(now) {
@@ -118,11 +121,12 @@ impl Session {
             return true;
         }
         let mtu = self.datagram_bytes();
+        // r[impl congestion.window]
         if self.sent.in_flight() + mtu as u64 > self.congestion.window() {
             self.app_limited = false;
             return false;
         }
-        // r[impl pacing.burst]
+        // r[impl congestion.pacing]
         let pace = self.pace();
         self.paced_until = self.pacer.delay(now, mtu, &pace);
         self.paced_until.is_none()
@@ -160,7 +164,9 @@ impl Session {
         out: &mut Vec<u8>,
         drafts: &mut Vec<Draft>,
     ) -> usize {
-        let mut segment_bytes = self.datagram_bytes();
+        // A probe has to get through also when larger datagrams don't any more.
+        let mut segment_bytes =
+            if self.probes > 0 { BASE_DATAGRAM_BYTES } else { self.datagram_bytes() };
         while drafts.len() < limit {
             let start = out.len();
             let draft = self.draft(now, source, out, start + segment_bytes);
@@ -203,6 +209,7 @@ impl Session {
         let number = self.begin(out);
         let acknowledged = self.write_ack(now, out, end);
         let before = out.len();
+        // r[impl path.answer]
         if let Some(answer) = self.response.take() {
             frame::encode_answer(out, answer);
         }
@@ -295,7 +302,7 @@ impl Session {
         let acknowledged = self.write_ack(now, &mut out, BASE_DATAGRAM_BYTES)?;
         self.acks.note_sent();
         self.sent.use_number();
-        // r[impl ack.ping]
+        // r[impl ack.quiet]
         if self.acks.ranges() <= RANGES_MANY || self.sent.is_waiting() {
             return Some(self.finish_single(out));
         }
@@ -331,6 +338,7 @@ impl Session {
             session: self.id,
             pn: number,
         };
+        // r[impl cookie.echo] r[impl cookie.opaque]
         packet::begin_data(out, header, self.cookie.as_ref());
         number
     }

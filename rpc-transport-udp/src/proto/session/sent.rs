@@ -119,7 +119,7 @@ impl Sent {
 
     /// The number of the next packet. Some are skipped.
     pub(super) fn next_number(&mut self) -> u64 {
-        // r[impl packet-number.skip]
+        // r[impl datagram.pn]
         if self.end() == self.skip_at {
             self.slots.push_back(Slot::Gone);
             self.skipped = Some(self.skip_at);
@@ -221,13 +221,14 @@ impl Sent {
         self.forget_oldest();
     }
 
-    /// The oldest packets that are under way.
-    pub(super) fn oldest(&self, count: usize) -> impl Iterator<Item = &Packet> {
-        let under_way = self.slots.iter().filter_map(|slot| match slot {
-            Slot::UnderWay(packet) if !packet.probes_mtu => Some(packet),
+    /// The lane frames of the oldest packet that is under way, and whether the end is in it.
+    pub(super) fn oldest(&self) -> Option<(Bytes, bool)> {
+        self.slots.iter().find_map(|slot| match slot {
+            Slot::UnderWay(packet) if !packet.probes_mtu => {
+                Some((packet.frames.clone(), packet.fin))
+            }
             _ => None,
-        });
-        under_way.take(count)
+        })
     }
 
     /// Whether any lane frames are under way.

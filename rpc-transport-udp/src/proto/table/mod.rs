@@ -180,7 +180,7 @@ impl<H> Table<H> {
 
     /// A session has ended. It is remembered for a while.
     pub(crate) fn end(&mut self, uptime_ms: u64, session: SessionId) {
-        // r[impl session.remembered]
+        // r[impl session.remember]
         let Some(entry) = self.sessions.get_mut(&session) else { return };
         if matches!(entry, Entry::Live(_)) {
             *entry = Entry::Ended;
@@ -197,7 +197,7 @@ impl<H> Table<H> {
         session: SessionId,
         datagram: &[u8],
     ) -> Decision<'_, H> {
-        // r[impl session.lookup-first]
+        // r[impl session.lookup]
         let reason = match self.sessions.get(&session) {
             // The session checks it for damage: nothing comes of a wrong id.
             Some(Entry::Live(_)) => {
@@ -225,19 +225,19 @@ impl<H> Table<H> {
         let data = packet::decode_data(datagram).ok_or(ResetReason::Unknown)?;
         let cookie = data.cookie.ok_or(ResetReason::Unknown)?;
         let epoch = self.config.epoch;
-        // r[impl session.new-epoch]
+        // r[impl session.epoch]
         if data.epoch16 != epoch.low16() {
             return Err(ResetReason::Unknown);
         }
         let lifetime = millis(self.config.cookie_lifetime);
         let verdict = self.key.verify(cookie, epoch, data.session, from, uptime_ms, lifetime);
-        // r[impl session.cookie-refused]
+        // r[impl session.lookup]
         let params = verdict.map_err(|_| ResetReason::Cookie)?;
         if self.is_leaving {
             self.counts.refused += 1;
             return Err(ResetReason::Leaving);
         }
-        // r[impl session.full]
+        // r[impl reset.refused]
         if self.sessions.len() >= self.config.sessions {
             self.counts.refused += 1;
             return Err(ResetReason::Full);
@@ -246,20 +246,14 @@ impl<H> Table<H> {
     }
 
     /// Tells a client that there is no such session, if that isn't told too often.
-    fn reset(
-        &mut self,
-        uptime_ms: u64,
-        reason: ResetReason,
-        datagram: &[u8],
-    ) -> Decision<'_, H> {
-        // r[impl reset.size]
-        let whole = packet::decode_data(datagram)
-            .filter(|_| datagram.len() >= RESET_BYTES);
+    fn reset(&mut self, uptime_ms: u64, reason: ResetReason, datagram: &[u8]) -> Decision<'_, H> {
+        // r[impl reset.when]
+        let whole = packet::decode_data(datagram).filter(|_| datagram.len() >= RESET_BYTES);
         let Some(data) = whole else {
             self.counts.dropped += 1;
             return Decision::Drop;
         };
-        // r[impl reset.rate]
+        // r[impl reset.when]
         if !self.resets.take(uptime_ms) {
             self.counts.resets_withheld += 1;
             return Decision::Drop;
@@ -278,14 +272,18 @@ impl<H> Table<H> {
     }
 
     /// Somebody wants a session. Nothing is kept of it until the cookie comes back.
-    fn handle_init(&mut self, uptime_ms: u64, from: SocketAddr, datagram: &[u8]) -> Option<Vec<u8>> {
+    fn handle_init(
+        &mut self,
+        uptime_ms: u64,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Option<Vec<u8>> {
         // r[impl setup.stateless]
         let Init { nonce, params } = Init::decode(datagram)?;
         let mut out = Vec::new();
         if self.is_leaving || self.sessions.len() >= self.config.sessions {
             self.counts.refused += 1;
-            let reason =
-                if self.is_leaving { ResetReason::Leaving } else { ResetReason::Full };
+            let reason = if self.is_leaving { ResetReason::Leaving } else { ResetReason::Full };
             let epoch = self.config.epoch;
             Reset { id: nonce.0, epoch, uptime_ms, pn32: 0, reason }.encode(&mut out);
             return Some(out);

@@ -369,9 +369,8 @@ impl Entry {
                 }
                 timeout.is_some()
             }
-            (ErrorKind::ConnectionLost, Delivery::NotSent | Delivery::Unknown)
-            | (
-                ErrorKind::ShuttingDown,
+            (
+                ErrorKind::ConnectionLost | ErrorKind::ShuttingDown,
                 Delivery::NotSent | Delivery::Rejected | Delivery::Unknown,
             ) => {
                 if self.peaceful {

@@ -58,7 +58,8 @@ impl Link {
     pub(super) fn send(&mut self, now: Instant, datagram: &[u8]) {
         // Gilbert-Elliott: losses come in bursts of three on average.
         let lose = self.faults.lose;
-        self.burst = if self.burst { self.hits(667) } else { self.hits(lose * 333 / (1000 - lose)) };
+        self.burst =
+            if self.burst { self.hits(667) } else { self.hits(lose * 333 / (1000 - lose)) };
         if self.burst || datagram.len() > self.faults.bytes_max {
             self.lost += 1;
             return;
