@@ -406,13 +406,15 @@ impl Failure {
         if let Self::Lost(Lost::Violation(Violation::FrameTooLarge { bytes, limit })) = *self {
             return TransportError::FrameTooLarge { bytes, limit };
         }
+        if let Self::Reset { reset, never_ran_from } = self {
+            let reason = reset.reason.to_string();
+            return TransportError::Reset { reason, never_ran_from: *never_ran_from };
+        }
         TransportError::Io(match self {
             Self::Lost(lost @ Lost::Closed(_)) => io::Error::new(ConnectionReset, lost.to_string()),
             Self::Lost(lost @ Lost::Violation(_)) => io::Error::new(InvalidData, lost.to_string()),
             Self::Lost(lost @ Lost::Silent) => io::Error::new(TimedOut, lost.to_string()),
-            Self::Reset { reset, never_ran_from: _ } => {
-                io::Error::new(ConnectionReset, format!("{:?}", reset.reason))
-            }
+            Self::Reset { reset, .. } => io::Error::new(ConnectionReset, reset.reason.to_string()),
             Self::Socket(kind, text) => io::Error::new(*kind, text.clone()),
         })
     }
