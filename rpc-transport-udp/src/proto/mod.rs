@@ -10,9 +10,9 @@ pub(crate) mod congestion;
 pub(crate) mod cookie;
 pub(crate) mod frame;
 pub(crate) mod mtu;
-pub(crate) mod pacer;
 #[cfg(test)]
 mod once;
+pub(crate) mod pacer;
 pub(crate) mod packet;
 pub(crate) mod ranges;
 pub(crate) mod rtt;
