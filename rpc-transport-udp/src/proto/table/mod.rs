@@ -233,11 +233,11 @@ impl<H> Table<H> {
         let verdict = self.key.verify(cookie, epoch, data.session, from, uptime_ms, lifetime);
         // r[impl session.lookup]
         let params = verdict.map_err(|_| ResetReason::Cookie)?;
+        // r[impl reset.refused]
         if self.is_leaving {
             self.counts.refused += 1;
             return Err(ResetReason::Leaving);
         }
-        // r[impl reset.refused]
         if self.sessions.len() >= self.config.sessions {
             self.counts.refused += 1;
             return Err(ResetReason::Full);
