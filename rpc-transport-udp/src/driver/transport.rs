@@ -236,6 +236,8 @@ impl UdpTransport {
                 timed.map_err(Failure::Lost)?;
             }
             let Some(next) = self.session.poll_timeout() else { return Ok(()) };
+            // What is still due waits for the socket, which wakes this when it takes more.
+            let next = if next <= now { now + LOOK_AGAIN } else { next };
             // A timer that is set too early costs one look; setting it anew costs more.
             if self.armed.is_none_or(|armed| next < armed) {
                 self.arm(next);
@@ -286,6 +288,9 @@ impl UdpTransport {
         Ok(())
     }
 }
+
+/// When to look again whether a session is to be given up whose socket takes nothing.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What a client's session may hold of frames that wait for others. Its window is smaller.
 const CLIENT_BUDGET_BYTES: usize = 64 * 1024 * 1024;
