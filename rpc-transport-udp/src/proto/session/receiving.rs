@@ -10,7 +10,11 @@ use bytes::Bytes;
 use rpc_core::transport::{InFrame, Inbox, Lane, Payload};
 
 use super::{Violation, budget::Budget};
-use crate::proto::{frame::LaneFrame, packet::expand, ranges::Ranges};
+use crate::proto::{
+    frame::LaneFrame,
+    packet::{FRAME_BYTES, expand},
+    ranges::Ranges,
+};
 
 /// Lanes of which frames are missing, or that haven't ended, at most. Core allows 65,536 calls in
 /// each direction and closes a peer that opens more; this is for whoever gets past that.
@@ -189,8 +193,9 @@ impl Receiving {
         }
         let may_pass = self.is_begun || self.hello == Some(lane);
         // r[impl lane-frame.order]
+        let frame_bytes_max = inbox.frame_bytes_max();
         if sequence > next || !may_pass {
-            return self.hold(lane, sequence, frame);
+            return self.hold(lane, sequence, frame, frame_bytes_max);
         }
         let was_begun = self.is_begun;
         // The usual cases: the whole of a lane, or the next of it, where nothing is held.
@@ -199,7 +204,7 @@ impl Receiving {
             inbox.push(InFrame { lane: Lane::new(lane), end: frame.end, payload });
             self.is_begun = true;
             self.pass(lane, frame.end)?;
-        } else if self.hold(lane, sequence, frame)? == Taken::NoRoom {
+        } else if self.hold(lane, sequence, frame, frame_bytes_max)? == Taken::NoRoom {
             return Ok(Taken::NoRoom);
         }
         self.release(lane, inbox)?;
@@ -244,7 +249,15 @@ impl Receiving {
         lane: u64,
         sequence: u64,
         frame: &LaneFrame<'_>,
+        frame_bytes_max: usize,
     ) -> Result<Taken, Violation> {
+        // What is held waits for a frame that lies within the window, as it does itself, or is of
+        // the one large frame of which the peer is sending the pieces. A peer that skips places of
+        // lanes for good, or leaves many frames in pieces, would hold the memory of all sessions.
+        let window_bytes = (FRAME_BYTES + HELD_COST).saturating_mul(self.window as usize);
+        if self.budget.used() > window_bytes.saturating_add(frame_bytes_max) {
+            return Err(Violation::Limit("more unfinished frames than fit the window"));
+        }
         // r[impl limit.held]
         if !self.budget.take(frame.payload.len() + HELD_COST) {
             return Ok(Taken::NoRoom);
