@@ -48,6 +48,9 @@ impl Faults {
     };
 }
 
+/// After so long without a datagram no burst of losses goes on.
+const BURST_PAUSE: Duration = Duration::from_millis(100);
+
 /// A datagram on its way.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Parcel {
@@ -68,6 +71,7 @@ pub(crate) struct Link {
     pub(crate) record: Option<Vec<Vec<u8>>>,
     random: fastrand::Rng,
     in_burst: bool,
+    last_at: Option<Instant>,
     busy_until: Option<Instant>,
     sequence: u64,
     under_way: BinaryHeap<Reverse<(Instant, u64, Parcel)>>,
@@ -85,6 +89,7 @@ impl Link {
             record: None,
             random,
             in_burst: false,
+            last_at: None,
             busy_until: None,
             sequence: 0,
             under_way: BinaryHeap::new(),
@@ -100,6 +105,9 @@ impl Link {
 
     /// Takes one datagram.
     pub(crate) fn send(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        if self.last_at.replace(now).is_some_and(|last| now - last > BURST_PAUSE) {
+            self.in_burst = false;
+        }
         let number = self.sent;
         self.sent += 1;
         if let Some(record) = &mut self.record {
