@@ -9,8 +9,11 @@
 #![allow(clippy::print_stdout, reason = "processes tell by lines, and tests what they measured")]
 
 mod faults;
+mod holes;
 mod lab;
+mod lives;
 mod load;
+mod mtu;
 // Processes and their records are the same for every transport.
 #[path = "../../../rpc-transport-tcp/tests/processes/process.rs"]
 mod process;
