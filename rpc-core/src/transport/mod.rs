@@ -17,10 +17,13 @@
 //!
 //! The public conformance kit (`rpc_core::testing::conformance`, feature `testing`) checks them,
 //! and `testing::promises` what calls promise over them.
+//! For those over IP, [`ip`] reads addresses, resolves names, and races over what it found.
 //! Three implementations come with this crate: [`memory`], [`stream`] (any
 //! `AsyncRead + AsyncWrite`), and one that misbehaves on purpose in `testing`.
 
 mod address;
+#[cfg(feature = "runtime")]
+pub mod ip;
 #[cfg(feature = "runtime")]
 pub mod memory;
 #[cfg(feature = "runtime")]
