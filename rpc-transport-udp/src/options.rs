@@ -16,7 +16,7 @@ use crate::{
         cookie::CookieKey,
         packet::{DATAGRAM_BYTES_MAX, Epoch, Params},
         session::Budget,
-        table::TableConfig,
+        table::{COOKIE_LIFETIME, RETENTION, TableConfig},
     },
 };
 
@@ -86,6 +86,8 @@ impl UdpOptions {
             epoch: Epoch(socket.secret()?),
             params: self.params(),
             sessions: self.sessions,
+            cookie_lifetime: COOKIE_LIFETIME,
+            retention: RETENTION,
         };
         let budget = Budget::new(self.held_bytes);
         UdpListener::new(socket, config, CookieKey::new(&material), budget)

@@ -65,6 +65,8 @@ pub(crate) struct Driver<T> {
     behind: bool,
     ending: Ending,
     incoming: Incoming,
+    /// Behind which position no request ran, if the transport knows that of a connection that is lost.
+    never_ran_from: Option<u64>,
 }
 
 /// How far the connection is from its end, as the driver sees it.
@@ -122,6 +124,7 @@ impl<T: Transport> Driver<T> {
             behind: false,
             ending: Ending::No,
             incoming: Incoming::Open,
+            never_ran_from: None,
         }
     }
 
@@ -184,6 +187,10 @@ impl<T: Transport> Driver<T> {
             // r[impl stream.not-ours]
             TransportError::NotOurs { .. } => {
                 return Step::Over(Closed::new(ErrorKind::IncompatiblePeer, text));
+            }
+            TransportError::Reset { never_ran_from, .. } => {
+                self.never_ran_from = *never_ran_from;
+                return Step::Over(Closed::new(ErrorKind::ConnectionLost, text));
             }
             TransportError::Io(_) | TransportError::Truncated => {
                 return Step::Over(Closed::new(ErrorKind::ConnectionLost, text));
@@ -445,7 +452,7 @@ impl<T: Transport> Driver<T> {
     fn end(&mut self, closed: Closed) {
         let mut state = self.connection.lock();
         state.driver = None;
-        state.mux.handle_lost(closed, self.batch.position());
+        state.mux.handle_lost(closed, self.batch.position(), self.never_ran_from);
         self.dispatcher.act(&self.connection, state, clock::now());
         self.connection.stop_all();
     }
@@ -480,7 +487,7 @@ impl<T> Drop for Driver<T> {
         let wakers = {
             let mut state = self.connection.lock();
             state.driver = None;
-            state.mux.handle_lost(closed, self.batch.position());
+            state.mux.handle_lost(closed, self.batch.position(), None);
             mem::take(&mut state.mux.output().wakers)
         };
         wakers.into_iter().for_each(Waker::wake);

@@ -12,7 +12,7 @@
 //! | end | the last frame of a lane is marked as such, in each direction |
 //! | or it ends | loss that can't be repaired ends the connection with an error |
 //! | back-pressure | a full send side returns `Pending`; receive buffers are bounded |
-//! | knows what left | what is still in the [`Batch`] when sending fails never left this process |
+//! | knows what left | what is still in the [`Batch`] when sending fails never left this process; what a [reset](TransportError::Reset) says never ran didn't |
 //! | evidence | it tells the address, and whatever identity it proved itself |
 //!
 //! The public conformance kit (`rpc_core::testing::conformance`, feature `testing`) checks them,
@@ -236,6 +236,24 @@ pub enum TransportError {
     /// The peer finished sending in the middle of a frame.
     #[error("the connection ended in the middle of a frame")]
     Truncated,
+    /// The peer says that it doesn't know this connection: it has started anew, has forgotten it, or
+    /// has never taken it up. The connection is lost, but the transport may know of requests that
+    /// were sent and can't have run, so that they may be repeated.
+    ///
+    /// Only [`poll_recv`](Transport::poll_recv) can tell it. A transport that learns of it elsewhere
+    /// keeps it until it is asked there: it lets [`poll_send`](Transport::poll_send) be `Pending`, and
+    /// wakes, instead of failing with less. After it was told, sending fails.
+    #[error("the peer does not know this connection: {reason}")]
+    Reset {
+        /// What the peer said, or what that means, in lower case.
+        reason: String,
+        /// A [position](Batch::position) of which the transport is certain: no request whose last
+        /// byte lies behind it has run, or will. Calls with such a request fail as
+        /// [`Rejected`](crate::Delivery::Rejected), those before it as
+        /// [`Unknown`](crate::Delivery::Unknown), and those that are still in the batch as
+        /// [`NotSent`](crate::Delivery::NotSent). `None`: it isn't certain of anything.
+        never_ran_from: Option<u64>,
+    },
 }
 
 /// Shows bytes of unknown origin safely: printable ASCII as it is, the rest escaped.

@@ -9,7 +9,7 @@ mod connector;
 mod endpoint;
 mod inbound;
 mod listener;
-mod positions;
+pub(crate) mod positions;
 pub(crate) mod socket;
 mod transport;
 

@@ -230,12 +230,14 @@ impl UdpTransport {
     fn keep_time(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Failure> {
         let mut now = now;
         loop {
-            if self.session.poll_timeout().is_some_and(|at| at <= now) {
+            let mut next = self.session.poll_timeout();
+            if next.is_some_and(|at| at <= now) {
                 let timed = self.session.handle_timeout(now);
                 let _ = self.poll_transmit(cx, now, &mut Nothing);
                 timed.map_err(Failure::Lost)?;
+                next = self.session.poll_timeout();
             }
-            let Some(next) = self.session.poll_timeout() else { return Ok(()) };
+            let Some(next) = next else { return Ok(()) };
             // What is still due waits for the socket, which wakes this when it takes more.
             let next = if next <= now { now + LOOK_AGAIN } else { next };
             // A timer that is set too early costs one look; setting it anew costs more.
@@ -248,6 +250,16 @@ impl UdpTransport {
             }
             self.armed = None;
             now = clock::now();
+        }
+    }
+
+    /// Like [`keep_time`](Self::keep_time), for who polls [`poll_recv`](Self::poll_recv) too: a timer
+    /// that is early enough is left to it.
+    fn keep_time_beside_recv(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Failure> {
+        match (self.session.poll_timeout(), self.armed) {
+            (None, _) => Ok(()),
+            (Some(next), Some(armed)) if armed <= next => Ok(()),
+            _ => self.keep_time(cx, now),
         }
     }
 
@@ -322,7 +334,7 @@ impl Transport for UdpTransport {
         }
         let sent = self.poll_transmit(cx, now, &mut Frames(batch));
         self.position = batch.position();
-        if let Err(failure) = self.keep_time(cx, now) {
+        if let Err(failure) = self.keep_time_beside_recv(cx, now) {
             return Poll::Ready(Err(into_io(self.fail(cx, now, failure))));
         }
         if sent.is_ready() && batch.is_empty() && !self.session.is_cutting() {
@@ -411,13 +423,15 @@ impl Failure {
         if let Self::Lost(Lost::Violation(Violation::FrameTooLarge { bytes, limit })) = *self {
             return TransportError::FrameTooLarge { bytes, limit };
         }
+        if let Self::Reset { reset, never_ran_from } = self {
+            let reason = reset.reason.to_string();
+            return TransportError::Reset { reason, never_ran_from: *never_ran_from };
+        }
         TransportError::Io(match self {
             Self::Lost(lost @ Lost::Closed(_)) => io::Error::new(ConnectionReset, lost.to_string()),
             Self::Lost(lost @ Lost::Violation(_)) => io::Error::new(InvalidData, lost.to_string()),
             Self::Lost(lost @ Lost::Silent) => io::Error::new(TimedOut, lost.to_string()),
-            Self::Reset { reset, never_ran_from: _ } => {
-                io::Error::new(ConnectionReset, format!("{:?}", reset.reason))
-            }
+            Self::Reset { reset, .. } => io::Error::new(ConnectionReset, reset.reason.to_string()),
             Self::Socket(kind, text) => io::Error::new(*kind, text.clone()),
         })
     }

@@ -24,7 +24,10 @@ pub(super) fn describe(datagram: &[u8]) -> String {
                 let end = if frame.end { " end" } else { "" };
                 let more = if frame.more { " more" } else { "" };
                 let (number, lane, bytes) = (frame.number, frame.lane, frame.payload.len());
-                format!("frame {number} lane {lane:#x}.{}{end}{more}, {bytes} bytes", frame.lane_seq)
+                format!(
+                    "frame {number} lane {lane:#x}.{}{end}{more}, {bytes} bytes",
+                    frame.lane_seq
+                )
             }
             Ok(Frame::Ack(ack)) => {
                 let ranges: Option<Vec<_>> =

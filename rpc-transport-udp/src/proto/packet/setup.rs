@@ -1,6 +1,8 @@
 //! Packets outside of sessions: INIT, INIT_ACK, RESET, VERSIONS; whether to send or to believe them
 //! is decided elsewhere.
 
+use std::fmt;
+
 use super::{
     COOKIE_BYTES, CRC_AT, Epoch, INIT_ACK_BYTES, INIT_BYTES, Kind, Nonce, Peek, RESET_BYTES,
     SessionId, VERSION, bits, check, finish, peek,
@@ -179,6 +181,19 @@ impl ResetReason {
             Self::Leaving => 5,
             Self::Other(byte) => byte,
         }
+    }
+}
+
+impl fmt::Display for ResetReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "it knows no such session, it may have restarted",
+            Self::Closed => "the session has ended there",
+            Self::Cookie => "the session was set up from another address, or too slowly",
+            Self::Full => "it has as many sessions as it allows",
+            Self::Leaving => "it takes no new sessions",
+            Self::Other(reason) => return write!(f, "it has no session, for reason {reason}"),
+        })
     }
 }
 

@@ -49,7 +49,6 @@ impl Budget {
     }
 
     /// What this session holds.
-    #[cfg(test)]
     pub(super) fn used(&self) -> usize {
         self.used
     }

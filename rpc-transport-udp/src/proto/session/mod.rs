@@ -35,6 +35,8 @@ use receiving::Receiving;
 use sending::Sending;
 pub(crate) use sending::Source;
 use sent::Sent;
+#[cfg(test)]
+pub(crate) use tests::{Inspected, Numbers};
 
 use super::{
     congestion::Congestion,

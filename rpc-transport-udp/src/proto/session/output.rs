@@ -281,6 +281,11 @@ impl Session {
             return None;
         }
         let bytes = usize::from(self.mtu.poll_probe(now)?);
+        // With a smaller window the probe would hold up the only datagram that it allows.
+        let needed = self.sent.in_flight() + bytes as u64 + self.datagram_bytes() as u64;
+        if needed > self.congestion.window() {
+            return None;
+        }
         let mut out = Vec::with_capacity(bytes);
         let number = self.begin(&mut out);
         frame::encode_ping(&mut out);
@@ -345,7 +350,10 @@ impl Session {
 
     /// Appends an acknowledgement if one is owed. Returns the highest number in it.
     fn write_ack(&mut self, now: Instant, out: &mut Vec<u8>, end: usize) -> Option<u64> {
-        if !self.acks.is_owed() {
+        // r[impl ack.probe]
+        // A probe says it again: the peer may wait for an acknowledgement that was lost, and ask for
+        // it less and less often.
+        if !self.acks.is_owed() && self.probes == 0 {
             return None;
         }
         let window = self.receiving.window_end();

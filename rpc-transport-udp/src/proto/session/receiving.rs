@@ -28,6 +28,8 @@ pub(super) struct Receiving {
     ahead: Ranges,
     /// Lanes that have begun and not ended. A lane of one frame never gets here.
     lanes: BTreeMap<u64, LaneState>,
+    /// Whether the hello was handed out: everything else waits for it.
+    is_begun: bool,
     /// The lanes of frames that are held, by their numbers.
     held: BTreeMap<u64, u64>,
     /// Pieces that go on in the next number, with their lanes, as far as that hasn't come.
@@ -73,6 +75,7 @@ impl Receiving {
             next: 0,
             ahead: Ranges::new(),
             lanes: BTreeMap::new(),
+            is_begun: false,
             held: BTreeMap::new(),
             unfinished: BTreeMap::new(),
             window,
@@ -96,6 +99,20 @@ impl Receiving {
     #[cfg(test)]
     pub(super) fn held_bytes(&self) -> usize {
         self.budget.used()
+    }
+
+    /// Lanes that haven't ended, and gaps between the frames that came.
+    #[cfg(test)]
+    pub(super) fn lanes_and_gaps(&self) -> (usize, usize) {
+        (self.lanes.len(), self.ahead.len())
+    }
+
+    /// As if so many frames had come, so many of them on this lane.
+    #[cfg(test)]
+    pub(super) fn begin_at(&mut self, number: u64, lane: u64, lane_seq: u64) {
+        self.next = number;
+        self.is_begun = number > 0;
+        self.lanes.insert(lane, LaneState { next: lane_seq, ..LaneState::default() });
     }
 
     /// Takes one frame, and hands out all that this completes.
@@ -187,14 +204,15 @@ impl Receiving {
         let next = state.map_or(0, |state| state.next);
         let sequence = expand(frame.lane_seq, next);
         // r[impl lane-frame.first]
-        let is_hello = number == 0;
-        if is_hello && (lane != Lane::CONTROL.number() || sequence != 0 || frame.more) {
+        let is_control = lane == Lane::CONTROL.number();
+        if number == 0 && !(is_control && sequence == 0) {
             return Err(Violation::Protocol("a first frame that isn't that of lane 0"));
         }
         if sequence < next {
             return Err(Violation::Protocol("two frames in one place of a lane"));
         }
-        let may_pass = is_hello || self.next > 0;
+        let was_begun = self.is_begun;
+        let may_pass = was_begun || is_control;
         // The usual cases: the whole of a lane, or the next of it, where nothing is incomplete.
         let is_plain = !frame.more && state.is_none_or(|state| state.partial.is_empty());
         if sequence == next && may_pass && is_plain {
@@ -203,14 +221,16 @@ impl Receiving {
                 end: frame.end,
                 payload: Payload::Borrowed(frame.payload),
             });
+            self.is_begun = true;
             self.pass(lane, frame.end)?;
         } else if self.hold(number, sequence, frame)? == Taken::NoRoom {
             return Ok(Taken::NoRoom);
         }
-        if is_hello {
-            self.release_all(inbox)?;
-        } else if may_pass {
+        if may_pass {
             self.release(lane, inbox)?;
+        }
+        if self.is_begun && !was_begun {
+            self.release_all(inbox)?;
         }
         Ok(Taken::New)
     }
@@ -287,6 +307,7 @@ impl Receiving {
             }
             self.budget.give(whole.len() + HELD_COST);
             inbox.push(InFrame { lane: Lane::new(lane), end, payload: Payload::Owned(whole) });
+            self.is_begun = true;
             self.pass(lane, end)?;
         }
     }

@@ -18,9 +18,6 @@ const REORDERING: u64 = 3;
 /// hasn't received is found out (RFC 9000, 21.4).
 const SKIP_EVERY: u64 = 512;
 
-/// How many numbers of packets that ask for nothing are kept at most: more than one transmission has.
-const NUMBERS_KEPT: usize = 256;
-
 /// A packet that is under way: it asks for an acknowledgement, and counts for congestion.
 #[derive(Debug, Clone)]
 pub(super) struct Packet {
@@ -50,19 +47,14 @@ impl Packet {
     }
 }
 
-#[derive(Debug)]
-enum Slot {
-    UnderWay(Packet),
-    /// Acknowledged, lost, never used, or of no interest.
-    Gone,
-}
-
 /// All packets from the oldest that is under way on.
 #[derive(Debug)]
 pub(super) struct Sent {
-    slots: VecDeque<Slot>,
-    /// The number of the first slot.
-    base: u64,
+    /// Those that ask for acknowledgements, by their numbers; empty are those that are acknowledged
+    /// or lost before the oldest is. Of others nothing is kept: how many there are is up to the peer.
+    packets: VecDeque<(u64, Option<Packet>)>,
+    /// The number of the next packet.
+    next: u64,
     /// The number that was never used last, and the next one that won't be.
     skipped: Option<u64>,
     skip_at: u64,
@@ -71,8 +63,9 @@ pub(super) struct Sent {
     largest_acked: Option<u64>,
     /// Bytes of the datagrams under way.
     in_flight: u64,
-    /// How many those are.
+    /// How many those are, and how many of them have lane frames.
     under_way: usize,
+    with_frames: usize,
     /// When the last of them was sent.
     last_asked: Option<Instant>,
     /// When the oldest packet counts as lost, if packets after it were acknowledged.
@@ -83,14 +76,15 @@ impl Sent {
     pub(super) fn new(mut random: fastrand::Rng) -> Self {
         let skip_at = random.u64(1..2 * SKIP_EVERY);
         Self {
-            slots: VecDeque::new(),
-            base: 0,
+            packets: VecDeque::new(),
+            next: 0,
             skipped: None,
             skip_at,
             random,
             largest_acked: None,
             in_flight: 0,
             under_way: 0,
+            with_frames: 0,
             last_asked: None,
             loss_at: None,
         }
@@ -120,43 +114,38 @@ impl Sent {
     /// The number of the next packet. Some are skipped.
     pub(super) fn next_number(&mut self) -> u64 {
         // r[impl datagram.pn]
-        if self.end() == self.skip_at {
-            self.slots.push_back(Slot::Gone);
+        if self.next == self.skip_at {
+            self.next += 1;
             self.skipped = Some(self.skip_at);
             self.skip_at += 1 + self.random.u64(1..2 * SKIP_EVERY);
         }
-        self.end()
+        self.next
     }
 
     /// Uses up the [`next_number`](Self::next_number). A packet that asks for no acknowledgement
     /// isn't looked after any further: nobody may ever acknowledge it.
     pub(super) fn use_number(&mut self) {
-        self.slots.push_back(Slot::Gone);
-        if self.under_way == 0 && self.slots.len() > NUMBERS_KEPT {
-            self.forget_oldest();
-        }
+        self.next += 1;
     }
 
-    /// Looks after the packet, whose number was just used.
+    /// Looks after the packet, whose number was used after that of every other one here.
     pub(super) fn track(&mut self, number: u64, packet: Packet) {
-        let at = packet.at;
-        let bytes = u64::from(packet.bytes);
-        if let Some(slot) = self.slot_mut(number) {
-            *slot = Slot::UnderWay(packet);
-            self.in_flight += bytes;
-            self.last_asked = Some(at);
-            self.under_way += 1;
-        }
+        self.in_flight += u64::from(packet.bytes);
+        self.last_asked = Some(packet.at);
+        self.under_way += 1;
+        self.with_frames += usize::from(!packet.frames.is_empty());
+        self.packets.push_back((number, Some(packet)));
     }
 
     /// Whether the packet whose number ends in these bits is under way.
     pub(super) fn is_under_way(&self, number: u64) -> bool {
-        matches!(self.slot(number), Some(Slot::UnderWay(_)))
+        let at = self.reaching(number);
+        matches!(self.packets.get(at), Some((found, Some(_))) if *found == number)
     }
 
     /// The number after the last one.
     pub(super) fn end(&self) -> u64 {
-        self.base + self.slots.len() as u64
+        self.next
     }
 
     /// The peer has received the packets of this range. Calls `acked` for those of which that is
@@ -174,26 +163,26 @@ impl Sent {
         if self.skipped.is_some_and(|skipped| (first..=last).contains(&skipped)) {
             return Err(Violation::Protocol("an acknowledgement of a skipped packet"));
         }
-        for number in first.max(self.base)..=last {
-            if let Some(packet) = self.take(number) {
+        let mut at = self.reaching(first);
+        while let Some(number) = self.number(at).filter(|number| *number <= last) {
+            if let Some(packet) = self.take(at) {
                 acked(number, packet);
             }
+            at += 1;
         }
         self.largest_acked = self.largest_acked.max(Some(last));
         self.forget_oldest();
         Ok(())
     }
 
-    /// Takes the packet out, if it is under way.
-    fn take(&mut self, number: u64) -> Option<Packet> {
-        match std::mem::replace(self.slot_mut(number)?, Slot::Gone) {
-            Slot::UnderWay(packet) => {
-                self.in_flight = self.in_flight.saturating_sub(u64::from(packet.bytes));
-                self.under_way = self.under_way.saturating_sub(1);
-                Some(packet)
-            }
-            Slot::Gone => None,
-        }
+    /// Takes the packet at a place out, if it is under way.
+    fn take(&mut self, at: usize) -> Option<Packet> {
+        let packet = self.packets.get_mut(at)?.1.take()?;
+        self.in_flight = self.in_flight.saturating_sub(u64::from(packet.bytes));
+        self.under_way = self.under_way.saturating_sub(1);
+        let with_frames = usize::from(!packet.frames.is_empty());
+        self.with_frames = self.with_frames.saturating_sub(with_frames);
+        Some(packet)
     }
 
     /// Finds packets that are lost, because of those that were acknowledged after them. `delay` is
@@ -206,15 +195,20 @@ impl Sent {
     ) {
         self.loss_at = None;
         let Some(largest) = self.largest_acked else { return };
-        for number in self.base..largest {
-            let Some(Slot::UnderWay(packet)) = self.slot(number) else { continue };
+        for at in 0.. {
+            let Some((number, packet)) = self.packets.get(at) else { break };
+            let number = *number;
+            if number >= largest {
+                break;
+            }
+            let Some(packet) = packet else { continue };
             let late_at = packet.at + delay;
             // r[impl loss.detect]
             if largest - number < REORDERING && late_at > now {
                 self.loss_at = Some(late_at);
                 break;
             }
-            if let Some(packet) = self.take(number) {
+            if let Some(packet) = self.take(at) {
                 lost(number, packet);
             }
         }
@@ -223,42 +217,48 @@ impl Sent {
 
     /// The lane frames of the oldest packet that is under way, and whether the end is in it.
     pub(super) fn oldest(&self) -> Option<(Bytes, bool)> {
-        self.slots.iter().find_map(|slot| match slot {
-            Slot::UnderWay(packet) if !packet.probes_mtu => {
-                Some((packet.frames.clone(), packet.fin))
-            }
-            _ => None,
-        })
+        let mut under_way = self.packets.iter().filter_map(|(_, packet)| packet.as_ref());
+        let oldest = under_way.find(|packet| !packet.probes_mtu)?;
+        Some((oldest.frames.clone(), oldest.fin))
     }
 
     /// Whether any lane frames are under way.
     pub(super) fn has_frames(&self) -> bool {
-        self.slots
-            .iter()
-            .any(|slot| matches!(slot, Slot::UnderWay(packet) if !packet.frames.is_empty()))
+        self.with_frames > 0
+    }
+
+    /// What it keeps.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// As if so many packets had been sent, and all acknowledged.
+    #[cfg(test)]
+    pub(super) fn begin_at(&mut self, number: u64) {
+        self.skip_at += number;
+        self.next = number;
     }
 
     /// Gives back the memory that nothing needs while nothing is under way.
     pub(super) fn shrink(&mut self) {
-        if self.slots.len() < 8 {
-            self.slots.shrink_to(8);
+        if self.packets.len() < 8 {
+            self.packets.shrink_to(8);
         }
     }
 
     fn forget_oldest(&mut self) {
-        while let Some(Slot::Gone) = self.slots.front() {
-            self.slots.pop_front();
-            self.base += 1;
+        while let Some((_, None)) = self.packets.front() {
+            self.packets.pop_front();
         }
     }
 
-    fn slot(&self, number: u64) -> Option<&Slot> {
-        let at = usize::try_from(number.checked_sub(self.base)?).ok()?;
-        self.slots.get(at)
+    fn number(&self, at: usize) -> Option<u64> {
+        self.packets.get(at).map(|(number, _)| *number)
     }
 
-    fn slot_mut(&mut self, number: u64) -> Option<&mut Slot> {
-        let at = usize::try_from(number.checked_sub(self.base)?).ok()?;
-        self.slots.get_mut(at)
+    /// Where the first packet is with this number or a higher one.
+    fn reaching(&self, number: u64) -> usize {
+        self.packets.partition_point(|(before, _)| *before < number)
     }
 }

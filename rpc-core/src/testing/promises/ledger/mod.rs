@@ -375,9 +375,8 @@ impl Entry {
                 }
                 timeout.is_some()
             }
-            (ErrorKind::ConnectionLost, Delivery::NotSent | Delivery::Unknown)
-            | (
-                ErrorKind::ShuttingDown,
+            (
+                ErrorKind::ConnectionLost | ErrorKind::ShuttingDown,
                 Delivery::NotSent | Delivery::Rejected | Delivery::Unknown,
             ) => {
                 if self.peaceful {

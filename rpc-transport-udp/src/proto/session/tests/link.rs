@@ -24,6 +24,9 @@ impl Faults {
         Self { lose: 300, repeat: 50, reorder: 100, damage: 10, bytes_max: 1500 };
 }
 
+/// After so long without a datagram no burst of losses goes on.
+const BURST_PAUSE: Duration = Duration::from_millis(100);
+
 /// One direction of a link.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -32,6 +35,7 @@ pub(super) struct Link {
     random: fastrand::Rng,
     /// Whether datagrams are being lost in a row.
     burst: bool,
+    last_at: Option<Instant>,
     sequence: u64,
     under_way: BinaryHeap<Reverse<(Instant, u64, Vec<u8>)>>,
     pub(super) lost: u64,
@@ -44,6 +48,7 @@ impl Link {
             delay,
             random,
             burst: false,
+            last_at: None,
             sequence: 0,
             under_way: BinaryHeap::new(),
             lost: 0,
@@ -56,7 +61,10 @@ impl Link {
 
     /// Takes one datagram.
     pub(super) fn send(&mut self, now: Instant, datagram: &[u8]) {
-        // Gilbert-Elliott: losses come in bursts of three on average.
+        // Gilbert-Elliott: losses come in bursts of three on average, which don't outlast a pause.
+        if self.last_at.replace(now).is_some_and(|last| now - last > BURST_PAUSE) {
+            self.burst = false;
+        }
         let lose = self.faults.lose;
         self.burst =
             if self.burst { self.hits(667) } else { self.hits(lose * 333 / (1000 - lose)) };

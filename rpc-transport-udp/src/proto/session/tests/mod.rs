@@ -1,8 +1,11 @@
 //! Tests of sessions: two of them over a link that misbehaves, in virtual time.
 
+mod inspect;
 mod link;
 mod pair;
+mod receiving;
 
+pub(crate) use inspect::{Inspected, Numbers};
 use pair::{Faults, Pair};
 
 #[test]

@@ -1,5 +1,8 @@
 //! How a client sets a session up: INIT until INIT_ACK comes; no session, no sockets.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
@@ -137,9 +140,11 @@ impl Judgement {
     pub(crate) fn of(reset: &Reset, epoch: Epoch, retention: Duration) -> Self {
         // r[impl reset.judge]
         let never_ran_since = match reset.reason {
-            // Another process: whatever was first sent after it had begun can't have run before.
+            // Another process: whatever was first sent after it had begun can't have run before. The
+            // clocks of the two machines differ by more than the slack after hours, so that a request
+            // that has been waiting for as long is not judged by them.
             _ if reset.epoch != epoch => {
-                Duration::from_millis(reset.uptime_ms).saturating_sub(EPOCH_SLACK)
+                Duration::from_millis(reset.uptime_ms).min(retention).saturating_sub(EPOCH_SLACK)
             }
             // It would remember a session in which any of them ran, and none can begin any more:
             // who leaves the cookie out was answered once, and by now it has expired.

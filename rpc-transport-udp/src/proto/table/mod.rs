@@ -6,6 +6,11 @@
 //! cookie has expired, and for as long as clients draw conclusions from a reset; when there is no
 //! room, new sessions are refused and no old one is forgotten.
 
+#[cfg(test)]
+pub(crate) mod snapshot;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
@@ -40,6 +45,11 @@ pub(crate) struct TableConfig {
     pub(crate) params: Params,
     /// How many sessions there may be, with those that have ended and are remembered.
     pub(crate) sessions: usize,
+    /// How long a cookie may be used: [`COOKIE_LIFETIME`], except in tests.
+    pub(crate) cookie_lifetime: Duration,
+    /// How long a session that has ended is remembered, if not longer: [`RETENTION`], except in
+    /// tests.
+    pub(crate) retention: Duration,
 }
 
 /// The sessions of one server. `H` is what it knows a session by.
@@ -174,9 +184,8 @@ impl<H> Table<H> {
         let Some(entry) = self.sessions.get_mut(&session) else { return };
         if matches!(entry, Entry::Live(_)) {
             *entry = Entry::Ended;
-            let keep =
-                u64::try_from(RETENTION.max(COOKIE_LIFETIME).as_millis()).unwrap_or(u64::MAX);
-            self.ended.push_back((uptime_ms.saturating_add(keep), session));
+            let keep = self.config.retention.max(self.config.cookie_lifetime);
+            self.ended.push_back((uptime_ms.saturating_add(millis(keep)), session));
         }
     }
 
@@ -220,15 +229,15 @@ impl<H> Table<H> {
         if data.epoch16 != epoch.low16() {
             return Err(ResetReason::Unknown);
         }
-        let lifetime = u64::try_from(COOKIE_LIFETIME.as_millis()).unwrap_or(u64::MAX);
+        let lifetime = millis(self.config.cookie_lifetime);
         let verdict = self.key.verify(cookie, epoch, data.session, from, uptime_ms, lifetime);
         // r[impl session.lookup]
         let params = verdict.map_err(|_| ResetReason::Cookie)?;
+        // r[impl reset.refused]
         if self.is_leaving {
             self.counts.refused += 1;
             return Err(ResetReason::Leaving);
         }
-        // r[impl reset.refused]
         if self.sessions.len() >= self.config.sessions {
             self.counts.refused += 1;
             return Err(ResetReason::Full);
@@ -287,7 +296,7 @@ impl<H> Table<H> {
             epoch,
             session,
             params: self.config.params,
-            retention_ms: u32::try_from(RETENTION.as_millis()).unwrap_or(u32::MAX),
+            retention_ms: u32::try_from(self.config.retention.as_millis()).unwrap_or(u32::MAX),
             cookie,
         };
         ack.encode(&mut out);
@@ -297,13 +306,18 @@ impl<H> Table<H> {
     /// Forgets sessions that ended long ago.
     fn forget(&mut self, uptime_ms: u64) {
         while let Some((at, session)) = self.ended.front().copied() {
-            if at > uptime_ms {
+            // Not at that very moment: a cookie as old as it may be still counts then.
+            if at >= uptime_ms {
                 return;
             }
             self.ended.pop_front();
             self.sessions.remove(&session);
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Tells a client of another version which ones this side speaks.
