@@ -160,7 +160,10 @@ impl Session {
         out: &mut Vec<u8>,
         drafts: &mut Vec<Draft>,
     ) -> usize {
-        let mut segment_bytes = self.datagram_bytes();
+        // r[impl mtu.loss-probe]
+        // The path may take smaller ones than it did: what is to bring it back must get through.
+        let mut segment_bytes =
+            if self.probes > 0 { BASE_DATAGRAM_BYTES } else { self.datagram_bytes() };
         while drafts.len() < limit {
             let start = out.len();
             let draft = self.draft(now, source, out, start + segment_bytes);

@@ -3,5 +3,6 @@
 
 mod craft;
 mod hostile;
+mod paths;
 mod sim;
 mod world;
