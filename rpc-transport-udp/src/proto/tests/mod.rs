@@ -2,7 +2,9 @@
 //! them; the tests of single parts lie beside those.
 
 mod craft;
+mod exchange;
 mod hostile;
 mod paths;
+mod servers;
 mod sim;
 mod world;
