@@ -3,6 +3,7 @@
 
 mod craft;
 mod exchange;
+mod fuzz;
 mod hostile;
 mod paths;
 mod servers;

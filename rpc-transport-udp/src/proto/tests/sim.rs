@@ -16,18 +16,20 @@ const FAULTS_END: Duration = Duration::from_secs(30);
 /// What has happened by then has come to its end.
 const CALLS_END: Duration = Duration::from_secs(400);
 
-fn number(name: &str) -> Option<u64> {
+pub(super) fn number(name: &str) -> Option<u64> {
     env::var(name).ok()?.parse().ok()
 }
 
 /// Tells how to see a failure again.
-struct Replay(u64);
+pub(super) struct Replay(pub(super) u64, pub(super) &'static str);
 
 impl Drop for Replay {
     fn drop(&mut self) {
         if thread::panicking() {
-            let seed = self.0;
-            eprintln!("to see it again: RPC_SEED={seed} cargo test -p rpc-transport-udp --lib sim");
+            let Self(seed, name) = self;
+            eprintln!(
+                "to see it again: RPC_SEED={seed} cargo test -p rpc-transport-udp --lib {name}"
+            );
         }
     }
 }
@@ -146,7 +148,7 @@ enum Event {
 }
 
 fn run(seed: u64) -> Figures {
-    let _replay = Replay(seed);
+    let _replay = Replay(seed, "sim");
     let mut random = fastrand::Rng::with_seed(seed ^ 0x5eed);
     let config = Config {
         frames_max: *pick(&mut random, &[1, 4, 4, 40, 200]),
