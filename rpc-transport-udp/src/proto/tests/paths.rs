@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     craft::{Victim, Writer, elsewhere, kinds, peer},
-    world::{Client, Config, Faults, Habits, Parcel, World},
+    world::{Client, Config, Faults, Habits, Outcome, Parcel, World},
 };
 use crate::proto::session::Side;
 
@@ -148,4 +148,28 @@ fn packets_from_any_number_of_addresses_cost_one_question_each() {
     }
     assert_eq!(bytes, 40 * 4999);
     assert_eq!(victim.session.remote(), peer());
+}
+
+#[test]
+fn an_application_that_stops_reading_holds_up_its_own_session_only() {
+    // Less than the half minute after which a peer is given up, and more.
+    for (deaf, outcome) in [(20, Outcome::Done), (60, Outcome::Unknown)] {
+        let config = Config { frames_max: 40, ..Config::DEFAULT };
+        let mut world = World::new(1, config);
+        let habits = Habits { calls: 800, width: 64, pause: Duration::ZERO };
+        world.add_client(Faults::NONE, Faults::NONE, habits);
+        world.add_client(Faults::NONE, Faults::NONE, habits);
+        world.pass(Duration::from_millis(300));
+        let first = world.clients[0].calls[0].session.0;
+        let end = world.server.sessions.get_mut(&first).unwrap();
+        end.deaf_until = Some(world.now + SECOND * deaf);
+        assert!(world.run_until(SECOND * 18, |world| world.clients[1].is_finished()));
+        assert!(!world.clients[0].is_finished());
+        assert!(world.run_until(SECOND * 200, |world| world.clients[0].is_finished()));
+        world.finish();
+        world.check_calls();
+        let calls = &world.clients[0].calls;
+        assert!(calls.iter().any(|call| call.outcome == Some(outcome)));
+        assert_eq!(world.clients[0].losses.len(), usize::from(outcome == Outcome::Unknown));
+    }
 }

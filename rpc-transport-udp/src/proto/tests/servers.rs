@@ -1,7 +1,7 @@
 //! What a server makes of strangers, replays and forgeries, and what its clients make of its
 //! restarts. The cases' numbers are those of `spec/cases.md`.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     craft::{self, Victim, Writer},
@@ -11,7 +11,7 @@ use crate::proto::{
     packet::{self, DataHeader, Epoch, Init, InitAck, Nonce, Reset, ResetReason, Versions},
     session::Side,
     setup::{Judgement, Refused, SetUpClient},
-    table::{Decision, RETENTION},
+    table::{Decision, RETENTION, Table},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -377,4 +377,32 @@ fn forged_answers_to_an_init_set_nothing_up() {
         Reset { id, epoch: Epoch(1), uptime_ms: 1, pn32: 0, reason }.encode(&mut bytes);
         assert!(setup.handle_datagram(&bytes).is_none());
     }
+}
+
+#[test]
+fn sessions_that_have_ended_are_small_and_silent_and_then_forgotten() {
+    assert!(Table::<Arc<()>>::ended_bytes() <= 32);
+    let mut world = World::new(2, Config { sessions: 100_000, ..Config::DEFAULT });
+    let from = craft::peer();
+    for n in 0..10_000 {
+        let mut init = Vec::new();
+        Init { nonce: Nonce(n), params: PARAMS }.encode(&mut init);
+        let uptime_ms = world.server.uptime_ms(world.now);
+        let Decision::Answer(answer) = world.server.table.handle_datagram(uptime_ms, from, &init)
+        else {
+            panic!("no answer")
+        };
+        let ack = InitAck::decode(&answer).unwrap();
+        world.meter.note_arrival(from, &init);
+        world.meter.note_sent(from, &answer);
+        world.arrive(Parcel { from, bytes: first_packet(&ack), marked: false });
+        world.server.close(world.now, ack.session.0);
+    }
+    assert_eq!((world.server.table.len(), world.server.sessions.len()), (10_000, 0));
+    let before = world.datagrams;
+    world.pass(Server::MEMORY);
+    assert_eq!(world.datagrams, before);
+    let uptime_ms = world.server.uptime_ms(world.now);
+    world.server.table.handle_datagram(uptime_ms, from, &[]);
+    assert_eq!(world.server.table.len(), 0);
 }
