@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     fmt,
     future::Future,
-    io,
+    io, mem,
     net::IpAddr,
     pin::Pin,
     sync::Arc,
@@ -45,6 +45,8 @@ pub struct UdpTransport {
     blocked: Option<(Transmit, Writable)>,
     timer: Option<Pin<Box<Sleep>>>,
     armed: Option<Instant>,
+    /// Whether whoever sends waits for more than the socket.
+    is_full: bool,
     /// Why it is over, once that is so.
     lost: Option<Failure>,
     /// What was sent by when, on the client's side.
@@ -109,6 +111,7 @@ impl UdpTransport {
             blocked: None,
             timer: None,
             armed: None,
+            is_full: false,
             lost: None,
             positions: Positions::default(),
             position: 0,
@@ -237,7 +240,11 @@ impl UdpTransport {
                 timed.map_err(Failure::Lost)?;
                 next = self.session.poll_timeout();
             }
-            let Some(next) = next else { return Ok(()) };
+            let Some(next) = next else {
+                // Nobody polls the timer from here on, so nobody may rely on it.
+                self.armed = None;
+                return Ok(());
+            };
             // What is still due waits for the socket, which wakes this when it takes more.
             let next = if next <= now { now + LOOK_AGAIN } else { next };
             // A timer that is set too early costs one look; setting it anew costs more.
@@ -276,6 +283,8 @@ impl UdpTransport {
         let _ = self.poll_transmit(cx, now, &mut Nothing);
         let error = failure.error();
         self.lost = Some(failure);
+        // Whoever sends hears of it too, whichever of the two is polled first.
+        cx.waker().wake_by_ref();
         error
     }
 
@@ -337,11 +346,8 @@ impl Transport for UdpTransport {
         if let Err(failure) = self.keep_time_beside_recv(cx, now) {
             return Poll::Ready(Err(into_io(self.fail(cx, now, failure))));
         }
-        if sent.is_ready() && batch.is_empty() && !self.session.is_cutting() {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
-        }
+        self.is_full = !batch.is_empty() || self.session.is_cutting();
+        if sent.is_ready() && !self.is_full { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     fn poll_recv<I: Inbox>(
@@ -358,7 +364,13 @@ impl Transport for UdpTransport {
                 return Poll::Ready(self.end(cx, now));
             }
             match self.poll_receive(cx, now, inbox) {
-                Poll::Ready(Ok(Worth::New)) => return Poll::Ready(Ok(Progress::Some)),
+                Poll::Ready(Ok(Worth::New)) => {
+                    // There may be room now, and sending need not come after receiving.
+                    if mem::take(&mut self.is_full) {
+                        cx.waker().wake_by_ref();
+                    }
+                    return Poll::Ready(Ok(Progress::Some));
+                }
                 Poll::Ready(Ok(Worth::Nothing)) => {}
                 Poll::Ready(Err(failure)) => {
                     return Poll::Ready(Err(self.fail(cx, now, failure)));
@@ -467,6 +479,10 @@ impl Source for Frames<'_> {
 struct Nothing;
 
 impl Source for Nothing {
+    fn is_all(&self) -> bool {
+        false
+    }
+
     fn peek(&self) -> Option<(u64, bool, usize)> {
         None
     }

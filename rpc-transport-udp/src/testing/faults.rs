@@ -93,7 +93,7 @@ impl Faults {
     }
 
     /// A share is lost, `burst` in a row on average (Gilbert-Elliott). A burst of 1 or less is no
-    /// burst. Default: none.
+    /// burst, and none outlasts a pause of 100 ms. Default: none.
     pub const fn loss(mut self, share: f64, burst: f64) -> Self {
         self.loss = share;
         self.burst = burst;

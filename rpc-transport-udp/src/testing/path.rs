@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::Faults;
 
+/// After a pause of so much between two datagrams the second knows nothing of the burst that the first
+/// was lost in. Otherwise what is sent again with growing pauses would meet one burst for minutes.
+const BURST_MAX: Duration = Duration::from_millis(100);
+
 /// One direction.
 #[derive(Debug)]
 pub(super) struct Path {
@@ -11,6 +15,8 @@ pub(super) struct Path {
     random: fastrand::Rng,
     /// Whether datagrams are being lost in a row.
     in_burst: bool,
+    /// When the last datagram was sent.
+    last_at: Option<Instant>,
     /// When the last byte that waits will have left, where the path has a rate.
     busy_until: Option<Instant>,
 }
@@ -52,7 +58,7 @@ pub struct Counts {
 
 impl Path {
     pub(super) fn new(faults: Faults, random: fastrand::Rng) -> Self {
-        Self { faults, random, in_burst: false, busy_until: None }
+        Self { faults, random, in_burst: false, last_at: None, busy_until: None }
     }
 
     fn hits(&mut self, share: f64) -> bool {
@@ -102,7 +108,7 @@ impl Path {
         counts: &mut Counts,
     ) -> Vec<Passed> {
         counts.sent += 1;
-        let lost = self.is_lost() || datagram.len() > self.faults.path_bytes;
+        let lost = self.is_lost(now) || datagram.len() > self.faults.path_bytes;
         let departs = self.depart(now, datagram.len());
         let (false, Some(departs)) = (lost, departs) else {
             counts.lost += 1;
@@ -115,10 +121,12 @@ impl Path {
 
     /// Whether this one is lost, as the chain of Gilbert and Elliott has it: bursts of a length of
     /// `burst` on average, as far apart as the share asks for.
-    fn is_lost(&mut self) -> bool {
+    fn is_lost(&mut self, now: Instant) -> bool {
         let Faults { loss, burst, .. } = self.faults;
         let burst = burst.max(1.0);
-        self.in_burst = if burst <= 1.0 {
+        let last_at = self.last_at.replace(now);
+        let is_alone = last_at.is_none_or(|at| now.saturating_duration_since(at) > BURST_MAX);
+        self.in_burst = if burst <= 1.0 || is_alone {
             self.hits(loss)
         } else if self.in_burst {
             self.hits(1.0 - 1.0 / burst)
@@ -172,7 +180,8 @@ mod tests {
     fn losses_have_the_share_and_the_bursts_that_were_asked_for() {
         let faults = Faults::none().loss(0.3, 3.0);
         let mut path = Path::new(faults, fastrand::Rng::with_seed(1));
-        let lost: Vec<bool> = (0..100_000).map(|_| path.is_lost()).collect();
+        let now = Instant::now();
+        let lost: Vec<bool> = (0..100_000).map(|_| path.is_lost(now)).collect();
         let all = lost.iter().filter(|lost| **lost).count();
         let begin = lost.windows(2).filter(|pair| !pair[0] && pair[1]).count();
         assert!((28_500..31_500).contains(&all), "{all}");

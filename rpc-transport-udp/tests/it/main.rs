@@ -1,6 +1,7 @@
 //! What the UDP transport promises, over loopback sockets.
 
 mod conformance;
+mod network;
 mod promises;
 mod simulation;
 

@@ -149,3 +149,24 @@ async fn the_same_seed_does_the_same() {
         assert_eq!(fingerprint(seed).await, fingerprint(seed).await, "seed {seed}");
     }
 }
+
+/// Sockets that are full or fail, small paths, addresses that change, marks of congestion.
+fn moody() -> Faults {
+    Faults::none()
+        .delay(millis(1), millis(4))
+        .loss(0.02, 1.5)
+        .blocking(0.1, millis(20))
+        .no_buffers(0.02)
+        .not_permitted(0.005)
+        .refusals(0.02)
+        .interface_bytes(1400)
+        .path_bytes(1300)
+        .rebinding(0.01)
+        .marks(0.05)
+        .rate(2_000_000, 60_000)
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_keep_their_promises_over_moody_sockets() {
+    simulate("moody", 50, moody(), true).await;
+}
