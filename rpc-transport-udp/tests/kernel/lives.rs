@@ -46,7 +46,11 @@ fn callers_of_a_server_that_is_killed_and_restarted_lose_what_was_under_way_and_
         );
         for lost in &outcome.lost {
             let (kind, delivery) = (lost.error.kind(), lost.error.delivery());
-            assert_eq!((kind, delivery), (ErrorKind::ConnectionLost, Delivery::Unknown), "{lost:?}");
+            assert_eq!(
+                (kind, delivery),
+                (ErrorKind::ConnectionLost, Delivery::Unknown),
+                "{lost:?}"
+            );
         }
         outcome.check(&mut books);
     });
