@@ -8,8 +8,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 #![allow(clippy::print_stdout, reason = "processes tell by lines, and tests what they measured")]
 
+mod addresses;
+mod errors;
 mod faults;
 mod holes;
+mod idle;
 mod lab;
 mod lives;
 mod load;
@@ -17,6 +20,7 @@ mod mtu;
 // Processes and their records are the same for every transport.
 #[path = "../../../rpc-transport-tcp/tests/processes/process.rs"]
 mod process;
+mod rebinding;
 #[path = "../../../rpc-transport-tcp/tests/processes/record.rs"]
 mod record;
 mod relay;
