@@ -27,7 +27,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use hello_service::{exit_code, parse_args};
+use hello_service::{Args, exit_code, parse_args};
 use rpc_core::{CallError, Channel, Server, StreamSender, Streaming};
 use rpc_transport_tcp as transport;
 use tokio::{
@@ -184,8 +184,10 @@ async fn demonstrate() -> Result<(), Box<dyn Error>> {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let (addr, words) = parse_args(USAGE)?;
-    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    let Args { addr, udp: false, rest } = parse_args(USAGE)? else {
+        return Err(format!("usage: {USAGE}").into());
+    };
+    match rest.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => demonstrate().await,
         ["join", name] => join(&addr, name).await,
         ["serve"] => {

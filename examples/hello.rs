@@ -1,7 +1,7 @@
 //! Server and client in one process: a greeting, the handler's own error, a call that takes too
 //! long.
 //!
-//! `cargo run --example hello`, or with `-- --transport memory`.
+//! `cargo run --example hello`, or with `-- --transport udp` or `-- --transport memory`.
 //!
 //! ```text
 //! greeting: Hello, Ada!
@@ -15,7 +15,8 @@ use rpc_core::{
     CallError, Channel, Server,
     transport::{Connector, Listener, memory},
 };
-use rpc_transport_tcp as transport; // swap: use rpc_core::transport::memory as transport;
+use rpc_transport_tcp as transport; // swap: use rpc_transport_udp as transport;
+use rpc_transport_udp as udp;
 use serde::{Deserialize, Serialize};
 
 /// What both sides share: usually a crate of its own.
@@ -84,10 +85,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let connector = transport::connector(listener.local_addr());
             run(listener, connector).await
         }
+        ["--transport", "udp"] => {
+            let listener = udp::listen("127.0.0.1:0").await?;
+            let connector = udp::connector(listener.local_addr());
+            run(listener, connector).await
+        }
         ["--transport", "memory"] => {
             let listener = memory::listen("hello").await?;
             run(listener, memory::connector("hello")).await
         }
-        _ => Err("usage: hello [--transport tcp|memory]".into()),
+        _ => Err("usage: hello [--transport tcp|udp|memory]".into()),
     }
 }

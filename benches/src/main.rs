@@ -1,4 +1,4 @@
-//! Compares our calls over TCP with the raw loops that mark the limit; see README.md.
+//! Compares our calls over TCP and UDP with the raw loops that mark the limit; see README.md.
 
 mod cli;
 mod contender;
@@ -9,6 +9,7 @@ mod ours;
 mod process;
 mod raw_mux;
 mod raw_pp;
+mod raw_udp;
 mod report;
 mod roles;
 mod sample;

@@ -59,11 +59,12 @@ pub(crate) fn print_tables(plan: &Plan, measurements: &[Measurement]) {
 
 fn print_title(scenario: Scenario) {
     let Scenario { name, connections, in_flight } = scenario;
-    let limit = Contender::limit(scenario).name();
+    let limits = [Contender::Ours, Contender::OursUdp].map(|it| it.limit(scenario).name());
+    let limits = limits.join("'s or ");
     let ratio = if scenario.is_ping_pong() {
-        format!("p50 ÷ {limit}'s, lower is better")
+        format!("p50 ÷ {limits}'s, lower is better")
     } else {
-        format!("calls/s ÷ {limit}'s, higher is better")
+        format!("calls/s ÷ {limits}'s, higher is better")
     };
     println!("\n{name}: connections {connections}, in flight on each {in_flight}; ratio: {ratio}");
     println!(
@@ -97,7 +98,7 @@ impl Row {
 
 /// The figure that the scenario compares, over the limit's in the same round.
 fn ratio_to_limit(measurement: &Measurement, measured: &[&Measurement]) -> Option<f64> {
-    let limit = Contender::limit(measurement.scenario);
+    let limit = measurement.contender.limit(measurement.scenario);
     let is_pair = |m: &&&Measurement| m.round == measurement.round && m.contender == limit;
     Some(compared_figure(measurement) / compared_figure(measured.iter().find(is_pair)?))
 }

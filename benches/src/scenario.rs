@@ -10,11 +10,12 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self { name: "pingpong", connections: 1, in_flight: 1 },
         Self { name: "1x64", connections: 1, in_flight: 64 },
         Self { name: "1x256", connections: 1, in_flight: 256 },
         Self { name: "16x16", connections: 16, in_flight: 16 },
+        Self { name: "64x1", connections: 64, in_flight: 1 },
     ];
 
     /// With a single call in flight latency is the figure; otherwise it is calls per second.

@@ -9,19 +9,35 @@ pub trait Greeter {
     async fn hello(&self, name: &str) -> String;
 }
 
-/// The address after `--addr`, and the other arguments.
-pub fn parse_args(usage: &str) -> Result<(String, Vec<String>), String> {
-    let mut addr = "127.0.0.1:7000".to_owned();
-    let mut rest = Vec::new();
+/// What the command line says.
+pub struct Args {
+    /// After `--addr`.
+    pub addr: String,
+    /// Whether `--transport udp` is there.
+    pub udp: bool,
+    /// Everything else.
+    pub rest: Vec<String>,
+}
+
+/// Reads the command line.
+pub fn parse_args(usage: &str) -> Result<Args, String> {
+    let mut parsed = Args { addr: "127.0.0.1:7000".to_owned(), udp: false, rest: Vec::new() };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "--addr" => addr = args.next().ok_or_else(|| format!("usage: {usage}"))?,
+            "--addr" => parsed.addr = args.next().ok_or_else(|| format!("usage: {usage}"))?,
+            "--transport" => {
+                parsed.udp = match args.next().as_deref() {
+                    Some("tcp") => false,
+                    Some("udp") => true,
+                    _ => return Err(format!("usage: {usage}")),
+                }
+            }
             flag if flag.starts_with('-') => return Err(format!("usage: {usage}")),
-            _ => rest.push(arg),
+            _ => parsed.rest.push(arg),
         }
     }
-    Ok((addr, rest))
+    Ok(parsed)
 }
 
 /// Prints an error and what caused it, a line each.

@@ -3,6 +3,8 @@
 mod driver;
 mod options;
 mod proto;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 use std::io;
 

@@ -16,7 +16,7 @@ use crate::{
         cookie::CookieKey,
         packet::{DATAGRAM_BYTES_MAX, Epoch, Params},
         session::Budget,
-        table::TableConfig,
+        table::{COOKIE_LIFETIME, RETENTION, TableConfig},
     },
 };
 
@@ -31,6 +31,9 @@ pub struct UdpOptions {
     ack_delay: Duration,
     sessions: usize,
     held_bytes: usize,
+    /// The network of a test, instead of the system's.
+    #[cfg(feature = "testing")]
+    network: Option<crate::testing::Network>,
 }
 
 impl Default for UdpOptions {
@@ -50,7 +53,15 @@ impl UdpOptions {
             ack_delay: Duration::from_millis(5),
             sessions: 262_144,
             held_bytes: 256 * 1024 * 1024,
+            #[cfg(feature = "testing")]
+            network: None,
         }
+    }
+
+    /// Sockets are in this network instead of the system's.
+    #[cfg(feature = "testing")]
+    pub(crate) fn over(self, network: crate::testing::Network) -> Self {
+        Self { network: Some(network), ..self }
     }
 
     /// Listens on `addr`; see [`listen`](crate::listen).
@@ -63,17 +74,20 @@ impl UdpOptions {
             .to_string()
             .parse()
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "no address"))?;
-        let socket = self.bound_socket(address)?;
-        self.listen_on(Arc::new(Kernel::new(socket)?))
+        self.listen_on(self.listening_socket(address)?)
     }
 
     pub(crate) fn listen_on(&self, socket: Arc<dyn Datagrams>) -> io::Result<UdpListener> {
         let mut material = [0; CookieKey::BYTES];
-        getrandom::fill(&mut material).map_err(io::Error::other)?;
+        for chunk in material.chunks_exact_mut(8) {
+            chunk.copy_from_slice(&socket.secret()?.to_le_bytes());
+        }
         let config = TableConfig {
-            epoch: Epoch(self.random()?),
+            epoch: Epoch(socket.secret()?),
             params: self.params(),
             sessions: self.sessions,
+            cookie_lifetime: COOKIE_LIFETIME,
+            retention: RETENTION,
         };
         let budget = Budget::new(self.held_bytes);
         UdpListener::new(socket, config, CookieKey::new(&material), budget)
@@ -83,11 +97,6 @@ impl UdpOptions {
     #[must_use]
     pub fn connector(self, addr: impl ToString) -> UdpConnector {
         UdpConnector::new(addr.to_string(), self)
-    }
-
-    /// A random number that nobody can guess.
-    pub(crate) fn random(&self) -> io::Result<u64> {
-        getrandom::u64().map_err(io::Error::other)
     }
 
     /// What this side accepts of a session.
@@ -100,7 +109,19 @@ impl UdpOptions {
         }
     }
 
+    fn listening_socket(&self, address: SocketAddr) -> io::Result<Arc<dyn Datagrams>> {
+        #[cfg(feature = "testing")]
+        if let Some(network) = &self.network {
+            return network.bind(address);
+        }
+        Ok(Arc::new(Kernel::new(self.bound_socket(address)?)?))
+    }
+
     pub(crate) fn connecting_socket(&self, remote: SocketAddr) -> io::Result<Arc<dyn Datagrams>> {
+        #[cfg(feature = "testing")]
+        if let Some(network) = &self.network {
+            return network.connect(remote);
+        }
         let any: SocketAddr = match remote {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),

@@ -64,6 +64,9 @@ pub(crate) struct Driver<T> {
     /// Whether it has stepped behind the other tasks since it last wrote.
     behind: bool,
     ending: Ending,
+    incoming: Incoming,
+    /// Behind which position no request ran, if the transport knows that of a connection that is lost.
+    never_ran_from: Option<u64>,
 }
 
 /// How far the connection is from its end, as the driver sees it.
@@ -75,6 +78,18 @@ enum Ending {
     Flush,
     /// Everything is sent; the peer's end is awaited.
     Linger,
+}
+
+/// Whether anything can still come from the peer. Looked at only when the connection is ending: before
+/// that it ends with what comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Incoming {
+    /// As far as is known.
+    Open,
+    /// The peer has finished sending.
+    Ended,
+    /// Receiving has failed, so it isn't tried again.
+    Failed,
 }
 
 /// Why a loop of the driver stops.
@@ -108,6 +123,8 @@ impl<T: Transport> Driver<T> {
             leaves_at: None,
             behind: false,
             ending: Ending::No,
+            incoming: Incoming::Open,
+            never_ran_from: None,
         }
     }
 
@@ -150,7 +167,13 @@ impl<T: Transport> Driver<T> {
     }
 
     /// The peer has finished sending. It may still read, but it can't answer.
-    fn peer_finished(&self) -> Step {
+    fn peer_finished(&mut self) -> Step {
+        if self.connection.with(|mux| matches!(mux.phase(), Phase::Closed(_))) {
+            // It has said why, so both sides end in order.
+            self.incoming = Incoming::Ended;
+            self.begin_ending();
+            return Step::Again;
+        }
         // r[impl stream.end]
         Step::Over(Closed::new(ErrorKind::ConnectionLost, "the peer ended the connection"))
     }
@@ -164,6 +187,10 @@ impl<T: Transport> Driver<T> {
             // r[impl stream.not-ours]
             TransportError::NotOurs { .. } => {
                 return Step::Over(Closed::new(ErrorKind::IncompatiblePeer, text));
+            }
+            TransportError::Reset { never_ran_from, .. } => {
+                self.never_ran_from = *never_ran_from;
+                return Step::Over(Closed::new(ErrorKind::ConnectionLost, text));
             }
             TransportError::Io(_) | TransportError::Truncated => {
                 return Step::Over(Closed::new(ErrorKind::ConnectionLost, text));
@@ -352,57 +379,80 @@ impl<T: Transport> Driver<T> {
     /// Sends what is left, half-closes, and waits for the peer to do the same: a socket that is
     /// dropped with unread input is reset, and takes replies with it that the peer hasn't read.
     fn finish(&mut self, cx: &mut Context<'_>) -> Step {
-        let over = || Step::Over(Closed::new(ErrorKind::ConnectionLost, ""));
-        if self.ending == Ending::Flush {
-            if self.armed.is_none() {
-                self.arm(clock::now() + LINGER);
-            }
-            let now = Woke { callers: false, requests: true };
-            if let Step::Over(closed) = self.send(cx, now) {
-                return Step::Over(closed);
-            }
-            if self.batch.is_empty() && !self.flushing {
-                match self.transport.poll_close(cx) {
-                    Poll::Ready(Ok(())) => {
-                        self.arm(clock::now() + LINGER);
-                        self.ending = Ending::Linger;
-                    }
-                    Poll::Ready(Err(_)) => return over(),
-                    Poll::Pending => {}
-                }
-            }
+        if self.ending == Ending::Flush
+            && let Step::Over(closed) = self.flush(cx)
+        {
+            return Step::Over(closed);
         }
         // Before reading: a peer that goes on sending must not keep the connection for ever.
         if self.timer.as_mut().is_none_or(|timer| timer.as_mut().poll(cx).is_ready()) {
-            return over();
+            return finished();
         }
+        self.drain(cx);
         // r[impl close.linger]
+        if self.ending == Ending::Linger && self.incoming != Incoming::Open {
+            return finished();
+        }
+        Step::Wait
+    }
+
+    /// Sends what is left, then says that this was all.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Step {
+        if self.armed.is_none() {
+            self.arm(clock::now() + LINGER);
+        }
+        let now = Woke { callers: false, requests: true };
+        if let Step::Over(closed) = self.send(cx, now) {
+            return Step::Over(closed);
+        }
+        if self.batch.is_empty() && !self.flushing {
+            match self.transport.poll_close(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.arm(clock::now() + LINGER);
+                    self.ending = Ending::Linger;
+                }
+                Poll::Ready(Err(_)) => return finished(),
+                Poll::Pending => {}
+            }
+        }
+        Step::Wait
+    }
+
+    /// Receives, and looks at nothing of it. Until everything is sent, that is for the transport: it
+    /// may have to hear from its peer before it can send more. However receiving ends, the peer may
+    /// still read (it has half-closed, say), so whether anything can be sent is up to sending.
+    fn drain(&mut self, cx: &mut Context<'_>) {
         for _ in 0..READS_PER_POLL {
-            if self.ending != Ending::Linger {
-                return Step::Wait;
+            if self.incoming == Incoming::Failed {
+                return;
             }
             let mut inbox = MuxInbox { connection: &self.connection, locked: None };
             match self.transport.poll_recv(cx, &mut inbox) {
-                Poll::Ready(Ok(Received::Some)) => {}
                 // It isn't looked at any more, so it need not be frames.
-                Poll::Ready(Err(
-                    TransportError::FrameTooLarge { .. }
-                    | TransportError::Version { .. }
-                    | TransportError::NotOurs { .. },
-                )) => {}
-                Poll::Ready(_) => return over(),
-                Poll::Pending => return Step::Wait,
+                Poll::Ready(
+                    Ok(Received::Some)
+                    | Err(
+                        TransportError::FrameTooLarge { .. }
+                        | TransportError::Version { .. }
+                        | TransportError::NotOurs { .. },
+                    ),
+                ) => {}
+                Poll::Ready(Ok(Received::End)) => {
+                    self.incoming = Incoming::Ended;
+                    return;
+                }
+                Poll::Ready(Err(_)) => self.incoming = Incoming::Failed,
+                Poll::Pending => return,
             }
         }
         cx.waker().wake_by_ref();
-        Step::Wait
     }
 
     /// Tells everybody that the connection is over.
     fn end(&mut self, closed: Closed) {
         let mut state = self.connection.lock();
         state.driver = None;
-        state.mux.handle_lost(closed, self.batch.position());
+        state.mux.handle_lost(closed, self.batch.position(), self.never_ran_from);
         self.dispatcher.act(&self.connection, state, clock::now());
         self.connection.stop_all();
     }
@@ -437,7 +487,7 @@ impl<T> Drop for Driver<T> {
         let wakers = {
             let mut state = self.connection.lock();
             state.driver = None;
-            state.mux.handle_lost(closed, self.batch.position());
+            state.mux.handle_lost(closed, self.batch.position(), None);
             mem::take(&mut state.mux.output().wakers)
         };
         wakers.into_iter().for_each(Waker::wake);
@@ -450,6 +500,11 @@ impl<T> fmt::Debug for Driver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver").field("ending", &self.ending).finish_non_exhaustive()
     }
+}
+
+/// The connection is over, as was settled before.
+fn finished() -> Step {
+    Step::Over(Closed::new(ErrorKind::ConnectionLost, ""))
 }
 
 fn broken(error: io::Error) -> Closed {

@@ -81,7 +81,7 @@ impl fmt::Display for ErrorKind {
 pub enum Delivery {
     /// It certainly did not run: the request never left this process.
     NotSent,
-    /// It certainly did not run: the peer refused the request.
+    /// It certainly did not run: the peer refused the request, or can't have taken it.
     Rejected,
     /// It may have run, or may still be running.
     Unknown,

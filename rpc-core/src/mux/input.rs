@@ -4,7 +4,8 @@
 use std::{mem, time::Instant};
 
 use super::{
-    Closed, Ending, ITEM_COST, Mux, Phase, SCAN_REST, alive::Due, incoming::NewRequest, shown,
+    Closed, Ending, ITEM_COST, Mux, Phase, Reach, SCAN_REST, alive::Due, incoming::NewRequest,
+    shown,
 };
 use crate::{
     codec::{Bincode, Codec},
@@ -245,21 +246,21 @@ impl Mux {
     /// still sent: requests that haven't left are taken out of it first.
     pub(crate) fn handle_closing(&mut self) {
         let sent = self.outbox.void_requests();
-        self.lose_calls(sent);
+        self.lose_calls(Reach::left(sent));
     }
 
-    /// The connection has ended without a word, or `closed` says how. `sent` is the position up to
-    /// which frames have left this process.
-    pub(crate) fn handle_lost(&mut self, closed: Closed, sent: u64) {
+    /// The connection has ended without a word, or `closed` says how. One-way calls end with what has
+    /// left, whatever is known of it.
+    pub(crate) fn handle_lost(&mut self, closed: Closed, sent: u64, never_ran_from: Option<u64>) {
         if !self.is_closed() {
             self.phase = Phase::Closed(self.farewell.take().unwrap_or(closed));
         }
         self.handle_sent(sent);
-        self.lose_calls(sent);
+        self.lose_calls(Reach::left(sent).never_ran_from(never_ran_from));
     }
 
-    fn lose_calls(&mut self, sent: u64) {
-        self.calls.lose(sent, &mut self.output.wakers);
+    fn lose_calls(&mut self, reach: Reach) {
+        self.calls.lose(reach, &mut self.output.wakers);
         self.requests.lose();
         self.lose_streams();
         self.backlog.clear(&mut self.output.discarded);

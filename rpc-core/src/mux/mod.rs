@@ -38,7 +38,7 @@ pub(crate) use calls::Ending;
 pub(crate) use incoming::ReplyLimits;
 pub(crate) use requests::Accepted;
 pub(crate) use streams::{ITEM_COST, Need, NextItem, Room, StreamEnd};
-pub(crate) use types::{Cause, Closed, NewCall, Opened, Output, Phase, Settings};
+pub(crate) use types::{Cause, Closed, NewCall, Opened, Output, Phase, Reach, Settings};
 pub(crate) use waiters::Ticket;
 
 use crate::{

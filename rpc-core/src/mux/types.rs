@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::{Accepted, Keepalive, Ticket};
 use crate::{
-    error::ErrorKind,
+    error::{Delivery, ErrorKind},
     frame::{CallId, Metadata},
     limits::Limits,
     service::MethodId,
@@ -42,6 +42,38 @@ pub(crate) struct Closed {
 impl Closed {
     pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into(), cause: Cause(None) }
+    }
+}
+
+/// How far requests have come when the connection ends, in positions of the outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// Up to here frames have left this process.
+    left: u64,
+    /// Up to here requests may have run.
+    ran: u64,
+}
+
+impl Reach {
+    /// Whatever has left may have run.
+    pub(crate) fn left(left: u64) -> Self {
+        Self { left, ran: left }
+    }
+
+    /// The transport knows that no request ran that ends behind `position`, if it knows any.
+    pub(crate) fn never_ran_from(self, position: Option<u64>) -> Self {
+        let ran = position.map_or(self.ran, |position| position.min(self.ran));
+        Self { ran, ..self }
+    }
+
+    /// What that says about a request that ends at `position`.
+    // r[impl delivery.table] r[impl delivery.reset]
+    pub(crate) fn delivery(self, position: u64) -> Delivery {
+        match position {
+            _ if position > self.left => Delivery::NotSent,
+            _ if position > self.ran => Delivery::Rejected,
+            _ => Delivery::Unknown,
+        }
     }
 }
 

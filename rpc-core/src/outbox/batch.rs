@@ -123,7 +123,8 @@ impl Batch {
     /// where that frame ends.
     ///
     /// So it says how far a connection is without a look into the frames: a transport keeps it with
-    /// what it sends, to tell later what of that its peer can't have got.
+    /// what it sends, to tell later what of that its peer can't have got
+    /// ([`TransportError::Reset`](crate::transport::TransportError::Reset)).
     #[must_use]
     pub fn position(&self) -> u64 {
         self.end - self.remaining as u64

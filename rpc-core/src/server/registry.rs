@@ -1,7 +1,7 @@
 //! The connections of a server: counted, limited, closed together; what they do is their business.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -27,7 +27,7 @@ pub(super) struct Registry {
 
 #[derive(Debug, Default)]
 struct State {
-    connections: HashMap<u64, Arc<Connection>>,
+    connections: BTreeMap<u64, Arc<Connection>>,
     /// Those that had not said hello when they were last looked at, the oldest first.
     strangers: VecDeque<u64>,
     /// Connections that are being told that there are too many.

@@ -6,6 +6,7 @@
 //!   the contract allows.
 //! - [`promises`] checks what calls promise, over any transport: every run keeps a ledger of what
 //!   handlers ran and of what callers were told, and the books have to balance.
+//! - [`mortal`] makes connections of any transport that can be ended from outside.
 //! - [`OutFrame::new`] and `Batch`'s [`FromIterator`] make what a transport is given to send, for
 //!   tests that speak to one directly.
 //!
@@ -13,6 +14,7 @@
 
 pub mod adversary;
 pub mod conformance;
+pub mod mortal;
 pub mod promises;
 mod random;
 

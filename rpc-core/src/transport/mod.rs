@@ -12,7 +12,7 @@
 //! | end | the last frame of a lane is marked as such, in each direction |
 //! | or it ends | loss that can't be repaired ends the connection with an error |
 //! | back-pressure | a full send side returns `Pending`; receive buffers are bounded |
-//! | knows what left | what is still in the [`Batch`] when sending fails never left this process |
+//! | knows what left | what is still in the [`Batch`] when sending fails never left this process; what a [reset](TransportError::Reset) says never ran didn't |
 //! | evidence | it tells the address, and whatever identity it proved itself |
 //!
 //! The public conformance kit (`rpc_core::testing::conformance`, feature `testing`) checks them,
@@ -45,6 +45,18 @@ pub use address::{Address, Peer};
 ///
 /// Every `poll_*` function registers the waker of `cx` when it returns `Pending`, and none of them
 /// loses anything when its caller stops polling.
+///
+/// # Who polls what, and when
+/// - [`poll_recv`](Self::poll_recv) is polled for as long as there is a connection: by an idle side,
+///   and by whoever waits for [`poll_send`](Self::poll_send) or [`poll_close`](Self::poll_close). So
+///   a transport may do whatever its protocol needs in any of the three: take acknowledgements,
+///   send again what was lost, keep time.
+/// - `poll_send` is polled while there is something to send, and again after it was `Pending`.
+///   What it has taken has to leave without it: `poll_recv` is what goes on being polled.
+/// - `poll_close` is polled when everything is sent, until it is `Ready`. If the peer has ended too,
+///   the transport is dropped then.
+/// - When one of the three makes progress possible in another, it wakes that one's waker, although
+///   it may be the same task's.
 pub trait Transport: Send + 'static {
     /// What this transport itself knows about the other side.
     fn peer(&self) -> Peer;
@@ -56,7 +68,7 @@ pub trait Transport: Send + 'static {
     /// Sends the batch from its front, as far as possible.
     ///
     /// `Ready(Ok(()))` means that the batch is empty and every byte of it was accepted by the
-    /// layer below. Whatever is consumed from the batch counts as possibly sent, and whatever is
+    /// layer below (or by what the transport itself keeps until the peer has it). Whatever is consumed from the batch counts as possibly sent, and whatever is
     /// still in it when an error is returned counts as never sent.
     ///
     /// # Errors
@@ -67,9 +79,14 @@ pub trait Transport: Send + 'static {
     ///
     /// The inbox may lock, so nothing may be received from below after the first frame was pushed.
     ///
+    /// After [`End`](Received::End) it says `End` again, each time, and hands out nothing. It is still
+    /// polled, with each wake-up, while this side has something to send or to close.
+    ///
     /// # Errors
     /// [`TransportError::Io`] when the connection broke, or a protocol error when the peer broke
-    /// the rules below the frames. Frames pushed before the error count.
+    /// the rules below the frames. Frames pushed before the error count. What of this is about the
+    /// peer's bytes doesn't stop this side from sending; if nothing can be sent any more, `poll_send`
+    /// and `poll_close` say so themselves.
     fn poll_recv<I: Inbox>(
         &mut self,
         cx: &mut Context<'_>,
@@ -77,7 +94,10 @@ pub trait Transport: Send + 'static {
     ) -> Poll<Result<Received, TransportError>>;
 
     /// Tells the peer that nothing more will be sent, after everything sent has left. Receiving
-    /// goes on.
+    /// goes on. `Ready(Ok(()))` means that this transport isn't needed for any of that to arrive.
+    ///
+    /// One that is dropped without this, or before it is `Ready`, tells its peer of an error, if it
+    /// can: a peer that isn't told hears of it by its keepalive.
     ///
     /// # Errors
     /// The connection is broken.
@@ -216,6 +236,24 @@ pub enum TransportError {
     /// The peer finished sending in the middle of a frame.
     #[error("the connection ended in the middle of a frame")]
     Truncated,
+    /// The peer says that it doesn't know this connection: it has started anew, has forgotten it, or
+    /// has never taken it up. The connection is lost, but the transport may know of requests that
+    /// were sent and can't have run, so that they may be repeated.
+    ///
+    /// Only [`poll_recv`](Transport::poll_recv) can tell it. A transport that learns of it elsewhere
+    /// keeps it until it is asked there: it lets [`poll_send`](Transport::poll_send) be `Pending`, and
+    /// wakes, instead of failing with less. After it was told, sending fails.
+    #[error("the peer does not know this connection: {reason}")]
+    Reset {
+        /// What the peer said, or what that means, in lower case.
+        reason: String,
+        /// A [position](Batch::position) of which the transport is certain: no request whose last
+        /// byte lies behind it has run, or will. Calls with such a request fail as
+        /// [`Rejected`](crate::Delivery::Rejected), those before it as
+        /// [`Unknown`](crate::Delivery::Unknown), and those that are still in the batch as
+        /// [`NotSent`](crate::Delivery::NotSent). `None`: it isn't certain of anything.
+        never_ran_from: Option<u64>,
+    },
 }
 
 /// Shows bytes of unknown origin safely: printable ASCII as it is, the rest escaped.

@@ -1,21 +1,15 @@
 //! What calls promise, over loopback sockets, as rpc-core's kit checks it.
 
-use std::{
-    io,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Waker},
-};
+use std::io;
 
 use rpc_core::{
-    testing::promises::{Kit, Network},
-    transport::{
-        Address, Batch, Connector, Inbox, Listener, Peer, Received, Transport, TransportError,
+    testing::{
+        mortal::Switchboard,
+        promises::{Kit, Network},
     },
+    transport::{Address, Connector, Listener},
 };
-use rpc_transport_tcp::{TcpConnector, TcpTransport, connector, listen};
+use rpc_transport_tcp::{connector, listen};
 
 #[tokio::test]
 async fn calls_keep_their_promises() {
@@ -33,7 +27,7 @@ async fn calls_keep_their_promises_among_threads() {
 #[derive(Default)]
 struct Loopback {
     /// The connections of the clients.
-    switches: Arc<Mutex<Vec<Arc<Switch>>>>,
+    switchboard: Switchboard,
 }
 
 impl Network for Loopback {
@@ -42,89 +36,11 @@ impl Network for Loopback {
     }
 
     fn connector(&self, to: &Address) -> impl Connector {
-        MortalConnector { inner: connector(to), switches: Arc::clone(&self.switches) }
+        self.switchboard.connector(connector(to))
     }
 
     /// One that lives: its socket is dropped with whatever is in it, which resets it.
     fn kill(&self, whim: u64) {
-        let switches = self.switches.lock().expect("no panic");
-        let at = usize::try_from(whim % switches.len().max(1) as u64).expect("an index");
-        if let Some(switch) = switches.get(at) {
-            switch.off.store(true, Ordering::SeqCst);
-            let waker = switch.driver.lock().expect("no panic").take();
-            waker.into_iter().for_each(Waker::wake);
-        }
-    }
-}
-
-/// Ends a connection.
-#[derive(Default)]
-struct Switch {
-    off: AtomicBool,
-    driver: Mutex<Option<Waker>>,
-}
-
-struct MortalConnector {
-    inner: TcpConnector,
-    switches: Arc<Mutex<Vec<Arc<Switch>>>>,
-}
-
-impl Connector for MortalConnector {
-    type Transport = Mortal;
-
-    fn target(&self) -> Address {
-        self.inner.target()
-    }
-
-    async fn connect(&self) -> io::Result<Mortal> {
-        let inner = self.inner.connect().await?;
-        let switch = Arc::default();
-        self.switches.lock().expect("no panic").push(Arc::clone(&switch));
-        Ok(Mortal { inner, switch })
-    }
-}
-
-/// A connection that can be ended from outside.
-struct Mortal {
-    inner: TcpTransport,
-    switch: Arc<Switch>,
-}
-
-impl Mortal {
-    fn check(&self, cx: &Context<'_>) -> io::Result<()> {
-        *self.switch.driver.lock().expect("no panic") = Some(cx.waker().clone());
-        if self.switch.off.load(Ordering::SeqCst) {
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        Ok(())
-    }
-}
-
-impl Transport for Mortal {
-    fn peer(&self) -> Peer {
-        self.inner.peer()
-    }
-
-    fn frame_bytes(&self) -> usize {
-        self.inner.frame_bytes()
-    }
-
-    fn poll_send(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<()>> {
-        self.check(cx)?;
-        self.inner.poll_send(cx, batch)
-    }
-
-    fn poll_recv<I: Inbox>(
-        &mut self,
-        cx: &mut Context<'_>,
-        inbox: &mut I,
-    ) -> Poll<Result<Received, TransportError>> {
-        self.check(cx)?;
-        self.inner.poll_recv(cx, inbox)
-    }
-
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(cx)?;
-        self.inner.poll_close(cx)
+        self.switchboard.kill(whim);
     }
 }

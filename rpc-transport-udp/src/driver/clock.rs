@@ -10,19 +10,26 @@ pub(super) fn now() -> Instant {
 
 /// Finds out whether the machine slept: its steady clock stands still meanwhile on some systems.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct SleepWatch {
-    steady: Instant,
-    system: SystemTime,
+pub(crate) struct SleepWatch {
+    /// Two clocks of the system, as they were in the beginning. Without them nothing sleeps.
+    began: Option<(Instant, SystemTime)>,
 }
 
 impl SleepWatch {
     pub(super) fn new() -> Self {
-        Self { steady: Instant::now(), system: SystemTime::now() }
+        Self { began: Some((Instant::now(), SystemTime::now())) }
+    }
+
+    /// For networks of tests, which have no clock but tokio's.
+    #[cfg(feature = "testing")]
+    pub(crate) fn never() -> Self {
+        Self { began: None }
     }
 
     /// How long the machine has slept since, or how far its clock was set forward.
     pub(super) fn slept(&self) -> Duration {
-        let system = self.system.elapsed().unwrap_or_default();
-        system.saturating_sub(self.steady.elapsed())
+        let Some((steady, system)) = self.began else { return Duration::ZERO };
+        let passed = system.elapsed().unwrap_or_default();
+        passed.saturating_sub(steady.elapsed())
     }
 }

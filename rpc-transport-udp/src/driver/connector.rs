@@ -68,7 +68,7 @@ pub(crate) async fn set_up(
     remote: SocketAddr,
     options: &UdpOptions,
 ) -> io::Result<UdpTransport> {
-    let nonce = Nonce(options.random()?);
+    let nonce = Nonce(socket.secret()?);
     let now = clock::now();
     let mut setup = SetUpClient::new(now, remote, options.params(), nonce);
     let mut timer = Box::pin(sleep_until(now.into()));

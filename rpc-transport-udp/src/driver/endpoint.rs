@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Instant,
 };
 
@@ -33,7 +33,6 @@ const READS_PER_POLL: usize = 16;
 /// What the sessions of a server, its listener and the task have in common.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    pub(super) socket: Arc<dyn Datagrams>,
     pub(super) budget: Budget,
     begun: Instant,
     state: Mutex<State>,
@@ -42,6 +41,9 @@ pub(super) struct Endpoint {
 #[derive(Debug)]
 struct State {
     table: Table<Arc<Inbound>>,
+    /// The socket, until nobody needs it: then its address is free at once, whenever the task gets
+    /// to run again.
+    socket: Option<Arc<dyn Datagrams>>,
     /// Sessions that wait to be accepted, and who accepts them.
     waiting: VecDeque<Begun>,
     acceptor: Option<Waker>,
@@ -58,6 +60,7 @@ struct State {
 /// A session that has begun, and waits to be accepted.
 #[derive(Debug)]
 pub(super) struct Begun {
+    pub(super) socket: Arc<dyn Datagrams>,
     pub(super) agreed: Agreed,
     pub(super) inbound: Arc<Inbound>,
 }
@@ -71,6 +74,7 @@ impl Endpoint {
     ) -> Arc<Self> {
         let state = State {
             table,
+            socket: Some(socket),
             waiting: VecDeque::new(),
             acceptor: None,
             is_open: true,
@@ -78,8 +82,7 @@ impl Endpoint {
             reader: None,
             broken: None,
         };
-        let endpoint =
-            Arc::new(Self { socket, budget, begun: clock::now(), state: Mutex::new(state) });
+        let endpoint = Arc::new(Self { budget, begun: clock::now(), state: Mutex::new(state) });
         tokio::spawn(Reader { endpoint: Arc::clone(&endpoint), answers: Vec::new() });
         endpoint
     }
@@ -113,10 +116,10 @@ impl Endpoint {
         for begun in &waiting {
             state.table.end(uptime_ms, begun.agreed.id);
         }
-        let reader = state.reader.take();
+        let unneeded = state.release();
         drop(state);
-        drop(waiting);
-        reader.into_iter().for_each(Waker::wake);
+        drop((waiting, unneeded.socket));
+        unneeded.reader.into_iter().for_each(Waker::wake);
     }
 
     /// A session has ended.
@@ -125,10 +128,10 @@ impl Endpoint {
         let mut state = self.lock();
         state.table.end(uptime_ms, session);
         state.live = state.live.saturating_sub(1);
-        let idle = state.live == 0 && !state.is_open;
-        let reader = if idle { state.reader.take() } else { None };
+        let unneeded = state.release();
         drop(state);
-        reader.into_iter().for_each(Waker::wake);
+        drop(unneeded.socket);
+        unneeded.reader.into_iter().for_each(Waker::wake);
     }
 
     /// Milliseconds since this server began. It stands still while the machine sleeps, on some
@@ -143,7 +146,23 @@ impl Endpoint {
     }
 }
 
+/// What is given up when nobody needs it any more.
+#[derive(Debug, Default)]
+struct Unneeded {
+    socket: Option<Arc<dyn Datagrams>>,
+    reader: Option<Waker>,
+}
+
 impl State {
+    /// The socket and the task that reads it, if nobody needs them any more. They go outside of the
+    /// lock.
+    fn release(&mut self) -> Unneeded {
+        if self.live > 0 || self.is_open {
+            return Unneeded::default();
+        }
+        Unneeded { socket: self.socket.take(), reader: self.reader.take() }
+    }
+
     /// Sorts the datagrams of a piece: a row of them for one session stays together.
     fn handle_piece(&mut self, uptime_ms: u64, piece: &Piece<'_>, out: &mut Outcome) {
         let mut rest = piece.bytes;
@@ -184,13 +203,7 @@ impl State {
         }
     }
 
-    fn begin(
-        &mut self,
-        session: SessionId,
-        theirs: Params,
-        run: &Piece<'_>,
-        out: &mut Outcome,
-    ) {
+    fn begin(&mut self, session: SessionId, theirs: Params, run: &Piece<'_>, out: &mut Outcome) {
         let agreed = Agreed {
             side: Side::Server,
             id: session,
@@ -200,11 +213,12 @@ impl State {
             theirs,
             cookie: None,
         };
+        let Some(socket) = self.socket.clone() else { return };
         let inbound = Arc::new(Inbound::default());
         inbound.push(Received::of(run));
         self.table.insert(session, Arc::clone(&inbound));
         self.live += 1;
-        self.waiting.push_back(Begun { agreed, inbound });
+        self.waiting.push_back(Begun { socket, agreed, inbound });
         out.wakers.extend(self.acceptor.take());
     }
 }
@@ -241,13 +255,22 @@ struct Reader {
 }
 
 impl Reader {
-    /// Receives once. Returns whether there may be more.
-    fn receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Receives once. `None` when nobody needs this any more; if somebody does, it is woken when that
+    /// ends.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Option<Poll<io::Result<()>>> {
         let endpoint = &self.endpoint;
+        let socket = {
+            let mut state = endpoint.lock();
+            match &mut state.reader {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            state.socket.clone()?
+        };
         let uptime_ms = endpoint.uptime_ms();
         let mut out = Outcome { answers: std::mem::take(&mut self.answers), wakers: Vec::new() };
         let mut locked = None;
-        let received = endpoint.socket.poll_recv(cx, &mut |piece| {
+        let received = socket.poll_recv(cx, &mut |piece| {
             let state = locked.get_or_insert_with(|| endpoint.lock());
             state.handle_piece(uptime_ms, &piece, &mut out);
         });
@@ -257,27 +280,22 @@ impl Reader {
             let bytes = Bytes::from(answer);
             let transmit = Transmit { to, segment_bytes: bytes.len(), bytes };
             // An answer that can't leave is lost like any datagram: it is asked for again.
-            let _ = endpoint.socket.try_send(&transmit, source);
+            let _ = socket.try_send(&transmit, source);
         }
         self.answers = out.answers;
-        received
+        Some(received)
     }
 
     /// The socket is broken: nothing comes any more.
     fn break_off(&self, kind: io::ErrorKind) {
         let mut state = self.endpoint.lock();
         state.broken = Some(kind);
+        let socket = state.socket.take();
         let acceptor = state.acceptor.take();
         let wakers: Vec<Waker> = state.table.handles().filter_map(|it| it.break_off()).collect();
         drop(state);
+        drop(socket);
         acceptor.into_iter().chain(wakers).for_each(Waker::wake);
-    }
-
-    /// Whether nobody needs this any more. If somebody does, it is woken when that ends.
-    fn is_done(&self, cx: &Context<'_>) -> bool {
-        let mut state = self.endpoint.lock();
-        state.reader = Some(cx.waker().clone());
-        state.live == 0 && !state.is_open
     }
 }
 
@@ -287,15 +305,14 @@ impl Future for Reader {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         for _ in 0..READS_PER_POLL {
-            match this.receive(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) if is_passing(&error) => {}
-                Poll::Ready(Err(error)) => {
+            let Some(received) = this.receive(cx) else { return Poll::Ready(()) };
+            match ready!(received) {
+                Ok(()) => {}
+                Err(error) if is_passing(&error) => {}
+                Err(error) => {
                     this.break_off(error.kind());
                     return Poll::Ready(());
                 }
-                Poll::Pending if this.is_done(cx) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
             }
         }
         cx.waker().wake_by_ref();

@@ -4,12 +4,12 @@
 //! task that reads a server's socket, and `inbound` the queue through which a session gets its own;
 //! `transport` is one session as core drives it; `listener` and `connector` make them.
 
-mod clock;
+pub(crate) mod clock;
 mod connector;
 mod endpoint;
 mod inbound;
 mod listener;
-mod positions;
+pub(crate) mod positions;
 pub(crate) mod socket;
 mod transport;
 

@@ -14,13 +14,13 @@ const ENTRIES_MAX: usize = 64;
 /// Positions in what a connection sends (`Batch::position`), by the time before which they were
 /// reached.
 #[derive(Debug, Default)]
-pub(super) struct Positions {
+pub(crate) struct Positions {
     entries: VecDeque<(Instant, u64)>,
 }
 
 impl Positions {
     /// Something behind `position` is about to be sent.
-    pub(super) fn note(&mut self, now: Instant, position: u64) {
+    pub(crate) fn note(&mut self, now: Instant, position: u64) {
         if self.entries.back().is_some_and(|(at, _)| now < *at + STEP) {
             return;
         }
@@ -30,13 +30,14 @@ impl Positions {
         self.entries.push_back((now, position));
     }
 
-    /// A position of which everything behind it was sent at `since` or later, if one is known.
-    pub(super) fn sent_since(&self, since: Option<Instant>) -> Option<u64> {
+    /// A position of which everything behind it was sent later than `since`, if one is known. Not at
+    /// `since`: who asks for what was sent since now wants nothing, on a clock that stands still too.
+    pub(crate) fn sent_since(&self, since: Option<Instant>) -> Option<u64> {
         let Some(since) = since else {
             // Before there was time: all of it.
             return Some(0);
         };
-        self.entries.iter().find(|(at, _)| *at >= since).map(|(_, position)| *position)
+        self.entries.iter().find(|(at, _)| *at > since).map(|(_, position)| *position)
     }
 }
 
@@ -53,12 +54,21 @@ mod tests {
         positions.note(at(400), 10);
         positions.note(at(1500), 20);
         positions.note(at(2600), 30);
-        assert_eq!(positions.sent_since(Some(at(0))), Some(0));
-        assert_eq!(positions.sent_since(Some(at(1))), Some(20));
-        assert_eq!(positions.sent_since(Some(at(1500))), Some(20));
-        assert_eq!(positions.sent_since(Some(at(2600))), Some(30));
-        assert_eq!(positions.sent_since(Some(at(2601))), None);
+        assert_eq!(positions.sent_since(begin.checked_sub(Duration::from_millis(1))), Some(0));
+        assert_eq!(positions.sent_since(Some(at(0))), Some(20));
+        assert_eq!(positions.sent_since(Some(at(1499))), Some(20));
+        assert_eq!(positions.sent_since(Some(at(1500))), Some(30));
+        assert_eq!(positions.sent_since(Some(at(2599))), Some(30));
+        assert_eq!(positions.sent_since(Some(at(2600))), None);
         assert_eq!(positions.sent_since(None), Some(0));
+    }
+
+    #[test]
+    fn nothing_was_sent_since_now() {
+        let now = Instant::now();
+        let mut positions = Positions::default();
+        positions.note(now, 0);
+        assert_eq!(positions.sent_since(Some(now)), None);
     }
 
     #[test]

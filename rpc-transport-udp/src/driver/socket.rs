@@ -14,6 +14,7 @@ use std::{
 use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
 use tokio::{io::Interest, net::UdpSocket};
 
+use super::clock::SleepWatch;
 use crate::proto::session::Transmit;
 
 /// What one receive buffer takes: what the kernel puts together of datagrams that came in a row.
@@ -56,6 +57,24 @@ pub(crate) trait Datagrams: fmt::Debug + Send + Sync + 'static {
 
     /// How many datagrams one transmission may have.
     fn segments_max(&self) -> usize;
+
+    /// A random number that nobody can guess. Networks of tests have their own.
+    ///
+    /// # Errors
+    /// The system has none.
+    fn secret(&self) -> io::Result<u64> {
+        getrandom::u64().map_err(io::Error::other)
+    }
+
+    /// A random number that need not be a secret: what a session draws follows from it.
+    fn seed(&self) -> u64 {
+        fastrand::u64(..)
+    }
+
+    /// Begins to watch whether the machine sleeps.
+    fn sleep_watch(&self) -> SleepWatch {
+        SleepWatch::new()
+    }
 }
 
 /// Datagrams that came from one address, one behind the other.
@@ -140,7 +159,7 @@ impl Datagrams for Kernel {
         let contents: &[u8] = &transmit.bytes;
         let transmit = quinn_udp::Transmit {
             destination: transmit.to,
-            // r[impl ack.ecn]
+            // r[impl congestion.ecn]
             ecn: Some(EcnCodepoint::Ect0),
             contents,
             segment_size: (contents.len() > transmit.segment_bytes)

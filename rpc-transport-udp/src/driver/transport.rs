@@ -26,7 +26,7 @@ use super::{
 };
 use crate::proto::{
     packet::{self, Epoch, FRAME_BYTES, Kind, Peek, Reset},
-    session::{Arrived, Budget, Lost, Session, Source, Transmit, Worth},
+    session::{Arrived, Budget, Lost, Session, Source, Transmit, Violation, Worth},
     setup::{Established, Judgement},
 };
 
@@ -65,7 +65,10 @@ enum Feed {
 enum Failure {
     Lost(Lost),
     /// The peer doesn't know the session.
-    Reset { reset: Reset, never_ran_from: Option<u64> },
+    Reset {
+        reset: Reset,
+        never_ran_from: Option<u64>,
+    },
     /// The socket broke.
     Socket(io::ErrorKind, String),
 }
@@ -74,10 +77,10 @@ impl UdpTransport {
     /// A client's session, on a socket of its own.
     pub(super) fn connected(socket: Arc<dyn Datagrams>, established: Established) -> Self {
         let Established { agreed, retention } = established;
-        let sleep = SleepWatch::new();
+        let sleep = socket.sleep_watch();
         let feed = Feed::Socket { epoch: agreed.epoch, retention, sleep };
         let budget = Budget::new(CLIENT_BUDGET_BYTES);
-        let mut this = Self::new(Session::new(agreed, budget, fastrand::u64(..)), socket, feed);
+        let mut this = Self::new(Session::new(agreed, budget, socket.seed()), socket, feed);
         // The server has a session when its first packet arrives, whoever speaks first.
         this.session.greet();
         let now = clock::now();
@@ -89,9 +92,8 @@ impl UdpTransport {
 
     /// A session that a server has accepted.
     pub(super) fn accepted(endpoint: Arc<Endpoint>, begun: Begun) -> Self {
-        let Begun { agreed, inbound } = begun;
-        let session = Session::new(agreed, endpoint.budget.share(), fastrand::u64(..));
-        let socket = Arc::clone(&endpoint.socket);
+        let Begun { socket, agreed, inbound } = begun;
+        let session = Session::new(agreed, endpoint.budget.share(), socket.seed());
         Self::new(session, socket, Feed::Endpoint { endpoint, inbound, taken: VecDeque::new() })
     }
 
@@ -153,7 +155,10 @@ impl UdpTransport {
                     Some(Ok(())) => {}
                     Some(Err(Broken)) => {
                         let text = "the socket that it came in at is closed".to_owned();
-                        return Poll::Ready(Err(Failure::Socket(io::ErrorKind::NotConnected, text)));
+                        return Poll::Ready(Err(Failure::Socket(
+                            io::ErrorKind::NotConnected,
+                            text,
+                        )));
                     }
                 }
                 for received in taken.drain(..) {
@@ -225,12 +230,16 @@ impl UdpTransport {
     fn keep_time(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Failure> {
         let mut now = now;
         loop {
-            if self.session.poll_timeout().is_some_and(|at| at <= now) {
+            let mut next = self.session.poll_timeout();
+            if next.is_some_and(|at| at <= now) {
                 let timed = self.session.handle_timeout(now);
                 let _ = self.poll_transmit(cx, now, &mut Nothing);
                 timed.map_err(Failure::Lost)?;
+                next = self.session.poll_timeout();
             }
-            let Some(next) = self.session.poll_timeout() else { return Ok(()) };
+            let Some(next) = next else { return Ok(()) };
+            // What is still due waits for the socket, which wakes this when it takes more.
+            let next = if next <= now { now + LOOK_AGAIN } else { next };
             // A timer that is set too early costs one look; setting it anew costs more.
             if self.armed.is_none_or(|armed| next < armed) {
                 self.arm(next);
@@ -241,6 +250,16 @@ impl UdpTransport {
             }
             self.armed = None;
             now = clock::now();
+        }
+    }
+
+    /// Like [`keep_time`](Self::keep_time), for who polls [`poll_recv`](Self::poll_recv) too: a timer
+    /// that is early enough is left to it.
+    fn keep_time_beside_recv(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Failure> {
+        match (self.session.poll_timeout(), self.armed) {
+            (None, _) => Ok(()),
+            (Some(next), Some(armed)) if armed <= next => Ok(()),
+            _ => self.keep_time(cx, now),
         }
     }
 
@@ -260,6 +279,14 @@ impl UdpTransport {
         error
     }
 
+    /// Everything has come from the peer, which is told so.
+    fn end(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Progress, TransportError> {
+        self.receive_after_end(cx, now)?;
+        let _ = self.poll_transmit(cx, now, &mut Nothing);
+        self.keep_time(cx, now).map_err(|failure| self.fail(cx, now, failure))?;
+        Ok(Progress::End)
+    }
+
     /// Once everything has come from the peer, nobody receives any more, but acknowledgements and
     /// questions still have to be.
     fn receive_after_end(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<()> {
@@ -273,6 +300,9 @@ impl UdpTransport {
         Ok(())
     }
 }
+
+/// When to look again whether a session is to be given up whose socket takes nothing.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What a client's session may hold of frames that wait for others. Its window is smaller.
 const CLIENT_BUDGET_BYTES: usize = 64 * 1024 * 1024;
@@ -304,7 +334,7 @@ impl Transport for UdpTransport {
         }
         let sent = self.poll_transmit(cx, now, &mut Frames(batch));
         self.position = batch.position();
-        if let Err(failure) = self.keep_time(cx, now) {
+        if let Err(failure) = self.keep_time_beside_recv(cx, now) {
             return Poll::Ready(Err(into_io(self.fail(cx, now, failure))));
         }
         if sent.is_ready() && batch.is_empty() && !self.session.is_cutting() {
@@ -323,10 +353,10 @@ impl Transport for UdpTransport {
             return Poll::Ready(Err(failure.error()));
         }
         let now = clock::now();
-        if self.session.is_received() {
-            return Poll::Ready(Ok(Progress::End));
-        }
         loop {
+            if self.session.is_received() {
+                return Poll::Ready(self.end(cx, now));
+            }
             match self.poll_receive(cx, now, inbox) {
                 Poll::Ready(Ok(Worth::New)) => return Poll::Ready(Ok(Progress::Some)),
                 Poll::Ready(Ok(Worth::Nothing)) => {}
@@ -390,13 +420,18 @@ impl Failure {
 
     fn error(&self) -> TransportError {
         use io::ErrorKind::{ConnectionReset, InvalidData, TimedOut};
+        if let Self::Lost(Lost::Violation(Violation::FrameTooLarge { bytes, limit })) = *self {
+            return TransportError::FrameTooLarge { bytes, limit };
+        }
+        if let Self::Reset { reset, never_ran_from } = self {
+            let reason = reset.reason.to_string();
+            return TransportError::Reset { reason, never_ran_from: *never_ran_from };
+        }
         TransportError::Io(match self {
             Self::Lost(lost @ Lost::Closed(_)) => io::Error::new(ConnectionReset, lost.to_string()),
             Self::Lost(lost @ Lost::Violation(_)) => io::Error::new(InvalidData, lost.to_string()),
             Self::Lost(lost @ Lost::Silent) => io::Error::new(TimedOut, lost.to_string()),
-            Self::Reset { reset, never_ran_from: _ } => {
-                io::Error::new(ConnectionReset, format!("{:?}", reset.reason))
-            }
+            Self::Reset { reset, .. } => io::Error::new(ConnectionReset, reset.reason.to_string()),
             Self::Socket(kind, text) => io::Error::new(*kind, text.clone()),
         })
     }

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod promises;
+mod simulation;
 
 use std::{future::poll_fn, io};
 

@@ -3,19 +3,32 @@
 use std::io;
 
 use rpc_core::{
-    testing::promises::{Kit, Network},
+    testing::{
+        mortal::Switchboard,
+        promises::{Kit, Network},
+    },
     transport::{Address, Connector, Listener},
 };
 use rpc_transport_udp::{connector, listen};
 
 #[tokio::test]
 async fn calls_keep_their_promises() {
-    let tally = Kit::new().seeds(20).run(|_| Loopback).await;
+    let tally = Kit::new().seeds(20).run(|_| Loopback::default()).await;
     eprintln!("UDP: {tally}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_keep_their_promises_among_threads() {
+    let tally = Kit::new().seeds(20).run(|_| Loopback::default()).await;
+    eprintln!("UDP, among threads: {tally}");
+}
+
 /// A port of this machine.
-struct Loopback;
+#[derive(Default)]
+struct Loopback {
+    /// The connections of the clients.
+    switchboard: Switchboard,
+}
 
 impl Network for Loopback {
     async fn listen(&self, again: Option<&Address>) -> io::Result<impl Listener> {
@@ -23,6 +36,10 @@ impl Network for Loopback {
     }
 
     fn connector(&self, to: &Address) -> impl Connector {
-        connector(to)
+        self.switchboard.connector(connector(to))
+    }
+
+    fn kill(&self, whim: u64) {
+        self.switchboard.kill(whim);
     }
 }

@@ -5,7 +5,7 @@ mod judge;
 mod watch;
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt, io, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -41,7 +41,7 @@ pub(super) struct Link {
 struct State {
     phase: Phase,
     /// Calls that wait for a connection.
-    waiters: HashMap<u64, Waker>,
+    waiters: BTreeMap<u64, Waker>,
     next_waiter: u64,
     next_task: u64,
     /// Attempts that have failed, ever, and why the last one did.
@@ -55,7 +55,7 @@ struct State {
     end: Option<Closed>,
     /// Connections that are being driven, by the task that does it: the current one, and those that
     /// are being finished.
-    driven: HashMap<u64, Arc<Connection>>,
+    driven: BTreeMap<u64, Arc<Connection>>,
     /// What happened on those before.
     past: Counters,
 }
@@ -105,7 +105,7 @@ impl Link {
         let connect = Connect::new(&settings, router, connector);
         let state = State {
             phase: Phase::Down,
-            waiters: HashMap::new(),
+            waiters: BTreeMap::new(),
             next_waiter: 0,
             next_task: 0,
             failures: 0,
@@ -113,7 +113,7 @@ impl Link {
             failed_in_a_row: 0,
             not_before: None,
             end: None,
-            driven: HashMap::new(),
+            driven: BTreeMap::new(),
             past: Counters::default(),
         };
         Arc::new(Self { settings, target, connect, state: Mutex::new(state), gone: Notify::new() })

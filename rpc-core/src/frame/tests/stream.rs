@@ -99,7 +99,7 @@ fn reason_of(error: &TransportError) -> &'static str {
         TransportError::Version { .. } => "version",
         TransportError::FrameTooLarge { .. } => "frame-too-large",
         TransportError::Truncated => "truncated",
-        TransportError::Io(error) => panic!("{error}"),
+        TransportError::Io(_) | TransportError::Reset { .. } => panic!("{error}"),
     }
 }
 

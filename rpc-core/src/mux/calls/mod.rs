@@ -8,6 +8,7 @@ use std::{collections::VecDeque, mem, task::Waker, time::Instant};
 
 use oneway::Awaited;
 
+use super::Reach;
 use crate::{
     body::Body,
     error::{Delivery, ErrorKind},
@@ -313,21 +314,25 @@ impl Calls {
         }
     }
 
-    /// Ends every pending call because the connection ended. `sent` is the position up to which
-    /// the outbox has left this process.
-    pub(crate) fn lose(&mut self, sent: u64, wakers: &mut Vec<Waker>) {
+    /// Ends every pending call because the connection ended.
+    pub(crate) fn lose(&mut self, reach: Reach, wakers: &mut Vec<Waker>) {
         for (at, slot) in (0..).zip(&mut self.slots) {
-            let delivery =
-                // r[impl delivery.table]
-                if slot.leaves_at > sent { Delivery::NotSent } else { Delivery::Unknown };
-            if slot.awaited == Awaited::Nothing && slot.is_unanswered_oneway() {
-                self.oneways_failed += 1;
-                self.unknown += 1;
+            let delivery = match (&slot.state, reach.delivery(slot.leaves_at)) {
+                // It has begun to answer, whatever is said of it now.
+                (State::Pending { reply, .. }, Delivery::Rejected) if reply.begun => {
+                    Delivery::Unknown
+                }
+                (_, delivery) => delivery,
+            };
+            let fails_unheard = slot.awaited == Awaited::Nothing && slot.is_unanswered_oneway();
+            if fails_unheard || matches!(slot.state, State::Pending { .. }) {
+                self.oneways_failed += u64::from(fails_unheard);
+                self.rejected += u64::from(delivery == Delivery::Rejected);
+                self.unknown += u64::from(delivery == Delivery::Unknown);
             }
             match mem::replace(&mut slot.state, State::Vacant) {
                 State::Pending { waker, .. } => {
                     let ending = Ending::Lost(delivery);
-                    self.unknown += u64::from(delivery == Delivery::Unknown);
                     slot.state = State::Done { ending, terminal: true };
                     wakers.push(waker);
                 }

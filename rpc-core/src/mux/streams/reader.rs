@@ -2,7 +2,7 @@
 
 use std::{mem, task::Waker, time::Duration};
 
-use super::{ITEM_COST, WINDOW_BASE, WINDOW_MAX, queue::ItemQueue};
+use super::{GRANT_BYTES, ITEM_COST, WINDOW_BASE, WINDOW_MAX, queue::ItemQueue};
 use crate::error::{Delivery, ErrorKind};
 
 /// How the items of one direction ended.
@@ -213,9 +213,11 @@ impl Reader {
         self.waker.take()
     }
 
-    /// Whether it is time to grant credit: half of the window is used up.
+    /// Whether it is time to grant credit: half of the window is used up, or as much as is granted
+    /// at a time.
     pub(super) fn is_due(&self) -> bool {
-        self.end.is_none() && !self.is_abandoned && 2 * self.used >= self.window
+        let enough = (self.window / 2).min(GRANT_BYTES);
+        self.end.is_none() && !self.is_abandoned && self.used >= enough
     }
 
     /// Grants what was used up. A reader that keeps up gets a larger window, out of `growth`.

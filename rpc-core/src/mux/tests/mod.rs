@@ -3,8 +3,9 @@
 //! `alive` is about silent peers, `calls` follows single calls, `places` the queue in front of them,
 //! `backlog` that in front of the handlers, `deadlines` what time does, `bulk` large messages, `oneway`
 //! calls that end when they have left, `drain` go-away and the end, `streams` items and credit,
-//! `attacks` streams whose sides change their minds, `hostile` what a peer must not do, and
-//! `simulation` everything at once, from seeds, over a `link` that does what links may do.
+//! `attacks` streams whose sides change their minds, `gone` one that is given up at every step, `paths`
+//! how much goes over a long path, `hostile` what a peer must not do, and `simulation` everything at
+//! once, from seeds, over a `link` that does what links may do.
 
 mod alive;
 mod attacks;
@@ -13,9 +14,11 @@ mod bulk;
 mod calls;
 mod deadlines;
 mod drain;
+mod gone;
 mod hostile;
 mod link;
 mod oneway;
+mod paths;
 mod places;
 mod simulation;
 mod streams;
@@ -231,7 +234,7 @@ impl Side {
     /// The connection is gone; what the last batch still holds never left.
     fn lose(&mut self) {
         let closed = super::Closed::new(ErrorKind::ConnectionLost, "it was cut");
-        self.mux.handle_lost(closed, self.batch.position());
+        self.mux.handle_lost(closed, self.batch.position(), None);
         self.settle();
     }
 

@@ -37,6 +37,28 @@ fn failed(side: &Side) -> (u64, u64, u64) {
     (oneways_failed, calls_refused, calls_unknown)
 }
 
+/// Calls that were sent, one-way ones and others, and a transport that knows that the peer can have heard
+/// of the first two at most.
+// r[verify delivery.reset]
+#[test]
+fn calls_that_a_peer_cannot_have_heard_of_count_as_refused() {
+    let mut pair = Pair::new();
+    let wants = [oneway("1"), Want::default(), oneway("3"), Want::default()];
+    let ids = wants.map(|want| {
+        let id = pair.a.call_with(&want);
+        pair.a.draw();
+        (id, pair.a.batch.position())
+    });
+    let closed = crate::mux::Closed::new(ErrorKind::ConnectionLost, "it was reset");
+    let (sent, never_ran_from) = (pair.a.batch.position(), Some(ids[1].1));
+    pair.a.mux.handle_lost(closed, sent, never_ran_from);
+    pair.a.settle();
+    let ends = ids.map(|(id, _)| pair.a.end_of(id).unwrap());
+    let [unknown, rejected] = [Delivery::Unknown, Delivery::Rejected].map(End::Lost);
+    assert_eq!(ends, [End::Left, unknown, End::Left, rejected]);
+    assert_eq!(failed(&pair.a), (2, 2, 2));
+}
+
 #[test]
 fn it_ends_when_the_last_byte_was_taken_and_not_a_byte_before() {
     for bytes in [0, 1000, BULK_BYTES, 1_000_000] {

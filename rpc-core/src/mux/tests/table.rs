@@ -12,7 +12,7 @@ type PhaseRow = (&'static str, fn() -> (Pair, CallId));
 type FrameColumn = (&'static str, fn(CallId) -> OutFrame);
 
 /// Frames that the peer of `a` sends, which answers.
-const ANSWERS: [FrameColumn; 9] = [
+const ANSWERS: [FrameColumn; 11] = [
     ("REPLY", |id| raw(id.lane(), 3, 0, b"x")),
     ("REPLY, MORE", |id| raw(id.lane(), 3, 1, b"x")),
     ("REPLY, STREAM", |id| raw(id.lane(), 3, 4, b"")),
@@ -20,19 +20,28 @@ const ANSWERS: [FrameColumn; 9] = [
     ("DATA", |id| raw(id.lane(), 5, 0, b"x")),
     ("DATA, ABORT", |id| raw(id.lane(), 5, 2, b"")),
     ("ITEM", |id| raw(id.lane(), 12, 0, b"x")),
+    ("ITEM, MORE", |id| raw(id.lane(), 12, 1, b"x")),
     ("END", |id| raw(id.lane(), 13, 0, b"")),
     ("STOP", |id| made(|out| frame::encode_stop(out, id))),
+    ("CREDIT", credit),
 ];
 
 /// Frames that the peer of `b` sends, which asks.
-const QUESTIONS: [FrameColumn; 6] = [
-    ("REQUEST", |id| raw(id.lane(), 2, 0, &[0; 12])),
+const QUESTIONS: [FrameColumn; 9] = [
+    ("REQUEST", |id| raw(id.lane(), 2, 0, &[0xff; 12])),
+    ("REQUEST, STREAM", |id| raw(id.lane(), 2, 4, &[0xff; 12])),
     ("DATA", |id| raw(id.lane(), 5, 0, b"x")),
     ("DATA, ABORT", |id| raw(id.lane(), 5, 2, b"")),
     ("ITEM", |id| raw(id.lane(), 12, 0, b"x")),
+    ("ITEM, MORE", |id| raw(id.lane(), 12, 1, b"x")),
     ("END", |id| raw(id.lane(), 13, 0, b"")),
     ("CANCEL", |id| made(|out| frame::encode_cancel(out, id))),
+    ("CREDIT", credit),
 ];
+
+fn credit(id: CallId) -> OutFrame {
+    made(|out| frame::encode_credit(out, id.lane(), 1))
+}
 
 fn called(want: &Want) -> (Pair, CallId) {
     let mut pair = Pair::new();
@@ -92,10 +101,40 @@ fn reply_ended() -> (Pair, CallId) {
     (pair, id)
 }
 
-const CALLS: [PhaseRow; 10] = [
+/// A message of which the peer takes only so much at first.
+const LARGE_BYTES: usize = 600_000;
+
+/// Two sides that take no more of it before they grant more.
+fn narrow() -> Pair {
+    let limits = || Limits { window_bytes: 0, ..Limits::default() };
+    Pair::with(limits(), limits())
+}
+
+fn half_sent() -> (Pair, CallId) {
+    let mut pair = narrow();
+    let id = pair.a.call(vec![7; LARGE_BYTES]);
+    pair.a.draw();
+    (pair, id)
+}
+
+fn sending() -> (Pair, CallId) {
+    let (mut pair, id) = asking();
+    assert!(pair.a.send_item(id, b"x"));
+    pair.drive();
+    (pair, id)
+}
+
+fn left() -> (Pair, CallId) {
+    let (mut pair, id) = called(&Want { oneway: true, ..Want::default() });
+    assert_eq!(pair.a.end_of(id), Some(End::Left));
+    (pair, id)
+}
+
+const CALLS: [PhaseRow; 12] = [
     ("request not sent", queued),
+    ("request half sent", half_sent),
     ("waits for a reply", sent),
-    ("waits, and sends items", asking),
+    ("waits, and sends items", sending),
     ("reply has begun", half_answered),
     ("given up", dropped),
     ("answered", answered),
@@ -103,6 +142,7 @@ const CALLS: [PhaseRow; 10] = [
     ("within an item", within_an_item_of_a_reply),
     ("reads no more", reply_unread),
     ("items have ended", reply_ended),
+    ("one-way, and has left", left),
 ];
 
 fn half_asked() -> (Pair, CallId) {
@@ -134,6 +174,7 @@ fn items_unread() -> (Pair, CallId) {
 fn both_ways() -> (Pair, CallId) {
     let (mut pair, id) = asking();
     pair.b.accept_with_stream(id);
+    assert!(pair.b.send_item(id, b"x"));
     pair.b.draw();
     (pair, id)
 }
@@ -149,8 +190,31 @@ fn unknown() -> (Pair, CallId) {
     (Pair::new(), CallId::new(1, 0, Role::Connector))
 }
 
-const REQUESTS: [PhaseRow; 9] = [
+fn cancelled_early() -> (Pair, CallId) {
+    let (mut pair, id) = unknown();
+    pair.b.take(&made(|out| frame::encode_cancel(out, id)));
+    (pair, id)
+}
+
+fn half_replied() -> (Pair, CallId) {
+    let mut pair = narrow();
+    let id = pair.a.call("");
+    pair.drive();
+    pair.b.reply(id, vec![7; LARGE_BYTES]);
+    pair.b.draw();
+    (pair, id)
+}
+
+fn replied() -> (Pair, CallId) {
+    let (mut pair, id) = sent();
+    pair.b.reply(id, "");
+    pair.b.draw();
+    (pair, id)
+}
+
+const REQUESTS: [PhaseRow; 12] = [
     ("never came", unknown),
+    ("was cancelled before it came", cancelled_early),
     ("not complete", half_asked),
     ("runs", sent),
     ("runs, and reads items", asking),
@@ -158,6 +222,8 @@ const REQUESTS: [PhaseRow; 9] = [
     ("items have ended", items_ended),
     ("reads no more", items_unread),
     ("reads, and sends items", both_ways),
+    ("large reply half sent", half_replied),
+    ("ended", replied),
     ("ended, and is still read", outlived),
 ];
 
@@ -183,9 +249,8 @@ fn effect(side: &mut Side, id: CallId, frame: &OutFrame) -> String {
     match side.end_of(id) {
         Some(End::Failed(kind, delivery)) => words.push(format!("fails: {kind}, {delivery}")),
         Some(end) => words.push(format!("ends: {end:?}")),
-        None if side.wakes.count() > waits || !had && items(side) => {
-            words.push("its reader is told".to_owned());
-        }
+        None if !had && items(side) => words.push("its reader is told".to_owned()),
+        None if side.wakes.count() > waits => words.push("its sender is told".to_owned()),
         None => {}
     }
     let frames = side.draw();

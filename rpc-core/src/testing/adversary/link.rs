@@ -9,7 +9,7 @@ use std::{
 use super::{super::random::Random, Death, Direction, Manner, Moment};
 use crate::{
     frame::{Lane, PREFIX_BYTES},
-    transport::{Batch, OutFrame, Received},
+    transport::{Batch, OutFrame, Received, TransportError},
 };
 
 /// Frames that one call moves at most.
@@ -40,13 +40,15 @@ pub(super) struct Link {
 /// One direction.
 #[derive(Default)]
 struct Flow {
-    /// Frames that were taken and not sent, as in the buffer of a TLS stream.
-    buffered: Vec<OutFrame>,
+    /// Frames that were taken and not sent, as in the buffer of a TLS stream, and where each ends.
+    buffered: Vec<(OutFrame, u64)>,
     /// Frames under way. Lanes overtake each other; a lane keeps its order.
     lanes: BTreeMap<Lane, VecDeque<UnderWay>>,
     bytes: usize,
     sent: u64,
     received: u64,
+    /// Nothing behind this position was received.
+    received_to: u64,
     /// How often its receiver has polled.
     polls: usize,
     /// Nothing more will be sent.
@@ -55,12 +57,16 @@ struct Flow {
     send_error: Option<io::ErrorKind>,
     /// Why receiving fails, once everything under way has arrived.
     recv_error: Option<io::ErrorKind>,
+    /// What its sender was known to have reached, when the one that receives here is to hear of a reset.
+    reset: Option<u64>,
     sender: Option<Waker>,
     receiver: Option<Waker>,
 }
 
 struct UnderWay {
     frame: OutFrame,
+    /// Where it ends.
+    position: u64,
     /// The poll of the receiver from which on it may arrive.
     due: usize,
 }
@@ -96,11 +102,16 @@ impl Link {
             if let Some(kind) = self.flow(direction).send_error {
                 return Poll::Ready(Err(kind.into()));
             }
+            if self.flow(direction.other()).reset.is_some() {
+                // Receiving tells more than sending could.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if taken == allowance || self.is_full(direction) {
                 break;
             }
             let Some(frame) = batch.next_frame() else { break };
-            self.flow(direction).add(frame);
+            self.flow(direction).add(frame, batch.position());
         }
         let unsent = !self.flow(direction).buffered.is_empty();
         if batch.is_empty() && unsent && self.random.one_in(BATCHES_PER_FLUSH) {
@@ -125,12 +136,18 @@ impl Link {
         direction: Direction,
         cx: &mut Context<'_>,
         arrived: &mut Vec<OutFrame>,
-    ) -> Poll<io::Result<Received>> {
+    ) -> Poll<Result<Received, TransportError>> {
         self.die_if_due(direction, Moment::Received);
         let flow = self.flow(direction);
         flow.polls += 1;
         if !flow.has_frames() {
-            return flow.poll_ended(cx);
+            if let Some(position) = flow.reset.take() {
+                self.flow(direction.other()).send_error = Some(io::ErrorKind::ConnectionReset);
+                let reason = "it has started anew".into();
+                let never_ran_from = Some(position);
+                return Poll::Ready(Err(TransportError::Reset { reason, never_ran_from }));
+            }
+            return flow.poll_ended(cx).map_err(TransportError::from);
         }
         for _ in 0..self.random.below(FRAMES_PER_CALL + 1) {
             let whim = self.random.next();
@@ -171,10 +188,10 @@ impl Link {
 
     /// Sends what was taken, and wakes the receiver.
     fn flush(&mut self, direction: Direction) {
-        for frame in mem::take(&mut self.flow(direction).buffered) {
+        for (frame, position) in mem::take(&mut self.flow(direction).buffered) {
             let delay = self.random.below(DELAY_POLLS + 1);
             let flow = self.flow(direction);
-            flow.send(frame, delay);
+            flow.send(frame, position, delay);
             let receiver = flow.receiver.take();
             self.alarms.extend(receiver);
         }
@@ -232,6 +249,16 @@ impl Link {
                 self.flow(direction.other()).fail(kind);
                 self.alarm_everybody();
             }
+            Some(Manner::Reset) => {
+                let reached = self.flow(direction).received_to;
+                let kind = io::ErrorKind::ConnectionReset;
+                self.flow(direction).fail(kind);
+                let answers = self.flow(direction.other());
+                answers.fail(kind);
+                answers.reset = Some(reached);
+                self.flow(direction).send_error = None;
+                self.alarm_everybody();
+            }
             Some(Manner::End) => {
                 self.flush(direction);
                 let flow = self.flow(direction);
@@ -247,15 +274,15 @@ impl Link {
 
 impl Flow {
     /// Takes a frame from its sender.
-    fn add(&mut self, frame: OutFrame) {
+    fn add(&mut self, frame: OutFrame, position: u64) {
         self.sent += 1;
         self.bytes += PREFIX_BYTES + frame.payload.len();
-        self.buffered.push(frame);
+        self.buffered.push((frame, position));
     }
 
-    fn send(&mut self, frame: OutFrame, delay: usize) {
+    fn send(&mut self, frame: OutFrame, position: u64, delay: usize) {
         let due = self.polls + delay;
-        self.lanes.entry(frame.lane).or_default().push_back(UnderWay { frame, due });
+        self.lanes.entry(frame.lane).or_default().push_back(UnderWay { frame, position, due });
     }
 
     /// Whether a frame is under way that may arrive, now or later. Before the hello, none may.
@@ -277,11 +304,12 @@ impl Flow {
         let choice = usize::try_from(whim % lanes.len().max(1) as u64).ok()?;
         let lane = lanes.get(choice)?;
         let frames = self.lanes.get_mut(lane)?;
-        let UnderWay { frame, .. } = frames.pop_front()?;
+        let UnderWay { frame, position, .. } = frames.pop_front()?;
         if frames.is_empty() {
             self.lanes.remove(lane);
         }
         self.received += 1;
+        self.received_to = self.received_to.max(position);
         self.bytes -= PREFIX_BYTES + frame.payload.len();
         Some(frame)
     }

@@ -198,6 +198,7 @@ enum Moment {
 enum Manner {
     Error(io::ErrorKind),
     End,
+    Reset,
 }
 
 impl Death {
@@ -228,6 +229,14 @@ impl Death {
     #[must_use]
     pub fn with_end(self) -> Self {
         Self { manner: Manner::End, ..self }
+    }
+
+    /// As if the receiver of the direction had started anew: everything under way is lost, and its
+    /// sender gets a [`Reset`](crate::transport::TransportError::Reset), which knows what had arrived
+    /// until then. The receiver gets an error.
+    #[must_use]
+    pub fn with_reset(self) -> Self {
+        Self { manner: Manner::Reset, ..self }
     }
 }
 

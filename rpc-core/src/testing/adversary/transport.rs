@@ -81,7 +81,7 @@ impl Transport for AdversaryTransport {
             }
             inbox.push(InFrame { lane, end, payload: Payload::Owned(payload) });
         }
-        received.map_err(TransportError::from)
+        received
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -75,6 +75,40 @@ pub(super) struct Incoming {
     pub(super) limit: usize,
 }
 
+/// What an end is to have done before a check goes on. Whatever that is, it receives meanwhile: that is
+/// what a connection's task does, and a transport may need to be polled for what it sends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Goal {
+    sending: Sending,
+    /// How many frames have to be there, unless the end is.
+    frames: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Sending {
+    Nothing,
+    /// The rest of the script.
+    Rest,
+    /// The rest of the script, and that this was all.
+    Finish,
+}
+
+impl Goal {
+    /// All of the script is sent.
+    pub(super) const SENT: Self = Self { sending: Sending::Rest, frames: 0 };
+    /// All of the script is sent, and this direction ended.
+    pub(super) const FINISHED: Self = Self { sending: Sending::Finish, frames: 0 };
+    /// The connection has ended in the other direction, however it did.
+    pub(super) const TOLD: Self = Self::received(usize::MAX);
+    /// Both.
+    const BOTH: Self = Self { sending: Sending::Finish, frames: usize::MAX };
+
+    /// So many frames are there, or the end is.
+    pub(super) const fn received(frames: usize) -> Self {
+        Self { sending: Sending::Nothing, frames }
+    }
+}
+
 /// How sending a script went.
 pub(super) enum Sent {
     /// The transport took all of it.
@@ -138,26 +172,58 @@ impl<T: Transport> End<T> {
         Poll::Ready(closed.map_err(|error| self.outgoing.failed("poll_close", &error)))
     }
 
-    /// Receives until `enough` frames are there, or the end is.
-    pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>, enough: usize) -> Poll<()> {
+    /// Like [`poll_send`](Self::poll_send), and receives meanwhile.
+    pub(super) fn poll_send_and_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Sent, Broken>> {
+        let sent = self.poll_send(cx)?;
+        let _received = self.poll_recv(cx, usize::MAX)?;
+        sent.map(Ok)
+    }
+
+    /// Receives what there is. Ready when `enough` frames are there, or the end is.
+    pub(super) fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        enough: usize,
+    ) -> Poll<Result<(), Broken>> {
         for _ in 0..READS_PER_POLL {
-            if self.incoming.ended.is_some() || self.incoming.frames.len() >= enough {
-                return Poll::Ready(());
+            if let Some(ended) = &self.incoming.ended {
+                let in_order = *ended == Ended::End;
+                return Poll::Ready(if in_order { self.poll_ended(cx) } else { Ok(()) });
             }
-            match ready!(self.transport.poll_recv(cx, &mut self.incoming)) {
-                Ok(Received::Some) => {}
-                Ok(Received::End) => self.incoming.ended = Some(Ended::End),
-                Err(error) => self.incoming.ended = Some(Ended::Error(error.to_string())),
+            match self.transport.poll_recv(cx, &mut self.incoming) {
+                Poll::Ready(Ok(Received::Some)) => {}
+                Poll::Ready(Ok(Received::End)) => self.incoming.ended = Some(Ended::End),
+                Poll::Ready(Err(error)) => {
+                    self.incoming.ended = Some(Ended::Error(error.to_string()));
+                }
+                Poll::Pending => return self.incoming.poll_enough(enough),
             }
         }
         cx.waker().wake_by_ref();
-        Poll::Pending
+        self.incoming.poll_enough(enough)
     }
 
-    /// Both directions, until this end has finished sending and knows that the other one has.
-    fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let sent = self.poll_finish(cx)?;
-        ready!(self.poll_recv(cx, usize::MAX));
+    /// Goes on after the end, when nothing may come: what this end sends may need it.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
+        let before = self.incoming.frames.len();
+        let _again = self.transport.poll_recv(cx, &mut self.incoming);
+        if self.incoming.frames.len() > before {
+            return Err(Promise::OrItEnds.broken("a frame arrived after the end was reported"));
+        }
+        Ok(())
+    }
+
+    /// What the task of this end does when it is woken, until it has done what is wanted of it.
+    fn poll_goal(&mut self, cx: &mut Context<'_>, goal: Goal) -> Poll<Result<(), Broken>> {
+        let sent = match goal.sending {
+            Sending::Nothing => Poll::Ready(()),
+            Sending::Rest => self.poll_send_all(cx)?,
+            Sending::Finish => self.poll_finish(cx)?,
+        };
+        ready!(self.poll_recv(cx, goal.frames)?);
         sent.map(Ok)
     }
 
@@ -166,22 +232,9 @@ impl<T: Transport> End<T> {
         self.outgoing.closed && self.incoming.ended.is_some()
     }
 
-    pub(super) async fn send_all(&mut self) -> Result<(), Broken> {
-        drive(|cx| self.poll_send_all(cx)).await
-    }
-
-    pub(super) async fn finish(&mut self) -> Result<(), Broken> {
-        drive(|cx| self.poll_finish(cx)).await
-    }
-
-    /// Receives until `enough` frames are there, or the end is.
-    pub(super) async fn receive(&mut self, enough: usize) -> Result<(), Broken> {
-        drive(|cx| self.poll_recv(cx, enough).map(Ok)).await
-    }
-
-    /// Receives until the connection ends in this direction, however it does.
-    pub(super) async fn receive_all(&mut self) -> Result<(), Broken> {
-        self.receive(usize::MAX).await
+    /// Until the goal is reached; the other end does what it does.
+    pub(super) async fn reach(&mut self, goal: Goal) -> Result<(), Broken> {
+        drive(|cx| self.poll_goal(cx, goal)).await
     }
 
     /// Drops the transport. What was sent and received stays.
@@ -229,6 +282,12 @@ impl Outgoing {
     }
 }
 
+impl Incoming {
+    fn poll_enough(&self, enough: usize) -> Poll<Result<(), Broken>> {
+        if self.frames.len() >= enough { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
 impl Inbox for Incoming {
     fn push(&mut self, frame: InFrame<'_>) {
         let payload = match frame.payload {
@@ -248,8 +307,24 @@ pub(super) async fn exchange<A: Transport, B: Transport>(
     a: &mut End<A>,
     b: &mut End<B>,
 ) -> Result<(), Broken> {
-    both(drive(|cx| a.poll_exchange(cx)), drive(|cx| b.poll_exchange(cx))).await?;
+    together((a, Goal::BOTH), (b, Goal::BOTH)).await?;
     judge_both(a, b)
+}
+
+/// Until both ends have reached their goals. The one that has goes on as a task would: the other may
+/// need it. The first is polled first.
+pub(super) async fn together<A: Transport, B: Transport>(
+    (a, a_goal): (&mut End<A>, Goal),
+    (b, b_goal): (&mut End<B>, Goal),
+) -> Result<(), Broken> {
+    let (mut a_task, mut b_task) = (Task::default(), Task::default());
+    let (mut a_done, mut b_done) = (false, false);
+    poll_fn(|cx| {
+        a_done |= a_task.poll(cx, |cx| a.poll_goal(cx, a_goal))?.is_ready();
+        b_done |= b_task.poll(cx, |cx| b.poll_goal(cx, b_goal))?.is_ready();
+        if a_done && b_done { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await
 }
 
 /// Whether both directions were finished in order and hold what was sent.
@@ -287,19 +362,32 @@ pub(super) async fn beside<R>(
     .await
 }
 
-/// Polls as a task would that has nothing else to do: only after a wake-up. Each time with a new
-/// waker, so that only the one that was given last counts.
+/// Polls as a task would that has nothing else to do.
 pub(super) async fn drive<R>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>) -> R {
-    let mut last: Option<Arc<Bell>> = None;
-    poll_fn(|cx| {
-        if last.as_ref().is_some_and(|bell| !bell.listen(cx.waker())) {
+    let mut task = Task::default();
+    poll_fn(|cx| task.poll(cx, &mut poll)).await
+}
+
+/// Polls only after a wake-up, and each time with a new waker, so that only the one that was given
+/// last counts.
+#[derive(Default)]
+struct Task {
+    last: Option<Arc<Bell>>,
+}
+
+impl Task {
+    fn poll<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<R>,
+    ) -> Poll<R> {
+        if self.last.as_ref().is_some_and(|bell| !bell.listen(cx.waker())) {
             return Poll::Pending;
         }
         let bell = Arc::new(Bell::new(cx.waker().clone()));
-        last = Some(Arc::clone(&bell));
+        self.last = Some(Arc::clone(&bell));
         poll(&mut Context::from_waker(&Waker::from(bell)))
-    })
-    .await
+    }
 }
 
 /// A waker that remembers whether it was woken.

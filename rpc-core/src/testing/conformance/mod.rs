@@ -25,7 +25,9 @@
 //! # How it looks
 //! Each end is polled like a task of its own: only after a wake-up, and with a new waker each time,
 //! so a wake-up that is lost or goes to an old waker is a hang; and a hang is a failure, after
-//! [`Kit::timeout`]. In tests with paused time that is at once. Transports over real sockets need
+//! [`Kit::timeout`]. Like the task of a connection it receives all the while, also while it sends,
+//! and after the other end has finished: what it sends may wait for something that comes in. An end
+//! that isn't to read isn't polled at all. In tests with paused time that is at once. Transports over real sockets need
 //! real time. It runs on tokio, with time enabled, on either kind of runtime.
 //!
 //! The map of this directory: `ends` drives one end, `script` is what an end sends, `verdict`

@@ -46,7 +46,8 @@
 //! ```
 //!
 //! # Seeds
-//! All that is done follows from a seed; what comes of it, from the transport as well.
+//! All that is done follows from a seed; what comes of it, from the transport as well. Where that
+//! depends on nothing but its seed, on one thread and in paused time, a seed does the same each time.
 //! `RPC_SEEDS=n` in the environment tries so many seeds instead of [`Kit::seeds`]; `RPC_SEED=x`
 //! tries that one alone, and prints what it does.
 //!
@@ -153,10 +154,17 @@ impl Kit {
             if chosen.is_some() {
                 eprintln!("seed {seed}: {plan:#?}");
             }
+            // What a program draws of its own, such as the pauses between attempts to connect.
+            fastrand::seed(seed);
             let network = network(seed);
-            let outcome = in_time(LIMIT, Box::pin(run::run(&network, &plan))).await;
+            let limit = LIMIT.max(4 * network.patience());
+            let outcome = in_time(limit, Box::pin(run::run(&network, &plan))).await;
             let outcome = outcome
-                .unwrap_or_else(|| Err(Promise::Ends.broken(format!("not done within {LIMIT:?}"))));
+                .unwrap_or_else(|| Err(Promise::Ends.broken(format!("not done within {limit:?}"))));
+            let outcome = outcome.and_then(|done| match network.objection() {
+                Ok(()) => Ok(done),
+                Err(found) => Err(Promise::Manners.broken(found)),
+            });
             match outcome {
                 Ok((calls, ends)) => tally.add(calls, ends),
                 Err(broken) => panic!("{}", Report { seed, broken, kit: self }),
@@ -204,6 +212,8 @@ pub enum Promise {
     Ends,
     /// When all calls have ended nothing of them is left: no handler, no task, no connection.
     Rest,
+    /// A transport does nothing to its network that it must not.
+    Manners,
 }
 
 impl Promise {
@@ -220,6 +230,9 @@ impl Promise {
             Self::Drain => ("drain", "a drain with time enough loses no call, and ends"),
             Self::Ends => ("ends", "every call ends"),
             Self::Rest => ("rest", "nothing is left of calls that have ended"),
+            Self::Manners => {
+                ("manners", "a transport does nothing to its network that it must not")
+            }
         }
     }
 

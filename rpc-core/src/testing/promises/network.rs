@@ -4,6 +4,7 @@ use std::{
     future::Future,
     io,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use super::super::adversary::{Adversary, Death, Direction};
@@ -40,7 +41,41 @@ pub trait Network: Send + Sync {
     fn breaks(&self) -> bool {
         false
     }
+
+    /// Whether a connection that is begun while a server goes and another takes its place is made
+    /// with one of the two, and loses no call. By default it is. Where it isn't, a server that is
+    /// replaced has connections with all channels before it is replaced in turn, as long as nothing
+    /// else ends a connection.
+    fn connects_between_servers(&self) -> bool {
+        true
+    }
+
+    /// A server is about to be dropped without a word, as its process would be killed. A network
+    /// that can lets it vanish at this moment: what it still says is lost. By default it can't, and
+    /// the server's connections are closed as its transport closes them.
+    fn crash(&self, server: &Address) {
+        let _ = server;
+    }
+
+    /// How long what is left of calls and connections may take to go away. Default: 5 seconds, which
+    /// is more than a connection lingers. Over a network that loses the news of a connection's end,
+    /// it is the time after which a server closes idle connections.
+    fn patience(&self) -> Duration {
+        RESTS_WITHIN
+    }
+
+    /// What the network has to object to, now that a run is over: something that a transport must
+    /// not do to it. It breaks the promise [`Manners`](super::Promise::Manners).
+    ///
+    /// # Errors
+    /// What that is.
+    fn objection(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
+
+/// How long what is left may take to go away. A connection lingers for a second.
+const RESTS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The memory transport, at a name of its own.
 #[derive(Debug, Clone)]

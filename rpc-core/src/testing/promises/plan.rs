@@ -187,8 +187,7 @@ impl Plan {
 
     /// Makes sure that these channels have a connection.
     fn greet(&mut self, channels: impl IntoIterator<Item = usize>) {
-        let greeting = |channel| CallPlan { channel, ..CallPlan::of(Shape::Echo) };
-        self.steps.extend(channels.into_iter().map(greeting).map(Step::Call));
+        self.steps.extend(channels.into_iter().map(CallPlan::greeting).map(Step::Call));
         self.steps.push(Step::AwaitCalls);
     }
 }
@@ -206,6 +205,11 @@ impl CallPlan {
             patience: Patience::Usual,
             leave: Leave::Never,
         }
+    }
+
+    /// A call that needs a connection of this channel, and nothing else.
+    pub(super) fn greeting(channel: usize) -> Self {
+        Self { channel, ..Self::of(Shape::Echo) }
     }
 
     fn random(random: &mut Random, large_bytes: usize) -> Self {

@@ -27,9 +27,6 @@ use crate::{
 /// How long every call together may take to end when nothing new is begun: longer than any timeout.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
-/// How long what is left of calls may take to go away. A connection lingers for a second.
-const RESTS_WITHIN: Duration = Duration::from_secs(5);
-
 /// The longest pause between two looks at what is left.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -95,8 +92,14 @@ impl<N: Network> Stage<'_, N> {
                     drains.spawn(server.shutdown(*grace));
                 });
                 server.await?;
+                if self.peaceful && !self.network.connects_between_servers() {
+                    self.greet_all().await;
+                }
             }
-            Step::Crash => self.replace_server(|server, _| drop(server)).await?,
+            Step::Crash => {
+                self.network.crash(&self.address);
+                self.replace_server(|server, _| drop(server)).await?;
+            }
             Step::Reopen(channel) => {
                 let new = self.channel();
                 if let Some(channel) = self.channels.get_mut(*channel) {
@@ -120,6 +123,18 @@ impl<N: Network> Stage<'_, N> {
         let Some(channel) = self.channels.get(call.channel).cloned() else { return };
         let number = self.ledger.open(call, self.peaceful);
         self.calls.spawn(carry_out(channel, call.clone(), number, Arc::clone(&self.ledger)));
+    }
+
+    /// Makes sure that all channels have a connection, or had one.
+    async fn greet_all(&mut self) {
+        let mut greetings = JoinSet::new();
+        for channel in 0..CHANNELS {
+            let call = CallPlan::greeting(channel);
+            let Some(channel) = self.channels.get(channel).cloned() else { continue };
+            let number = self.ledger.open(&call, self.peaceful);
+            greetings.spawn(carry_out(channel, call, number, Arc::clone(&self.ledger)));
+        }
+        while greetings.join_next().await.is_some() {}
     }
 
     /// Puts a server in the place of the one that there is, which goes away as `leave` says.
@@ -153,7 +168,8 @@ impl<N: Network> Stage<'_, N> {
     /// Ends everything, in order, and sees that it is gone.
     async fn wind_down(mut self, tasks: usize) -> Result<(), Broken> {
         self.await_calls().await?;
-        settle(|| self.leftovers()).await?;
+        let patience = self.network.patience();
+        settle(patience, || self.leftovers()).await?;
         while let Some(drained) = self.drains.join_next().await {
             if self.peaceful && !drained.unwrap_or(false) {
                 let found = format!("a server has not drained within {GRACE:?}");
@@ -163,20 +179,20 @@ impl<N: Network> Stage<'_, N> {
         self.note_connections();
         let Self { channels, server, connections, ledger, .. } = self;
         drop(channels);
-        settle(|| match server.connections() {
+        settle(patience, || match server.connections() {
             0 => None,
             left => Some(format!("{left} connections whose channels are gone")),
         })
         .await?;
-        if !server.shutdown(RESTS_WITHIN).await {
+        if !server.shutdown(patience).await {
             return Err(Promise::Rest.broken("a server without connections doesn't shut down"));
         }
-        settle(|| match alive_tasks().saturating_sub(tasks) {
+        settle(patience, || match alive_tasks().saturating_sub(tasks) {
             0 => None,
             left => Some(format!("{left} tasks")),
         })
         .await?;
-        settle(|| {
+        settle(patience, || {
             let left = connections.iter().filter(|weak| weak.strong_count() > 0).count();
             (left > 0).then(|| format!("{left} connections that somebody holds"))
         })
@@ -227,7 +243,7 @@ async fn serve<N: Network>(
     plan: &Plan,
     at: Option<&Address>,
 ) -> Result<(Server, Address), Broken> {
-    let patience = clock::now() + RESTS_WITHIN;
+    let patience = clock::now() + network.patience();
     let listener = loop {
         match network.listen(at).await {
             Ok(listener) => break listener,
@@ -259,13 +275,16 @@ fn alive_tasks() -> usize {
 }
 
 /// Waits until nothing is left.
-async fn settle(mut left: impl FnMut() -> Option<String>) -> Result<(), Broken> {
-    let patience = clock::now() + RESTS_WITHIN;
+async fn settle(
+    patience: Duration,
+    mut left: impl FnMut() -> Option<String>,
+) -> Result<(), Broken> {
+    let until = clock::now() + patience;
     let mut pause = Duration::from_millis(1);
     for look in 0.. {
         let Some(found) = left() else { break };
-        if clock::now() > patience {
-            return Err(Promise::Rest.broken(format!("after {RESTS_WITHIN:?} there are {found}")));
+        if clock::now() > until {
+            return Err(Promise::Rest.broken(format!("after {patience:?} there are {found}")));
         }
         if look < LOOKS {
             yield_now().await;

@@ -17,6 +17,7 @@ mod reconnect;
 mod refused;
 mod replies;
 mod requests;
+mod reset;
 mod wire;
 
 use std::{

@@ -310,9 +310,9 @@ async fn through(
     Channel::connect(Narrow { pipes, bytes }).await.unwrap()
 }
 
-struct Narrow {
-    pipes: tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>,
-    bytes: usize,
+pub(super) struct Narrow {
+    pub(super) pipes: tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>,
+    pub(super) bytes: usize,
 }
 
 impl rpc_core::transport::Connector for Narrow {

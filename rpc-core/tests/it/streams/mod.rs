@@ -1,6 +1,7 @@
 //! Streams: items in both directions, their ends, and what a slow reader holds up. What happens when
-//! a side changes its mind is in `minds`.
+//! a side changes its mind is in `minds`, and when it does so at any poll in `dropped`.
 
+mod dropped;
 mod minds;
 
 use std::{

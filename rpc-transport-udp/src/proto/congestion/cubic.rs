@@ -48,7 +48,9 @@ impl Cubic {
     ) -> f64 {
         let mut epoch = self.epoch(now, window, datagram);
         let alpha = if epoch.reno >= self.prior { 1.0 } else { ALPHA };
-        epoch.reno += alpha * acked / window * datagram;
+        // An ACK may be worth more than a window, when packets have piled up somewhere.
+        let share = (acked / window).min(1.0);
+        epoch.reno += alpha * share * datagram;
         self.epoch = Some(epoch);
 
         let t = now.saturating_duration_since(epoch.start).as_secs_f64();
@@ -58,8 +60,7 @@ impl Cubic {
         }
         // To where it should be in a round trip, but by no more than half.
         let target = at(t + srtt.as_secs_f64()).clamp(window, 1.5 * window);
-        // An ACK may be worth more than a window, when packets have piled up somewhere.
-        window + (target - window) * (acked / window).min(1.0)
+        window + (target - window) * share
     }
 
     /// The window isn't in use, until the next `grow`.

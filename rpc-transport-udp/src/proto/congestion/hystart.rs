@@ -32,7 +32,8 @@ pub(super) struct Growth {
 pub(super) struct HyStart {
     stopped: bool,
     last_sent: u64,
-    /// The round ends when this packet, or a later one, is acknowledged.
+    /// The round ends when this packet, or a later one, is acknowledged; none if it begins with
+    /// the next acknowledgement.
     round_end: Option<u64>,
     last_min: Option<Duration>,
     current_min: Option<Duration>,
@@ -51,7 +52,6 @@ struct Caution {
 impl HyStart {
     pub(super) fn on_sent(&mut self, number: u64) {
         self.last_sent = self.last_sent.max(number);
-        self.round_end.get_or_insert(number);
     }
 
     /// An ACK whose largest packet number is `largest`.
@@ -65,8 +65,8 @@ impl HyStart {
         }
         self.judge();
         let divisor = if self.caution.is_some() { CAUTIOUS_DIVISOR } else { 1.0 };
-        if self.round_end.is_some_and(|end| largest >= end) {
-            self.end_round();
+        if largest >= *self.round_end.get_or_insert(self.last_sent) {
+            self.end_round(largest);
         }
         Growth { divisor, ends: self.stopped }
     }
@@ -90,9 +90,9 @@ impl HyStart {
         }
     }
 
-    fn end_round(&mut self) {
-        // The packet after the last one sent is the first of the round after this.
-        self.round_end = Some(self.last_sent.saturating_add(1));
+    fn end_round(&mut self, largest: u64) {
+        // With nothing on its way, the next round is what will be by the time of its first ACK.
+        self.round_end = Some(self.last_sent).filter(|&end| end > largest);
         self.last_min = self.current_min.take();
         self.samples = 0;
         if let Some(caution) = &mut self.caution {

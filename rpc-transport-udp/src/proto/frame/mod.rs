@@ -5,7 +5,7 @@ mod ack;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use ack::{Ack, AckHead, AckRanges, encode_ack};
+pub(crate) use ack::{Ack, AckHead, encode_ack};
 
 use super::packet::{FRAME_BYTES, low32};
 
@@ -126,12 +126,9 @@ impl<'a> Frames<'a> {
             kind::PING => Frame::Ping,
             kind::ACK => Frame::Ack(Ack::decode(self, false)?),
             kind::ACK_ECN => Frame::Ack(Ack::decode(self, true)?),
-            // r[impl path.challenge]
             kind::CHALLENGE => Frame::Challenge(self.take()?),
             kind::ANSWER => Frame::Answer(self.take()?),
-            // r[impl session.fin]
             kind::FIN => Frame::Fin { total: self.u32()? },
-            // r[impl session.close]
             kind::CLOSE => {
                 let [code] = self.take()?;
                 Frame::Close { code }

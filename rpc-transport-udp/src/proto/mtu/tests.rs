@@ -197,6 +197,18 @@ fn the_systems_refusal_ends_a_size_at_once() {
 }
 
 #[test]
+fn a_refusal_of_what_isnt_tried_changes_nothing() {
+    let mut path = Path::new(1452, 1300);
+    path.search();
+    assert!(!path.mtu.on_too_large(path.now, 1400));
+    assert_eq!((path.mtu.current(), path.search()), (1280, vec![]));
+    path.now += RAISE;
+    // A larger size than the one that is next.
+    assert!(!path.mtu.on_too_large(path.now, 1460));
+    assert_eq!(path.mtu.poll_probe(path.now), Some(1452));
+}
+
+#[test]
 fn a_refusal_of_the_current_size_falls_back_and_searches_below() {
     let mut path = found();
     path.path_bytes = 1410;

@@ -20,12 +20,12 @@ fn burst(pacer: &mut Pacer, now: Instant, pace: &Pace) -> (u64, Instant) {
     }
 }
 
-/// Bytes a second that a sender with timers of `tick` sends in ten seconds.
-fn rate(pace: &Pace, tick: Duration) -> f64 {
+/// Bytes a second that a sender with timers of `tick` sends in the mean of `seconds`.
+fn rate(pace: &Pace, tick: Duration, seconds: u32) -> f64 {
     let start = Instant::now();
     let mut pacer = Pacer::new();
     let (mut now, mut sent) = (start, 0);
-    while now < start + MS * 10_000 {
+    while now < start + MS * 1000 * seconds {
         let (bytes, until) = burst(&mut pacer, now, pace);
         sent += bytes;
         assert!(until > now);
@@ -33,7 +33,7 @@ fn rate(pace: &Pace, tick: Duration) -> f64 {
             now += tick;
         }
     }
-    sent as f64 / 10.0
+    sent as f64 / f64::from(seconds)
 }
 
 #[track_caller]
@@ -44,16 +44,16 @@ fn assert_near(found: f64, expected: f64) {
 #[test]
 fn a_window_and_a_quarter_leaves_in_each_round_trip() {
     let pace = pace(1_000_000, MS * 100);
-    assert_near(rate(&pace, Duration::from_micros(1)), 12_500_000.0);
-    assert_near(rate(&pace, MS), 12_500_000.0);
-    assert_near(rate(&Pace { slow_start: true, ..pace }, MS), 20_000_000.0);
+    assert_near(rate(&pace, Duration::from_micros(1), 4), 12_500_000.0);
+    assert_near(rate(&pace, MS, 10), 12_500_000.0);
+    assert_near(rate(&Pace { slow_start: true, ..pace }, MS, 10), 20_000_000.0);
 }
 
 #[test]
 fn coarse_timers_dont_slow_a_fast_path_down() {
     // 1.25 GB/s: far more than 256 datagrams a millisecond.
     let pace = pace(10_000_000, MS * 10);
-    assert_near(rate(&pace, MS), 1_250_000_000.0);
+    assert_near(rate(&pace, MS, 1), 1_250_000_000.0);
 }
 
 #[test]
@@ -89,7 +89,19 @@ fn time_that_goes_back_neither_gives_nor_takes() {
     let mut pacer = Pacer::new();
     let (_, until) = burst(&mut pacer, start, &pace);
     assert_eq!(burst(&mut pacer, start - MS * 500, &pace).0, 0);
+    assert_eq!(burst(&mut pacer, start, &pace).0, 0);
     assert!(pacer.delay(until, 1200, &pace).is_none());
+}
+
+#[test]
+fn a_wait_is_worth_a_timer() {
+    let start = Instant::now();
+    // 12.5 kB/ms, so that a datagram would be due after less than 0.1 ms.
+    let (_, until) = burst(&mut Pacer::new(), start, &pace(1_000_000, MS * 100));
+    assert!((MS * 9 / 10..=MS).contains(&(until - start)));
+    // 0.125 kB/ms: due after 9.6 ms.
+    let (_, until) = burst(&mut Pacer::new(), start, &pace(10_000, MS * 100));
+    assert!((MS * 9..MS * 10).contains(&(until - start)));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// A session, as long as its server's process lives. Spec: `r[session.id]`.
+/// A session, for as long as its server listens. Spec: `r[session.id]`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SessionId(pub(crate) u64);
 
@@ -11,7 +11,7 @@ pub(crate) struct SessionId(pub(crate) u64);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Nonce(pub(crate) u64);
 
-/// One run of a server's process, drawn at random. Spec: `r[session.epoch]`.
+/// One run of a server, from when it begins to listen; drawn at random. Spec: `r[session.epoch]`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Epoch(pub(crate) u64);
 

@@ -1,6 +1,8 @@
 //! Packets outside of sessions: INIT, INIT_ACK, RESET, VERSIONS; whether to send or to believe them
 //! is decided elsewhere.
 
+use std::fmt;
+
 use super::{
     COOKIE_BYTES, CRC_AT, Epoch, INIT_ACK_BYTES, INIT_BYTES, Kind, Nonce, Peek, RESET_BYTES,
     SessionId, VERSION, bits, check, finish, peek,
@@ -182,13 +184,26 @@ impl ResetReason {
     }
 }
 
+impl fmt::Display for ResetReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "it knows no such session, it may have restarted",
+            Self::Closed => "the session has ended there",
+            Self::Cookie => "the session was set up from another address, or too slowly",
+            Self::Full => "it has as many sessions as it allows",
+            Self::Leaving => "it takes no new sessions",
+            Self::Other(reason) => return write!(f, "it has no session, for reason {reason}"),
+        })
+    }
+}
+
 /// A server has no session for what a client sent. Spec: `r[reset.layout]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reset {
     /// The session id of the packet that it answers, or the nonce of the INIT.
     pub(crate) id: u64,
     pub(crate) epoch: Epoch,
-    /// How long the server's process has run.
+    /// For how long the server has listened.
     pub(crate) uptime_ms: u64,
     /// The low 32 bits of the number of the packet that it answers; 0 for an INIT.
     pub(crate) pn32: u32,

@@ -30,15 +30,7 @@ pub(super) struct Acks {
 
 impl Acks {
     pub(super) fn new(delay: Duration) -> Self {
-        Self {
-            seen: Ranges::new(),
-            floor: 0,
-            largest: None,
-            delay,
-            owed: 0,
-            due: None,
-            marked: 0,
-        }
+        Self { seen: Ranges::new(), floor: 0, largest: None, delay, owed: 0, due: None, marked: 0 }
     }
 
     /// As if the packets below this had come, and nothing of them were owed.

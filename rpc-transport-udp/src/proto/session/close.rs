@@ -14,6 +14,9 @@ pub(crate) enum Violation {
     /// It is above a limit.
     #[error("{0}")]
     Limit(&'static str),
+    /// It sent a frame that is larger than this side accepts.
+    #[error("it sent a frame of {bytes} bytes or more, this side accepts {limit}")]
+    FrameTooLarge { bytes: usize, limit: usize },
 }
 
 /// Why a session is over before its time.
@@ -99,7 +102,7 @@ impl From<Violation> for CloseCode {
         match violation {
             Violation::Protocol(_) => Self::Protocol,
             Violation::Window => Self::Window,
-            Violation::Limit(_) => Self::Limit,
+            Violation::Limit(_) | Violation::FrameTooLarge { .. } => Self::Limit,
         }
     }
 }

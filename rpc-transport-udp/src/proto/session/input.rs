@@ -11,6 +11,8 @@ use super::{Lost, Session, Side, Violation, receiving::Taken, sent::Packet};
 use crate::proto::{
     congestion::Congestion,
     frame::{Ack, Frame, Frames},
+    mtu::Mtu,
+    pacer::Pacer,
     packet::{Data, decode_data, expand},
     rtt::Rtt,
 };
@@ -52,17 +54,21 @@ impl Session {
         arrived: Arrived<'_>,
         inbox: &mut impl Inbox,
     ) -> Result<Worth, Lost> {
-        let data = decode_data(arrived.bytes).filter(|data| self.is_ours(data));
+        let elsewhere = arrived.from != self.path.remote();
+        // r[impl path.client]
+        let from_stranger = elsewhere && self.side == Side::Client;
+        let data = decode_data(arrived.bytes).filter(|data| self.is_ours(data) && !from_stranger);
         let Some(data) = data else { return Ok(Worth::Nothing) };
         let number = expand(data.pn32, self.acks.expected());
-        // r[impl packet-number.once]
+        // r[impl datagram.once]
         if self.is_over || self.close.is_some() || self.acks.has_seen(number) {
             return Ok(Worth::Nothing);
         }
-        // r[impl cookie.until-answered]
+        // r[impl cookie.echo]
         self.cookie = None;
         let newest = number >= self.acks.expected();
-        if newest && arrived.from != self.path.remote() && self.side == Side::Server {
+        // r[impl path.challenge]
+        if newest && elsewhere {
             let bytes = arrived.bytes.len();
             let random = &mut self.random;
             self.path.note_elsewhere(now, arrived.from, bytes, || random.u64(..).to_le_bytes());
@@ -82,7 +88,7 @@ impl Session {
 
     /// Whether the packet is of this session, and from its other side.
     fn is_ours(&self, data: &Data<'_>) -> bool {
-        // r[impl datagram.direction]
+        // r[impl session.epoch]
         data.session == self.id
             && data.epoch16 == self.epoch.low16()
             && data.from_server == (self.side == Side::Client)
@@ -107,7 +113,6 @@ impl Session {
     ) -> Result<Contents, Lost> {
         let mut contents = Contents::default();
         for frame in Frames::new(frames) {
-            // r[impl frame.malformed-packet]
             let frame = frame.map_err(|_| Violation::Protocol("a malformed packet"))?;
             contents.asks |= !matches!(frame, Frame::Ack(_) | Frame::Close { .. });
             match frame {
@@ -136,7 +141,9 @@ impl Session {
             self.timeouts = 0;
             if is_other_host {
                 // Nothing is known about the way there (RFC 9000, section 9.4).
+                self.mtu = Mtu::new(self.theirs.datagram_bytes);
                 self.congestion = Congestion::new(self.mtu.current());
+                self.pacer = Pacer::new();
                 self.rtt = Rtt::new();
             }
         }
@@ -150,6 +157,9 @@ impl Session {
         }
         let newest = self.sent.largest_acked().is_none_or(|before| largest > before);
         self.sending.allow(ack.window);
+        if self.sending.is_open() {
+            self.blocked_at = None;
+        }
         let mut acked = Vec::new();
         let ranges = ack.ranges(largest).map_err(|_| Violation::Protocol("malformed ranges"))?;
         for (first, last) in ranges {
@@ -185,7 +195,7 @@ impl Session {
         newest: bool,
         last: Option<&(u64, Packet)>,
     ) {
-        // r[impl ack.ecn]
+        // r[impl congestion.ecn]
         let marked = ack.ce.unwrap_or_default();
         if newest && marked > self.marked {
             self.marked = marked;
@@ -218,13 +228,16 @@ impl Session {
         let mut span = Span::default();
         let mut newest = None;
         for (number, packet) in lost {
+            // r[impl loss.again]
             self.sending.resend(&packet.frames, packet.fin);
             if packet.probes_mtu {
-                // r[impl mtu.probe-loss]
+                // r[impl mtu.probe]
                 self.mtu.on_probe_lost(now, number);
                 continue;
             }
-            span.add(number, packet.at);
+            if self.rtt.first_sample().is_some_and(|first| first < packet.at) {
+                span.add(number, packet.at);
+            }
             newest = Some(packet.at);
             self.mtu.on_packet_lost(number, packet.bytes);
         }
@@ -233,8 +246,8 @@ impl Session {
             self.congestion.on_mtu_change(self.mtu.current());
         }
         self.congestion.on_congestion(now, newest);
-        // r[impl loss.persistent]
-        if self.rtt.has_sample() && span.longest > self.rtt.pto(self.their_delay()) * PERSISTENT {
+        // r[impl congestion.window]
+        if span.longest > self.rtt.pto(self.their_delay()) * PERSISTENT {
             self.congestion.on_persistent_congestion(now);
             self.rtt.on_persistent_congestion();
         }

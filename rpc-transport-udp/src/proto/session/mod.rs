@@ -27,13 +27,13 @@ use std::{
 
 use acks::Acks;
 pub(crate) use budget::Budget;
-pub(crate) use close::{CloseCode, Lost, Violation};
 use bytes::Bytes;
+pub(crate) use close::{CloseCode, Lost, Violation};
 pub(crate) use input::{Arrived, Worth};
 use path::Path;
 use receiving::Receiving;
-pub(crate) use sending::Source;
 use sending::Sending;
+pub(crate) use sending::Source;
 use sent::Sent;
 #[cfg(test)]
 pub(crate) use tests::{Inspected, Numbers};
@@ -110,6 +110,8 @@ pub(crate) struct Session {
     progress_at: Option<Instant>,
     /// When the pacer lets more go.
     paced_until: Option<Instant>,
+    /// Since when the peer's window alone has kept this side from sending.
+    blocked_at: Option<Instant>,
     /// The proof that the peer asks for.
     response: Option<[u8; 8]>,
     /// Marks of congestion that the peer has told of.
@@ -148,6 +150,7 @@ impl Session {
             timeouts: 0,
             progress_at: None,
             paced_until: None,
+            blocked_at: None,
             response: None,
             marked: 0,
             app_limited: true,
@@ -218,6 +221,7 @@ impl Session {
         if self.is_over || self.close.is_some() {
             return Ok(());
         }
+        // r[impl loss.give-up]
         if self.give_up_at().is_some_and(|at| at <= now) {
             self.close = Some(CloseCode::Timeout);
             return Err(Lost::Silent);
@@ -253,9 +257,12 @@ impl Session {
 
     /// When the peer has been silent for so long that it is asked again (RFC 9002, section 6.2).
     fn probe_at(&self) -> Option<Instant> {
-        // r[impl loss.probe]
-        let last = self.sent.last_asked().filter(|_| self.sent.is_waiting())?;
-        let doubled = self.rtt.pto(self.their_delay()).saturating_mul(1 << self.timeouts.min(BACKOFF_MAX));
+        // r[impl loss.pto]
+        // r[impl window.probe]
+        let waiting = self.sent.last_asked().filter(|_| self.sent.is_waiting());
+        let last = waiting.or(self.blocked_at)?;
+        let doubled =
+            self.rtt.pto(self.their_delay()).saturating_mul(1 << self.timeouts.min(BACKOFF_MAX));
         Some(last + doubled.min(PROBE_EVERY_MAX))
     }
 
@@ -267,12 +274,13 @@ impl Session {
     /// Sends the oldest frames that are under way again, or asks for a sign of life.
     fn send_probes(&mut self) {
         self.timeouts = self.timeouts.saturating_add(1);
+        self.blocked_at = None;
         self.probes = PROBES;
         if self.sending.has_own() {
             return;
         }
-        let oldest = self.sent.oldest(PROBES.into());
-        for (frames, fin) in oldest.map(|packet| (packet.frames.clone(), packet.fin)).collect::<Vec<_>>() {
+        // One is enough: the packets after it may be copies of it, and the other probe finds out.
+        if let Some((frames, fin)) = self.sent.oldest() {
             self.sending.resend(&frames, fin);
         }
     }
@@ -284,5 +292,6 @@ const PROBES: u8 = 2;
 /// How often the time until the next probe is doubled.
 const BACKOFF_MAX: u32 = 10;
 
-/// The most time between two probes: within [`GIVE_UP`] a peer that comes back is to be found soon.
-const PROBE_EVERY_MAX: Duration = Duration::from_secs(3);
+/// The most time between two probes. RFC 8961 wants a minute for who goes on for ever; here it ends
+/// with [`GIVE_UP`], and a call has ten seconds, in which a peer that comes back is to be found.
+const PROBE_EVERY_MAX: Duration = Duration::from_secs(1);

@@ -67,7 +67,7 @@ impl Session {
         if let Some(code) = self.close {
             frame::encode_close(&mut out, code.into());
         }
-        // r[impl close.once]
+        // r[impl session.close]
         self.is_over = true;
         self.sent.use_number();
         self.finish_single(out)
@@ -94,6 +94,9 @@ impl Session {
         if !sendable && self.probes == 0 && self.response.is_none() {
             self.app_limited = true;
             self.paced_until = None;
+            if source.peek().is_some() && !self.sent.is_waiting() {
+                self.blocked_at.get_or_insert(now);
+            }
             return None;
         }
         if !self.may_send(now) {
@@ -118,11 +121,12 @@ impl Session {
             return true;
         }
         let mtu = self.datagram_bytes();
+        // r[impl congestion.window]
         if self.sent.in_flight() + mtu as u64 > self.congestion.window() {
             self.app_limited = false;
             return false;
         }
-        // r[impl pacing.burst]
+        // r[impl congestion.pacing]
         let pace = self.pace();
         self.paced_until = self.pacer.delay(now, mtu, &pace);
         self.paced_until.is_none()
@@ -160,8 +164,7 @@ impl Session {
         out: &mut Vec<u8>,
         drafts: &mut Vec<Draft>,
     ) -> usize {
-        // r[impl mtu.loss-probe]
-        // The path may take smaller ones than it did: what is to bring it back must get through.
+        // A probe has to get through also when larger datagrams don't any more.
         let mut segment_bytes =
             if self.probes > 0 { BASE_DATAGRAM_BYTES } else { self.datagram_bytes() };
         while drafts.len() < limit {
@@ -206,6 +209,7 @@ impl Session {
         let number = self.begin(out);
         let acknowledged = self.write_ack(now, out, end);
         let before = out.len();
+        // r[impl path.answer]
         if let Some(answer) = self.response.take() {
             frame::encode_answer(out, answer);
         }
@@ -303,7 +307,7 @@ impl Session {
         let acknowledged = self.write_ack(now, &mut out, BASE_DATAGRAM_BYTES)?;
         self.acks.note_sent();
         self.sent.use_number();
-        // r[impl ack.ping]
+        // r[impl ack.quiet]
         if self.acks.ranges() <= RANGES_MANY || self.sent.is_waiting() {
             return Some(self.finish_single(out));
         }
@@ -339,6 +343,7 @@ impl Session {
             session: self.id,
             pn: number,
         };
+        // r[impl cookie.echo] r[impl cookie.opaque]
         packet::begin_data(out, header, self.cookie.as_ref());
         number
     }

@@ -72,7 +72,7 @@ impl Path {
         bytes: usize,
     ) -> Option<(SocketAddr, [u8; 8])> {
         self.next.take_if(|next| next.until <= now);
-        // r[impl path.credit]
+        // r[impl path.challenge]
         let next = self.next.as_mut().filter(|next| next.ask_at <= now && next.credit >= bytes)?;
         next.credit -= bytes;
         next.ask_at = now + ASK_AGAIN;
@@ -88,7 +88,7 @@ impl Path {
     /// An answer came from an address. Returns whether the peer is there now: `Some(true)` if on
     /// another host than before.
     pub(super) fn handle_answer(&mut self, from: SocketAddr, answer: [u8; 8]) -> Option<bool> {
-        // r[impl path.answer]
+        // r[impl path.switch]
         let next = self.next.take_if(|next| next.address == from && next.question == answer)?;
         let is_other_host = next.address.ip() != self.remote.ip();
         self.remote = next.address;

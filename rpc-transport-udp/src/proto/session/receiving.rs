@@ -10,14 +10,10 @@ use bytes::Bytes;
 use rpc_core::transport::{InFrame, Inbox, Lane, Payload};
 
 use super::{Violation, budget::Budget};
-use crate::proto::{
-    frame::LaneFrame,
-    packet::{FRAME_BYTES, expand},
-    ranges::Ranges,
-};
+use crate::proto::{frame::LaneFrame, packet::expand, ranges::Ranges};
 
-/// Lanes of which frames are missing, or that haven't ended, at most. Core allows 65,536 calls in
-/// each direction and closes a peer that opens more; this is for whoever gets past that.
+/// Lanes that have begun and not ended, at most. Core allows 65,536 calls in each direction and
+/// closes a peer that opens more; this is for whoever gets past that.
 const LANES_MAX: usize = 1 << 18;
 
 /// What a held frame costs beside its bytes.
@@ -30,12 +26,14 @@ pub(super) struct Receiving {
     next: u64,
     /// Frames beyond it that have come.
     ahead: Ranges,
-    /// Lanes that haven't ended. A lane of one frame never gets here.
+    /// Lanes that have begun and not ended. A lane of one frame never gets here.
     lanes: BTreeMap<u64, LaneState>,
-    /// The lane of the hello, once the first of its pieces has come.
-    hello: Option<u64>,
     /// Whether the hello was handed out: everything else waits for it.
     is_begun: bool,
+    /// The lanes of frames that are held, by their numbers.
+    held: BTreeMap<u64, u64>,
+    /// Pieces that go on in the next number, with their lanes, as far as that hasn't come.
+    unfinished: BTreeMap<u64, u64>,
     /// How many frames beyond `next` the peer may send.
     window: u32,
     /// How many frames the peer sends in all, once it has said so.
@@ -54,6 +52,7 @@ struct LaneState {
 
 #[derive(Debug)]
 struct Held {
+    number: u64,
     end: bool,
     more: bool,
     payload: Bytes,
@@ -76,8 +75,9 @@ impl Receiving {
             next: 0,
             ahead: Ranges::new(),
             lanes: BTreeMap::new(),
-            hello: None,
             is_begun: false,
+            held: BTreeMap::new(),
+            unfinished: BTreeMap::new(),
             window,
             total: None,
             budget,
@@ -86,17 +86,13 @@ impl Receiving {
 
     /// The first frame that the peer may not send yet.
     pub(super) fn window_end(&self) -> u64 {
+        // r[impl window.limit]
         self.next + u64::from(self.window)
     }
 
     /// Whether everything that the peer sends has come.
     pub(super) fn is_complete(&self) -> bool {
         self.total == Some(self.next)
-    }
-
-    /// Whether frames wait for others.
-    pub(super) fn has_gaps(&self) -> bool {
-        !self.ahead.is_empty()
     }
 
     /// Bytes that are held for the frames before them, with what they cost.
@@ -125,22 +121,24 @@ impl Receiving {
         frame: &LaneFrame<'_>,
         inbox: &mut impl Inbox,
     ) -> Result<Taken, Violation> {
-        // r[impl lane-frame.number]
         let number = expand(frame.number, self.next);
         // r[impl window.exceeded]
         if number >= self.window_end() {
             return Err(Violation::Window);
         }
-        // r[impl fin.total]
+        // r[impl session.fin]
         if self.total.is_some_and(|total| number >= total) {
             return Err(Violation::Protocol("a frame behind the last one"));
         }
+        // r[impl lane-frame.once]
         if number < self.next || self.ahead.contains(number) {
             return Ok(Taken::Again);
         }
+        check_size(frame.payload.len(), inbox)?;
+        self.check_pieces(number, frame)?;
         let taken = self.place(number, frame, inbox)?;
         if taken == Taken::New {
-            self.note(number);
+            self.note(number)?;
         }
         Ok(taken)
     }
@@ -149,7 +147,7 @@ impl Receiving {
     pub(super) fn handle_fin(&mut self, total: u32) -> Result<(), Violation> {
         let total = expand(total, self.next);
         let beyond = self.ahead.max().is_some_and(|last| last >= total);
-        // r[impl fin.total]
+        // r[impl session.fin]
         if total < self.next || beyond || self.total.is_some_and(|before| before != total) {
             return Err(Violation::Protocol("an end that doesn't fit the frames"));
         }
@@ -157,17 +155,41 @@ impl Receiving {
         Ok(())
     }
 
+    /// The pieces of a frame have numbers in a row, so that one frame at a time is incomplete but
+    /// for what was lost.
+    fn check_pieces(&mut self, number: u64, frame: &LaneFrame<'_>) -> Result<(), Violation> {
+        // r[impl lane-frame.pieces]
+        const BROKEN: Violation = Violation::Protocol("a frame in the middle of another one");
+        if let Some(&lane) = self.unfinished.get(&number)
+            && lane != frame.lane
+        {
+            return Err(BROKEN);
+        }
+        let after = number + 1;
+        if frame.more && self.ahead.contains(after) && self.held.get(&after) != Some(&frame.lane) {
+            return Err(BROKEN);
+        }
+        Ok(())
+    }
+
     /// Counts a frame that has come.
-    fn note(&mut self, number: u64) {
+    fn note(&mut self, number: u64) -> Result<(), Violation> {
+        self.unfinished.remove(&number);
         if number != self.next {
             self.ahead.insert(number);
-            return;
+            return Ok(());
         }
         self.next += 1;
         if !self.ahead.is_empty() {
             self.next = self.ahead.lowest_missing(self.next);
             self.ahead.remove_below(self.next);
         }
+        // r[impl lane-frame.gap]
+        // Numbers follow the lanes: everything before this number was handed out or never will be.
+        if self.held.first_key_value().is_some_and(|(first, _)| *first < self.next) {
+            return Err(Violation::Protocol("a frame whose lane lacks one before it"));
+        }
+        Ok(())
     }
 
     /// Hands the frame out, or holds it.
@@ -178,42 +200,37 @@ impl Receiving {
         inbox: &mut impl Inbox,
     ) -> Result<Taken, Violation> {
         let lane = frame.lane;
-        let state = self.lanes.get_mut(&lane);
-        let next = state.as_ref().map_or(0, |state| state.next);
+        let state = self.lanes.get(&lane);
+        let next = state.map_or(0, |state| state.next);
         let sequence = expand(frame.lane_seq, next);
+        // r[impl lane-frame.first]
+        let is_control = lane == Lane::CONTROL.number();
+        if number == 0 && !(is_control && sequence == 0) {
+            return Err(Violation::Protocol("a first frame that isn't that of lane 0"));
+        }
         if sequence < next {
             return Err(Violation::Protocol("two frames in one place of a lane"));
         }
-        // r[impl lane-frame.first]
-        if number == 0 {
-            if sequence != 0 || state.as_ref().is_some_and(|state| state.held.contains_key(&0)) {
-                return Err(Violation::Protocol("a first frame that isn't the first of its lane"));
-            }
-            self.hello = Some(lane);
-        }
-        let may_pass = self.is_begun || self.hello == Some(lane);
-        // r[impl lane-frame.order]
-        let frame_bytes_max = inbox.frame_bytes_max();
-        if sequence > next || !may_pass {
-            return self.hold(lane, sequence, frame, frame_bytes_max);
-        }
         let was_begun = self.is_begun;
-        // The usual cases: the whole of a lane, or the next of it, where nothing is held.
-        if !frame.more && state.as_ref().is_none_or(|state| state.partial.is_empty()) {
-            let payload = Payload::Borrowed(frame.payload);
-            inbox.push(InFrame { lane: Lane::new(lane), end: frame.end, payload });
+        let may_pass = was_begun || is_control;
+        // The usual cases: the whole of a lane, or the next of it, where nothing is incomplete.
+        let is_plain = !frame.more && state.is_none_or(|state| state.partial.is_empty());
+        if sequence == next && may_pass && is_plain {
+            inbox.push(InFrame {
+                lane: Lane::new(lane),
+                end: frame.end,
+                payload: Payload::Borrowed(frame.payload),
+            });
             self.is_begun = true;
             self.pass(lane, frame.end)?;
-        } else if self.hold(lane, sequence, frame, frame_bytes_max)? == Taken::NoRoom {
+        } else if self.hold(number, sequence, frame)? == Taken::NoRoom {
             return Ok(Taken::NoRoom);
         }
-        self.release(lane, inbox)?;
+        if may_pass {
+            self.release(lane, inbox)?;
+        }
         if self.is_begun && !was_begun {
-            // Everything that came before the hello waits for it.
-            let waiting: Vec<u64> = self.lanes.keys().copied().collect();
-            for lane in waiting {
-                self.release(lane, inbox)?;
-            }
+            self.release_all(inbox)?;
         }
         Ok(Taken::New)
     }
@@ -227,18 +244,14 @@ impl Receiving {
             }
             return Ok(());
         }
-        if let Some(state) = self.lanes.get_mut(&lane) {
-            state.next += 1;
-            return Ok(());
-        }
-        self.open(lane)?.next = 1;
+        self.open(lane)?.next += 1;
         Ok(())
     }
 
     fn open(&mut self, lane: u64) -> Result<&mut LaneState, Violation> {
-        // r[impl limit.lanes]
+        // r[impl lane-frame.gap]
         if self.lanes.len() >= LANES_MAX && !self.lanes.contains_key(&lane) {
-            return Err(Violation::Limit("too many lanes"));
+            return Err(Violation::Limit("more lanes are open than this side allows"));
         }
         Ok(self.lanes.entry(lane).or_default())
     }
@@ -246,33 +259,31 @@ impl Receiving {
     /// Keeps a frame for later.
     fn hold(
         &mut self,
-        lane: u64,
+        number: u64,
         sequence: u64,
         frame: &LaneFrame<'_>,
-        frame_bytes_max: usize,
     ) -> Result<Taken, Violation> {
-        // What is held waits for a frame that lies within the window, as it does itself, or is of
-        // the one large frame of which the peer is sending the pieces. A peer that skips places of
-        // lanes for good, or leaves many frames in pieces, would hold the memory of all sessions.
-        let window_bytes = (FRAME_BYTES + HELD_COST).saturating_mul(self.window as usize);
-        if self.budget.used() > window_bytes.saturating_add(frame_bytes_max) {
-            return Err(Violation::Limit("more unfinished frames than fit the window"));
-        }
-        // r[impl limit.held]
+        // r[impl window.budget]
         if !self.budget.take(frame.payload.len() + HELD_COST) {
             return Ok(Taken::NoRoom);
         }
-        let held = Held {
-            end: frame.end,
-            more: frame.more,
-            payload: Bytes::copy_from_slice(frame.payload),
-        };
-        let state = self.open(lane)?;
-        let before = state.held.insert(sequence, held);
+        let payload = Bytes::copy_from_slice(frame.payload);
+        let held = Held { number, end: frame.end, more: frame.more, payload };
+        let before = self.open(frame.lane)?.held.insert(sequence, held);
         if before.is_some() {
             return Err(Violation::Protocol("two frames in one place of a lane"));
         }
+        self.held.insert(number, frame.lane);
+        if frame.more && number + 1 >= self.next && !self.ahead.contains(number + 1) {
+            self.unfinished.insert(number + 1, frame.lane);
+        }
         Ok(Taken::New)
+    }
+
+    /// Hands out what came before the hello.
+    fn release_all(&mut self, inbox: &mut impl Inbox) -> Result<(), Violation> {
+        let waiting: Vec<u64> = self.lanes.keys().copied().collect();
+        waiting.into_iter().try_for_each(|lane| self.release(lane, inbox))
     }
 
     /// Hands out what is held of a lane and can go now.
@@ -280,26 +291,30 @@ impl Receiving {
         loop {
             let Some(state) = self.lanes.get_mut(&lane) else { return Ok(()) };
             let Some(held) = state.held.remove(&state.next) else { return Ok(()) };
-            let Held { end, more, mut payload } = held;
+            let Held { number, end, more, payload } = held;
+            self.held.remove(&number);
+            let mut whole = payload;
             if more || !state.partial.is_empty() {
-                // r[impl lane-frame.more]
-                let bytes = state.partial.len() + payload.len();
-                if bytes > inbox.frame_bytes_max() {
-                    return Err(Violation::Limit("a frame above the limit"));
-                }
-                state.partial.extend_from_slice(&payload);
+                check_size(state.partial.len() + whole.len(), inbox)?;
+                state.partial.extend_from_slice(&whole);
                 if more {
+                    // Its bytes are still held.
                     self.budget.give(HELD_COST);
                     state.next += 1;
                     continue;
                 }
-                payload = Bytes::from(mem::take(&mut state.partial));
+                whole = Bytes::from(mem::take(&mut state.partial));
             }
-            self.budget.give(payload.len() + HELD_COST);
-            let payload = Payload::Owned(payload);
-            inbox.push(InFrame { lane: Lane::new(lane), end, payload });
+            self.budget.give(whole.len() + HELD_COST);
+            inbox.push(InFrame { lane: Lane::new(lane), end, payload: Payload::Owned(whole) });
             self.is_begun = true;
             self.pass(lane, end)?;
         }
     }
+}
+
+/// Whether this side takes a frame of so many bytes.
+fn check_size(bytes: usize, inbox: &impl Inbox) -> Result<(), Violation> {
+    let limit = inbox.frame_bytes_max();
+    if bytes > limit { Err(Violation::FrameTooLarge { bytes, limit }) } else { Ok(()) }
 }

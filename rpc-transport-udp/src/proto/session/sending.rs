@@ -103,7 +103,7 @@ impl Sending {
 
     /// The peer allows frames up to this number; it never takes that back.
     pub(super) fn allow(&mut self, window_end: u32) {
-        // r[impl window.monotonic]
+        // r[impl window.limit]
         self.window_end = self.window_end.max(expand(window_end, self.next));
     }
 
@@ -153,7 +153,7 @@ impl Sending {
         if self.fin != Fin::Due || !all_sent || limit.saturating_sub(out.len()) < frame::FIN_BYTES {
             return false;
         }
-        // r[impl fin.last]
+        // r[impl session.fin]
         frame::encode_fin(out, self.next);
         self.fin = Fin::Sent;
         true
@@ -204,7 +204,7 @@ impl Sending {
             self.cut = Some(cut);
             return false;
         }
-        // r[impl lane-frame.more]
+        // r[impl lane-frame.size]
         let more = bytes < cut.rest.len();
         self.begin(out, cut.lane, bytes, cut.end && !more, more);
         out.extend_from_slice(&cut.rest.split_to(bytes));
@@ -216,6 +216,7 @@ impl Sending {
 
     /// Appends the header of a new frame.
     fn begin(&mut self, out: &mut Vec<u8>, lane: u64, bytes: usize, end: bool, more: bool) {
+        // r[impl lane-frame.order]
         let lane_seq = match (end, self.lanes.get_mut(&lane)) {
             (false, Some(next)) => {
                 let this = *next;

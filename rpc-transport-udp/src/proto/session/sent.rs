@@ -113,7 +113,7 @@ impl Sent {
 
     /// The number of the next packet. Some are skipped.
     pub(super) fn next_number(&mut self) -> u64 {
-        // r[impl packet-number.skip]
+        // r[impl datagram.pn]
         if self.next == self.skip_at {
             self.next += 1;
             self.skipped = Some(self.skip_at);
@@ -215,10 +215,11 @@ impl Sent {
         self.forget_oldest();
     }
 
-    /// The oldest packets that are under way.
-    pub(super) fn oldest(&self, count: usize) -> impl Iterator<Item = &Packet> {
-        let under_way = self.packets.iter().filter_map(|(_, packet)| packet.as_ref());
-        under_way.filter(|packet| !packet.probes_mtu).take(count)
+    /// The lane frames of the oldest packet that is under way, and whether the end is in it.
+    pub(super) fn oldest(&self) -> Option<(Bytes, bool)> {
+        let mut under_way = self.packets.iter().filter_map(|(_, packet)| packet.as_ref());
+        let oldest = under_way.find(|packet| !packet.probes_mtu)?;
+        Some((oldest.frames.clone(), oldest.fin))
     }
 
     /// Whether any lane frames are under way.

@@ -2,7 +2,7 @@
 
 use super::super::{
     Promise,
-    ends::{End, Sent, beside, both, drive, exchange},
+    ends::{End, Goal, Sent, beside, both, drive, exchange, together},
     verdict::Broken,
 };
 use super::pressure::{BUFFERED_BYTES_MAX, fill};
@@ -47,10 +47,10 @@ pub(super) async fn half_closed_ends_receive<A: Transport, B: Transport>(
     mut b: End<B>,
 ) -> Result<(), Broken> {
     a.outgoing.script.add_random(100, 5, 2000);
-    both(a.finish(), b.receive_all()).await?;
+    together((&mut a, Goal::FINISHED), (&mut b, Goal::TOLD)).await?;
     a.outgoing.judge_finished(&b.incoming)?;
     b.outgoing.script.add_random(100, 5, 2000);
-    both(b.finish(), a.receive_all()).await?;
+    together((&mut b, Goal::FINISHED), (&mut a, Goal::TOLD)).await?;
     b.outgoing.judge_finished(&a.incoming)
 }
 
@@ -59,7 +59,7 @@ pub(super) async fn idle_ends_miss_the_other<A: Transport, B: Transport>(
     mut b: End<B>,
 ) -> Result<(), Broken> {
     let (outgoing, _) = a.vanish();
-    b.receive_all().await?;
+    b.reach(Goal::TOLD).await?;
     outgoing.judge(&b.incoming)
 }
 
@@ -67,13 +67,13 @@ pub(super) async fn waiting_ends_miss_the_other<A: Transport, B: Transport>(
     mut a: End<A>,
     mut b: End<B>,
 ) -> Result<(), Broken> {
-    both(a.send_all(), b.receive(1)).await?;
+    together((&mut a, Goal::SENT), (&mut b, Goal::received(1))).await?;
     let mut outgoing = None;
     let vanish = async {
         outgoing = Some(a.vanish().0);
         Ok(())
     };
-    both(b.receive_all(), vanish).await?;
+    both(b.reach(Goal::TOLD), vanish).await?;
     outgoing.map_or(Ok(()), |outgoing| outgoing.judge(&b.incoming))
 }
 
@@ -86,11 +86,11 @@ pub(super) async fn what_was_sent_before_arrives<A: Transport, B: Transport>(
     a.outgoing.script.add_random(100, 5, 2000);
     let mut outgoing = None;
     let send_and_vanish = async {
-        a.send_all().await?;
+        a.reach(Goal::SENT).await?;
         outgoing = Some(a.vanish().0);
         Ok(())
     };
-    beside(b.receive_all(), send_and_vanish).await?;
+    beside(b.reach(Goal::TOLD), send_and_vanish).await?;
     outgoing.map_or(Ok(()), |outgoing| outgoing.judge(&b.incoming))
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn idle_senders_hear<S: Transport, R: Transport>(
     mut sender: End<S>,
     mut receiver: End<R>,
 ) -> Result<(), Broken> {
-    both(sender.send_all(), receiver.receive(1)).await?;
+    together((&mut sender, Goal::SENT), (&mut receiver, Goal::received(1))).await?;
     let (_, incoming) = receiver.vanish();
     send_until_lost(&mut sender).await?;
     sender.outgoing.judge(&incoming)
@@ -110,7 +110,7 @@ pub(super) async fn full_senders_hear<S: Transport, R: Transport>(
     mut sender: End<S>,
     mut receiver: End<R>,
 ) -> Result<(), Broken> {
-    both(sender.send_all(), receiver.receive(1)).await?;
+    together((&mut sender, Goal::SENT), (&mut receiver, Goal::received(1))).await?;
     fill(&mut sender).await?;
     let (_, incoming) = receiver.vanish();
     send_until_lost(&mut sender).await?;
@@ -120,7 +120,7 @@ pub(super) async fn full_senders_hear<S: Transport, R: Transport>(
 /// Sends until the connection breaks. Then the other direction must have ended too.
 async fn send_until_lost<S: Transport>(sender: &mut End<S>) -> Result<(), Broken> {
     let bytes_max = sender.outgoing.script.bytes() + BUFFERED_BYTES_MAX;
-    while let Sent::All = drive(|cx| sender.poll_send(cx)).await? {
+    while let Sent::All = drive(|cx| sender.poll_send_and_recv(cx)).await? {
         if sender.outgoing.script.bytes() > bytes_max {
             let found = format!("{BUFFERED_BYTES_MAX} bytes were taken for a peer that is gone");
             return Err(Promise::OrItEnds.broken(found));
@@ -128,5 +128,5 @@ async fn send_until_lost<S: Transport>(sender: &mut End<S>) -> Result<(), Broken
         sender.outgoing.script.add_random(16, 4, 1024);
         tokio::task::yield_now().await;
     }
-    sender.receive_all().await
+    sender.reach(Goal::TOLD).await
 }

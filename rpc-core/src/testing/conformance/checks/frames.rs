@@ -1,8 +1,10 @@
 //! What arrives: whole, once, in order, hello first, end marks, nothing above the limit.
 
+use std::task::Poll;
+
 use super::super::{
     Promise,
-    ends::{End, beside, both, drive, exchange},
+    ends::{End, Goal, Sent, beside, drive, exchange, together},
     script::{FRAME_BYTES_MIN, Script},
     verdict::{Broken, Ended},
 };
@@ -95,11 +97,17 @@ pub(super) async fn larger_ones_are_refused<S: Transport, R: Transport>(
     let expected = TransportError::FrameTooLarge { bytes: limit + 1, limit };
     receiver.incoming.limit = limit;
     sender.outgoing.script.add(Lane::new(1), limit, false);
-    both(receiver.receive(2), sender.send_all()).await?;
+    together((&mut receiver, Goal::received(2)), (&mut sender, Goal::SENT)).await?;
     sender.outgoing.script.add(Lane::new(1), limit + 1, false);
     // The receiver doesn't read to the frame's end, so it may not be sent to its end either.
-    let sending = async { drive(|cx| sender.poll_send(cx)).await.map(drop) };
-    beside(receiver.receive(3), sending).await?;
+    let mut lost = false;
+    let sending = drive(|cx| {
+        if !lost {
+            lost = matches!(sender.poll_send_and_recv(cx)?, Poll::Ready(Sent::Lost(_)));
+        }
+        Poll::Pending
+    });
+    beside(receiver.reach(Goal::received(3)), sending).await?;
     match &receiver.incoming.ended {
         Some(Ended::Error(error)) if *error == expected.to_string() => {}
         ended => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::{
     Promise,
-    ends::{End, Sent, both, drive},
+    ends::{End, Goal, Sent, drive, together},
     in_time,
     verdict::Broken,
 };
@@ -21,7 +21,7 @@ const QUIET: Duration = Duration::from_millis(100);
 /// The largest frames that buffers are filled with.
 const FILLER_BYTES: usize = 16 * 1024;
 
-/// Sends, while nobody receives, until the transport takes no more.
+/// Sends, while the other end isn't polled at all, until the transport takes no more.
 pub(super) async fn fill<S: Transport>(sender: &mut End<S>) -> Result<(), Broken> {
     let script = &sender.outgoing.script;
     let bytes_max = script.bytes() + BUFFERED_BYTES_MAX;
@@ -30,7 +30,7 @@ pub(super) async fn fill<S: Transport>(sender: &mut End<S>) -> Result<(), Broken
     loop {
         sender.outgoing.script.add_random(frames, 4, filler);
         frames = (frames * 2).min(512);
-        match in_time(QUIET, drive(|cx| sender.poll_send(cx))).await {
+        match in_time(QUIET, drive(|cx| sender.poll_send_and_recv(cx))).await {
             None => return Ok(()),
             Some(Err(broken)) => return Err(broken),
             Some(Ok(Sent::Lost(error))) => {
@@ -55,7 +55,7 @@ pub(super) async fn full_senders_wait<S: Transport, R: Transport>(
     mut receiver: End<R>,
 ) -> Result<(), Broken> {
     fill(&mut sender).await?;
-    both(sender.finish(), receiver.receive_all()).await?;
+    together((&mut sender, Goal::FINISHED), (&mut receiver, Goal::TOLD)).await?;
     sender.outgoing.judge_finished(&receiver.incoming)
 }
 
@@ -66,6 +66,6 @@ pub(super) async fn what_is_left_never_arrives<S: Transport, R: Transport>(
 ) -> Result<(), Broken> {
     fill(&mut sender).await?;
     let (outgoing, _) = sender.vanish();
-    receiver.receive_all().await?;
+    receiver.reach(Goal::TOLD).await?;
     outgoing.judge(&receiver.incoming)
 }

@@ -20,6 +20,9 @@ use crate::{
 /// The key of the metadata that calls are given.
 pub(super) const METADATA_KEY: &str = "call";
 
+/// How long after its deadline a call may end: it ends at once, but machines have other work too.
+const LATE: Duration = Duration::from_secs(5);
+
 /// The books of one run.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
@@ -297,6 +300,9 @@ impl Entry {
 
     /// Whether what the caller was told is true.
     fn check(&self, number: usize, told: &Told) -> Result<(), (Promise, &'static str)> {
+        if self.call.timeout().is_some_and(|timeout| told.waited > timeout + LATE) {
+            return Err((Promise::Ends, "its deadline has passed long before"));
+        }
         match told.end {
             End::Dropped if self.call.leave == Leave::AfterPolls(0) && self.began > 0 => {
                 Err((Promise::NotSent, "it was never polled, and ran"))
@@ -369,9 +375,8 @@ impl Entry {
                 }
                 timeout.is_some()
             }
-            (ErrorKind::ConnectionLost, Delivery::NotSent | Delivery::Unknown)
-            | (
-                ErrorKind::ShuttingDown,
+            (
+                ErrorKind::ConnectionLost | ErrorKind::ShuttingDown,
                 Delivery::NotSent | Delivery::Rejected | Delivery::Unknown,
             ) => {
                 if self.peaceful {

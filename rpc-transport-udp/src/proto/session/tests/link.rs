@@ -66,7 +66,8 @@ impl Link {
             self.burst = false;
         }
         let lose = self.faults.lose;
-        self.burst = if self.burst { self.hits(667) } else { self.hits(lose * 333 / (1000 - lose)) };
+        self.burst =
+            if self.burst { self.hits(667) } else { self.hits(lose * 333 / (1000 - lose)) };
         if self.burst || datagram.len() > self.faults.bytes_max {
             self.lost += 1;
             return;

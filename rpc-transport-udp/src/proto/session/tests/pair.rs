@@ -8,8 +8,8 @@ use std::{
 
 use rpc_core::transport::{InFrame, Inbox};
 
-use super::link::Link;
 pub(super) use super::link::Faults;
+use super::link::Link;
 use crate::proto::{
     packet::{Epoch, Params, SessionId},
     session::{Agreed, Arrived, Budget, Session, Side, Source},
@@ -70,8 +70,7 @@ pub(super) struct End {
 impl End {
     fn new(side: Side, seed: u64) -> Self {
         let address: SocketAddr = "127.0.0.1:7000".parse().unwrap();
-        let params =
-            Params { datagram_bytes: 1452, ack_delay_ms: 5, window: 4096, features: 0 };
+        let params = Params { datagram_bytes: 1452, ack_delay_ms: 5, window: 4096, features: 0 };
         let agreed = Agreed {
             side,
             id: SessionId(7),

@@ -66,37 +66,29 @@ fn all_frames_wait_for_the_whole_of_a_hello_in_pieces() {
     let expected =
         [(0, false, b"hello".to_vec()), (5, true, b"five".to_vec()), (7, false, b"seven".to_vec())];
     assert_eq!(out.0, expected);
-    assert_eq!((receiving.held_bytes(), receiving.has_gaps()), (0, false));
+    assert_eq!((receiving.held_bytes(), receiving.lanes_and_gaps().1), (0, 0));
 }
 
 #[test]
 fn the_first_frame_is_the_first_of_its_lane() {
-    let wrong = Violation::Protocol("a first frame that isn't the first of its lane");
+    let wrong = Violation::Protocol("a first frame that isn't that of lane 0");
     assert_eq!(refuse(&[frame(0, 0, 1, b"")]), wrong);
+    assert_eq!(refuse(&[frame(0, 1, 0, b"")]), wrong);
+    let wrong = Violation::Protocol("two frames in one place of a lane");
     assert_eq!(refuse(&[frame(1, 0, 0, b""), frame(0, 0, 0, b"")]), wrong);
 }
 
+// r[verify lane-frame.gap]
 #[test]
-fn a_peer_that_leaves_frames_unfinished_for_good_is_above_a_limit() {
-    // Places of lanes are skipped, or frames are left in pieces: either way all numbers have come.
-    for is_pieces in [false, true] {
-        let (mut receiving, mut out) = receiving();
-        take(&mut receiving, &mut out, &[frame(0, 0, 0, b"hello")]);
-        let payload = [0; 1120];
-        let refused = (1..10_000).find_map(|number| {
-            let lane = u64::from(number);
-            let frame = if is_pieces {
-                piece(number, lane, 0, &payload)
-            } else {
-                frame(number, lane, 1, &payload)
-            };
-            receiving.handle_frame(&frame, &mut out).err()
-        });
-        let limit = Violation::Limit("more unfinished frames than fit the window");
-        assert_eq!(refused, Some(limit));
-        let held = receiving.held_bytes();
-        assert!(held <= 64 * (1120 + 64) + 4000 + 2 * (1120 + 64), "{held} bytes");
-    }
+fn a_frame_waits_only_for_frames_that_are_under_way() {
+    let wrong = Violation::Protocol("a frame whose lane lacks one before it");
+    let hello = frame(0, 0, 0, b"");
+    // All numbers have come, and what is held misses a frame that has none.
+    assert_eq!(refuse(&[hello, frame(1, 5, 1, b"")]), wrong);
+    assert_eq!(refuse(&[hello, frame(2, 5, 1, b""), frame(1, 6, 0, b"")]), wrong);
+    // Also when there is always one more on its way.
+    let held = [frame(2, 5, 1, b""), frame(4, 6, 0, b""), frame(1, 7, 0, b"")];
+    assert_eq!(refuse(&[hello, held[0], held[1], held[2]]), wrong);
 }
 
 #[test]
@@ -167,23 +159,25 @@ fn a_large_frame_is_refused_before_more_than_its_limit_is_held() {
         &[piece(1, 5, 0, &[0; 1120]), piece(2, 5, 1, &[0; 1120]), piece(3, 5, 2, &[0; 1120])],
     );
     let refused = receiving.handle_frame(&piece(4, 5, 3, &[0; 1120]), &mut out);
-    assert_eq!(refused, Err(Violation::Limit("a frame above the limit")));
+    let (bytes, limit) = (4 * 1120, 4000);
+    assert_eq!(refused, Err(Violation::FrameTooLarge { bytes, limit }));
 }
 
+// r[verify lane-frame.pieces]
 #[test]
-fn pieces_of_two_lanes_are_never_mixed() {
+fn the_pieces_of_a_frame_have_numbers_in_a_row() {
+    let wrong = Violation::Protocol("a frame in the middle of another one");
+    let hello = frame(0, 0, 0, b"");
+    // In order, the other way round, and with the same lane behind it.
+    assert_eq!(refuse(&[hello, piece(1, 5, 0, b"a"), piece(2, 6, 0, b"x")]), wrong);
+    assert_eq!(refuse(&[hello, last(2, 6, 0, b"x"), piece(1, 5, 0, b"a")]), wrong);
     let (mut receiving, mut out) = receiving();
     take(
         &mut receiving,
         &mut out,
-        &[
-            frame(0, 0, 0, b""),
-            piece(1, 5, 0, b"a"),
-            piece(2, 6, 0, b"x"),
-            last(4, 6, 1, b"y"),
-            last(3, 5, 1, b"b"),
-        ],
+        &[hello, last(4, 6, 1, b"y"), piece(3, 6, 0, b"x"), last(2, 5, 1, b"b")],
     );
+    take(&mut receiving, &mut out, &[piece(1, 5, 0, b"a")]);
     assert_eq!(out.0[1..], [(6, true, b"xy".to_vec()), (5, true, b"ab".to_vec())]);
 }
 

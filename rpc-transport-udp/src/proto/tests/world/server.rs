@@ -11,7 +11,7 @@ use crate::proto::{
     cookie::CookieKey,
     packet::{Epoch, Params, SessionId},
     session::{Agreed, Budget, Session, Side},
-    table::{Decision, Table, TableConfig},
+    table::{COOKIE_LIFETIME, Decision, RETENTION, Table, TableConfig},
 };
 
 /// What all ends of these tests accept.
@@ -58,8 +58,13 @@ impl Server {
     pub(crate) fn new(now: Instant, config: Config, mut random: fastrand::Rng) -> Self {
         let mut material = [0; CookieKey::BYTES];
         random.fill(&mut material);
-        let table =
-            TableConfig { epoch: Epoch(random.u64(..)), params: PARAMS, sessions: config.sessions };
+        let table = TableConfig {
+            epoch: Epoch(random.u64(..)),
+            params: PARAMS,
+            sessions: config.sessions,
+            cookie_lifetime: COOKIE_LIFETIME,
+            retention: RETENTION,
+        };
         Self {
             config,
             begun: now,

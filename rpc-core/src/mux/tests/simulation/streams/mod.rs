@@ -632,7 +632,7 @@ impl Simulation {
 
     fn lose(&mut self, at: usize) {
         let closed = crate::mux::Closed::new(ErrorKind::ConnectionLost, "it was cut");
-        self.sides[at].mux.handle_lost(closed, self.links[at].left);
+        self.sides[at].mux.handle_lost(closed, self.links[at].left, None);
         self.sides[at].settle();
     }
 

@@ -6,6 +6,11 @@
 //! cookie has expired, and for as long as clients draw conclusions from a reset; when there is no
 //! room, new sessions are refused and no old one is forgotten.
 
+#[cfg(test)]
+pub(crate) mod snapshot;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
@@ -40,6 +45,11 @@ pub(crate) struct TableConfig {
     pub(crate) params: Params,
     /// How many sessions there may be, with those that have ended and are remembered.
     pub(crate) sessions: usize,
+    /// How long a cookie may be used: [`COOKIE_LIFETIME`], except in tests.
+    pub(crate) cookie_lifetime: Duration,
+    /// How long a session that has ended is remembered, if not longer: [`RETENTION`], except in
+    /// tests.
+    pub(crate) retention: Duration,
 }
 
 /// The sessions of one server. `H` is what it knows a session by.
@@ -176,12 +186,12 @@ impl<H> Table<H> {
 
     /// A session has ended. It is remembered for a while.
     pub(crate) fn end(&mut self, uptime_ms: u64, session: SessionId) {
-        // r[impl session.remembered]
+        // r[impl session.remember]
         let Some(entry) = self.sessions.get_mut(&session) else { return };
         if matches!(entry, Entry::Live(_)) {
             *entry = Entry::Ended;
-            let keep = u64::try_from(RETENTION.max(COOKIE_LIFETIME).as_millis()).unwrap_or(u64::MAX);
-            self.ended.push_back((uptime_ms.saturating_add(keep), session));
+            let keep = self.config.retention.max(self.config.cookie_lifetime);
+            self.ended.push_back((uptime_ms.saturating_add(millis(keep)), session));
         }
     }
 
@@ -193,7 +203,7 @@ impl<H> Table<H> {
         session: SessionId,
         datagram: &[u8],
     ) -> Decision<'_, H> {
-        // r[impl session.lookup-first]
+        // r[impl session.lookup]
         let reason = match self.sessions.get(&session) {
             // The session checks it for damage: nothing comes of a wrong id.
             Some(Entry::Live(_)) => {
@@ -221,19 +231,19 @@ impl<H> Table<H> {
         let data = packet::decode_data(datagram).ok_or(ResetReason::Unknown)?;
         let cookie = data.cookie.ok_or(ResetReason::Unknown)?;
         let epoch = self.config.epoch;
-        // r[impl session.new-epoch]
+        // r[impl session.epoch]
         if data.epoch16 != epoch.low16() {
             return Err(ResetReason::Unknown);
         }
-        let lifetime = u64::try_from(COOKIE_LIFETIME.as_millis()).unwrap_or(u64::MAX);
+        let lifetime = millis(self.config.cookie_lifetime);
         let verdict = self.key.verify(cookie, epoch, data.session, from, uptime_ms, lifetime);
-        // r[impl session.cookie-refused]
+        // r[impl session.lookup]
         let params = verdict.map_err(|_| ResetReason::Cookie)?;
+        // r[impl reset.refused]
         if self.is_leaving {
             self.counts.refused += 1;
             return Err(ResetReason::Leaving);
         }
-        // r[impl session.full]
         if self.sessions.len() >= self.config.sessions {
             self.counts.refused += 1;
             return Err(ResetReason::Full);
@@ -242,20 +252,14 @@ impl<H> Table<H> {
     }
 
     /// Tells a client that there is no such session, if that isn't told too often.
-    fn reset(
-        &mut self,
-        uptime_ms: u64,
-        reason: ResetReason,
-        datagram: &[u8],
-    ) -> Decision<'_, H> {
-        // r[impl reset.size]
-        let whole = packet::decode_data(datagram)
-            .filter(|_| datagram.len() >= RESET_BYTES);
+    fn reset(&mut self, uptime_ms: u64, reason: ResetReason, datagram: &[u8]) -> Decision<'_, H> {
+        // r[impl reset.when]
+        let whole = packet::decode_data(datagram).filter(|_| datagram.len() >= RESET_BYTES);
         let Some(data) = whole else {
             self.counts.dropped += 1;
             return Decision::Drop;
         };
-        // r[impl reset.rate]
+        // r[impl reset.when]
         if !self.resets.take(uptime_ms) {
             self.counts.resets_withheld += 1;
             return Decision::Drop;
@@ -274,14 +278,18 @@ impl<H> Table<H> {
     }
 
     /// Somebody wants a session. Nothing is kept of it until the cookie comes back.
-    fn handle_init(&mut self, uptime_ms: u64, from: SocketAddr, datagram: &[u8]) -> Option<Vec<u8>> {
+    fn handle_init(
+        &mut self,
+        uptime_ms: u64,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Option<Vec<u8>> {
         // r[impl setup.stateless]
         let Init { nonce, params } = Init::decode(datagram)?;
         let mut out = Vec::new();
         if self.is_leaving || self.sessions.len() >= self.config.sessions {
             self.counts.refused += 1;
-            let reason =
-                if self.is_leaving { ResetReason::Leaving } else { ResetReason::Full };
+            let reason = if self.is_leaving { ResetReason::Leaving } else { ResetReason::Full };
             let epoch = self.config.epoch;
             Reset { id: nonce.0, epoch, uptime_ms, pn32: 0, reason }.encode(&mut out);
             return Some(out);
@@ -294,7 +302,7 @@ impl<H> Table<H> {
             epoch,
             session,
             params: self.config.params,
-            retention_ms: u32::try_from(RETENTION.as_millis()).unwrap_or(u32::MAX),
+            retention_ms: u32::try_from(self.config.retention.as_millis()).unwrap_or(u32::MAX),
             cookie,
         };
         ack.encode(&mut out);
@@ -304,13 +312,18 @@ impl<H> Table<H> {
     /// Forgets sessions that ended long ago.
     fn forget(&mut self, uptime_ms: u64) {
         while let Some((at, session)) = self.ended.front().copied() {
-            if at > uptime_ms {
+            // Not at that very moment: a cookie as old as it may be still counts then.
+            if at >= uptime_ms {
                 return;
             }
             self.ended.pop_front();
             self.sessions.remove(&session);
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Tells a client of another version which ones this side speaks.

@@ -1,5 +1,8 @@
 //! How a client sets a session up: INIT until INIT_ACK comes; no session, no sockets.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
@@ -35,7 +38,9 @@ pub(crate) struct Established {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
     /// It speaks another version.
-    #[error("the server speaks version {theirs:?} of the datagram protocol, this side version {ours}")]
+    #[error(
+        "the server speaks version {theirs:?} of the datagram protocol, this side version {ours}"
+    )]
     Version {
         /// Its versions.
         theirs: Vec<u8>,
@@ -52,13 +57,14 @@ pub(crate) enum Refused {
 
 impl SetUpClient {
     /// `nonce` is a random number that is used for this attempt only.
+    // r[impl setup.nonce]
     pub(crate) fn new(now: Instant, remote: SocketAddr, ours: Params, nonce: Nonce) -> Self {
         Self { nonce, ours, remote, send_at: now, timeout: FIRST_TIMEOUT }
     }
 
     /// The datagram to send now, if it is time.
     pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Vec<u8>> {
-        // r[impl setup.again]
+        // r[impl setup.retry]
         if now < self.send_at {
             return None;
         }
@@ -76,7 +82,7 @@ impl SetUpClient {
 
     /// Takes a datagram. `None` if it isn't an answer to this attempt.
     pub(crate) fn handle_datagram(&self, datagram: &[u8]) -> Option<Result<Established, Refused>> {
-        // r[impl setup.nonce]
+        // r[impl setup.accept]
         let Peek::Setup { kind, .. } = packet::peek(datagram)? else { return None };
         match kind {
             Kind::InitAck => {
@@ -132,11 +138,13 @@ impl Judgement {
     /// Judges a reset. `epoch` is that of the session, `retention` how long its server remembers
     /// sessions.
     pub(crate) fn of(reset: &Reset, epoch: Epoch, retention: Duration) -> Self {
-        // r[impl reset.judgement]
+        // r[impl reset.judge]
         let never_ran_since = match reset.reason {
-            // Another process: whatever was first sent after it had begun can't have run before.
+            // Another process: whatever was first sent after it had begun can't have run before. The
+            // clocks of the two machines differ by more than the slack after hours, so that a request
+            // that has been waiting for as long is not judged by them.
             _ if reset.epoch != epoch => {
-                Duration::from_millis(reset.uptime_ms).saturating_sub(EPOCH_SLACK)
+                Duration::from_millis(reset.uptime_ms).min(retention).saturating_sub(EPOCH_SLACK)
             }
             // It would remember a session in which any of them ran, and none can begin any more:
             // who leaves the cookie out was answered once, and by now it has expired.

@@ -1,0 +1,145 @@
+//! Connections of any transport that can be ended from outside; what happens to them is the
+//! transport's own.
+//!
+//! Transports over real sockets die of what the network does, which a test can't ask for. A
+//! [`Switchboard`] wraps their connectors, and ends whichever connection it is told to: the transport
+//! is dropped with whatever is in it, as when a process drops a socket.
+//!
+//! ```
+//! use rpc_core::{Channel, Server, testing::mortal::Switchboard, transport::memory};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::builder().listen(memory::listen("mortal:0").await?).start()?;
+//! let switchboard = Switchboard::default();
+//! let connector = switchboard.connector(memory::connector(server.local_addr()?));
+//! let channel = Channel::connect(connector).await?;
+//! switchboard.kill(0);
+//! channel.closed().await;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{
+    fmt, io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use crate::transport::{
+    Address, Batch, Connector, Inbox, Peer, Received, Transport, TransportError,
+};
+
+/// Knows the connections that were made through it, and ends them. Clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub struct Switchboard {
+    switches: Arc<Mutex<Vec<Arc<Switch>>>>,
+}
+
+/// Ends one connection.
+#[derive(Debug, Default)]
+struct Switch {
+    off: AtomicBool,
+    driver: Mutex<Option<Waker>>,
+}
+
+impl Switchboard {
+    /// A connector like `inner`, whose connections this can end.
+    #[must_use]
+    pub fn connector<C>(&self, inner: C) -> MortalConnector<C> {
+        MortalConnector { inner, switchboard: self.clone() }
+    }
+
+    /// Ends one of the connections that were made so far, if there are any. Which one follows from
+    /// the number; it may have ended before.
+    pub fn kill(&self, whim: u64) {
+        let switches = lock(&self.switches);
+        let at = usize::try_from(whim % switches.len().max(1) as u64).unwrap_or_default();
+        let Some(switch) = switches.get(at).cloned() else { return };
+        drop(switches);
+        switch.off.store(true, Ordering::SeqCst);
+        let waker = lock(&switch.driver).take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Makes connections that a [`Switchboard`] can end.
+#[derive(Debug, Clone)]
+pub struct MortalConnector<C> {
+    inner: C,
+    switchboard: Switchboard,
+}
+
+impl<C: Connector> Connector for MortalConnector<C> {
+    type Transport = Mortal<C::Transport>;
+
+    fn target(&self) -> Address {
+        self.inner.target()
+    }
+
+    async fn connect(&self) -> io::Result<Self::Transport> {
+        let inner = self.inner.connect().await?;
+        let switch = Arc::default();
+        lock(&self.switchboard.switches).push(Arc::clone(&switch));
+        Ok(Mortal { inner, switch })
+    }
+}
+
+/// A connection that a [`Switchboard`] can end. Its user then gets
+/// [`ConnectionReset`](io::ErrorKind::ConnectionReset), and drops it.
+pub struct Mortal<T> {
+    inner: T,
+    switch: Arc<Switch>,
+}
+
+impl<T> Mortal<T> {
+    fn check(&self, cx: &Context<'_>) -> io::Result<()> {
+        *lock(&self.switch.driver) = Some(cx.waker().clone());
+        if self.switch.off.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(())
+    }
+}
+
+impl<T: Transport> Transport for Mortal<T> {
+    fn peer(&self) -> Peer {
+        self.inner.peer()
+    }
+
+    fn frame_bytes(&self) -> usize {
+        self.inner.frame_bytes()
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<()>> {
+        self.check(cx)?;
+        self.inner.poll_send(cx, batch)
+    }
+
+    fn poll_recv<I: Inbox>(
+        &mut self,
+        cx: &mut Context<'_>,
+        inbox: &mut I,
+    ) -> Poll<Result<Received, TransportError>> {
+        self.check(cx)?;
+        self.inner.poll_recv(cx, inbox)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
+        self.inner.poll_close(cx)
+    }
+}
+
+impl<T> fmt::Debug for Mortal<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mortal").field("switch", &self.switch).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

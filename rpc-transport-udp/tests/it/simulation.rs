@@ -1,0 +1,151 @@
+//! What calls promise over a network that misbehaves, in memory and in paused time.
+//!
+//! `cargo test` tries some seeds. The big simulation, a million calls and more, is
+//!
+//! ```console
+//! RPC_SEEDS=40000 cargo test --release -p rpc-transport-udp --test it simulation -- --nocapture
+//! ```
+//!
+//! What may be demanded depends on the network. Where datagrams are delayed, doubled, reordered,
+//! damaged or lost one by one, no connection may break. Where they are lost in long bursts, servers
+//! vanish and networks are cut, calls may be lost, and then have to say so: the rest of what they
+//! promise holds all the same.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rpc_core::{
+    testing::{
+        mortal::Switchboard,
+        promises::{Kit, Network},
+    },
+    transport::{Address, Connector, Listener},
+};
+use rpc_transport_udp::testing::{self, Counts, Faults};
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A network whose servers are killed and whose connections are ended, moved and cut.
+struct Rough {
+    network: testing::Network,
+    switchboard: Switchboard,
+    /// Whether connections may break of what happens to datagrams.
+    breaks: bool,
+    totals: Arc<Mutex<Counts>>,
+}
+
+impl Rough {
+    fn new(seed: u64, faults: Faults, breaks: bool, totals: &Arc<Mutex<Counts>>) -> Self {
+        let is_replay = std::env::var_os("RPC_SEED").is_some();
+        Self {
+            network: testing::Network::new(seed).faults(faults).traced(is_replay),
+            switchboard: Switchboard::default(),
+            breaks,
+            totals: Arc::clone(totals),
+        }
+    }
+}
+
+impl Network for Rough {
+    async fn listen(&self, again: Option<&Address>) -> io::Result<impl Listener> {
+        match again.and_then(Address::as_socket) {
+            Some(address) => self.network.listen_at(address).await,
+            None => self.network.listen().await,
+        }
+    }
+
+    fn connector(&self, to: &Address) -> impl Connector {
+        self.switchboard.connector(self.network.connector(to))
+    }
+
+    fn kill(&self, whim: u64) {
+        match whim % 4 {
+            0 => self.network.partition(millis(whim >> 8 & 0xfff)),
+            1 => self.network.rebind(),
+            _ => self.switchboard.kill(whim >> 8),
+        }
+    }
+
+    fn crash(&self, server: &Address) {
+        // Every other one: the rest says goodbye.
+        let quietly = self.network.fingerprint() & 1 == 0;
+        if let Some(server) = server.as_socket().filter(|_| quietly) {
+            self.network.kill(server);
+        }
+    }
+
+    fn breaks(&self) -> bool {
+        self.breaks
+    }
+
+    /// A session is set up with one datagram to and fro, and begins with the next. If its server has
+    /// begun to drain in between, its client learns that from a reset.
+    fn connects_between_servers(&self) -> bool {
+        false
+    }
+
+    fn patience(&self) -> Duration {
+        // What a server doesn't learn of a client's end it learns when the connection has been idle
+        // for ten minutes, and has asked in vain.
+        Duration::from_secs(700)
+    }
+
+    fn objection(&self) -> Result<(), String> {
+        let counts = self.network.counts();
+        let mut totals = self.totals.lock().expect("no panic");
+        totals.sent += counts.sent;
+        totals.lost += counts.lost;
+        totals.duplicated += counts.duplicated;
+        totals.delayed += counts.delayed;
+        totals.damaged += counts.damaged;
+        totals.refused += counts.refused;
+        self.network.violation().map_or(Ok(()), Err)
+    }
+}
+
+async fn simulate(name: &str, seeds: u64, faults: Faults, breaks: bool) {
+    let totals = Arc::default();
+    let kit = Kit::new().seeds(seeds).large_bytes(20_000);
+    let tally = kit.run(|seed| Rough::new(seed, faults.clone(), breaks, &totals)).await;
+    eprintln!("UDP, {name}: {tally}\n  {:?}", totals.lock().expect("no panic"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_keep_their_promises_over_a_network_that_only_delays() {
+    simulate("delays", 100, Faults::none(), false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_keep_their_promises_over_a_rough_network() {
+    simulate("rough", 100, Faults::rough(), true).await;
+}
+
+/// Runs one seed, and returns what went over the network.
+async fn fingerprint(seed: u64) -> (String, u64) {
+    let network = testing::Network::new(seed);
+    let totals = Arc::default();
+    let kit = Kit::new().seeds(1).large_bytes(20_000);
+    let tally = kit
+        .run(|_| Rough {
+            network: network.clone().faults(Faults::rough()),
+            ..Rough::new(seed, Faults::rough(), true, &totals)
+        })
+        .await;
+    (tally.to_string(), network.fingerprint())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_does_the_same() {
+    if std::env::var_os("RPC_SEED").is_some() || std::env::var_os("RPC_SEEDS").is_some() {
+        // The kit would run those seeds.
+        return;
+    }
+    for seed in 0..20 {
+        assert_eq!(fingerprint(seed).await, fingerprint(seed).await, "seed {seed}");
+    }
+}
