@@ -22,6 +22,7 @@ fn busy_world(seed: u64, calls: usize) -> World {
 
 #[test]
 fn a_path_that_takes_smaller_datagrams_than_before_is_found_out() {
+    // r[verify mtu.probe] r[verify mtu.black-hole]
     for seed in 0..3 {
         let mut world = busy_world(seed, 1500);
         let is_raised = world.run_until(SECOND * 2, |world| {
@@ -51,6 +52,7 @@ fn rebind(world: &mut World, ip: bool) {
 
 #[test]
 fn a_transfer_goes_on_from_another_address() {
+    // r[verify path.switch]
     // The meter sees that nothing much goes to an address before it has answered.
     for (seed, ip) in [(1, false), (2, true), (3, true)] {
         let mut world = busy_world(seed, 1500);
@@ -92,6 +94,7 @@ fn somebody_who_copies_packets_gets_nothing_but_questions() {
 
 #[test]
 fn an_address_that_never_answers_is_given_up_and_the_old_one_stays() {
+    // r[verify path.challenge]
     let mut victim = Victim::new(Side::Server);
     victim.take_from(elsewhere(1), &Writer::new().ping()).unwrap();
     let sent = victim.pass(SECOND * 10).unwrap();
@@ -110,6 +113,7 @@ fn an_address_that_never_answers_is_given_up_and_the_old_one_stays() {
 
 #[test]
 fn a_proof_counts_only_from_the_address_that_was_asked() {
+    // r[verify path.switch]
     let mut victim = Victim::new(Side::Server);
     victim.take_from(elsewhere(1), &Writer::new().ping()).unwrap();
     let sent = victim.sends();
@@ -129,6 +133,7 @@ fn a_proof_counts_only_from_the_address_that_was_asked() {
 
 #[test]
 fn clients_dont_follow_their_server_to_another_address() {
+    // r[verify path.client]
     let mut victim = Victim::new(Side::Client);
     let taken = victim.take_from(elsewhere(1), &Writer::new().ping());
     assert_eq!(taken, Ok(Worth::Nothing));
