@@ -36,7 +36,7 @@ use sending::Sending;
 pub(crate) use sending::Source;
 use sent::Sent;
 #[cfg(test)]
-pub(crate) use tests::{Inspected, Numbers};
+pub(crate) use tests::Numbers;
 
 use super::{
     congestion::Congestion,
