@@ -77,6 +77,26 @@ impl UdpOptions {
         self.listen_on(self.listening_socket(address)?)
     }
 
+    /// How long a connect may take. Default 5 s.
+    pub const fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// The kernel's send buffer in bytes (`SO_SNDBUF`). Default 4 MiB. Linux caps it at
+    /// `net.core.wmem_max`.
+    pub const fn send_buffer(mut self, bytes: usize) -> Self {
+        self.send_buffer = bytes;
+        self
+    }
+
+    /// The kernel's receive buffer in bytes (`SO_RCVBUF`). Default 4 MiB. Linux caps it at
+    /// `net.core.rmem_max`. What comes while it is full is lost, and sent again.
+    pub const fn recv_buffer(mut self, bytes: usize) -> Self {
+        self.recv_buffer = bytes;
+        self
+    }
+
     pub(crate) fn listen_on(&self, socket: Arc<dyn Datagrams>) -> io::Result<UdpListener> {
         let mut material = [0; CookieKey::BYTES];
         for chunk in material.chunks_exact_mut(8) {
