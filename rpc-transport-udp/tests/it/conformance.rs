@@ -70,7 +70,7 @@ async fn conforms_over_a_network_that_loses() {
         .blocking(0.02, millis(2))
         .no_buffers(0.01)
         .refusals(0.01);
-    for seed in 0..5 {
+    for seed in 0..2 {
         let pair = || {
             let faults = faults.clone();
             async move {
