@@ -76,7 +76,6 @@
 //!   interface: `[fe80::1%eth0]:7000` or `[fe80::1%2]:7000`.
 //! - **Port 0** lets the system choose; [`TcpListener::local_addr`] tells which.
 
-mod address;
 mod connector;
 mod listener;
 mod options;

@@ -6,12 +6,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use rpc_core::transport::{Address, Listener};
+use rpc_core::transport::{Address, Listener, ip::Target};
 
-use crate::{
-    TcpOptions, TcpTransport,
-    address::{Attempted, Target},
-};
+use crate::{TcpOptions, TcpTransport};
 
 /// A listening TCP socket, for `ServerBuilder::listen`.
 ///
@@ -57,18 +54,8 @@ impl TcpListener {
 
     /// Binds the first address of `target` that it can.
     pub(crate) async fn bind(target: &Target, options: TcpOptions) -> io::Result<Self> {
-        let addresses =
-            target.resolve().await.map_err(|e| io::Error::new(e.kind(), cannot_listen(&e)))?;
-        let mut attempted = Attempted::default();
-        for address in addresses {
-            match Self::bind_to(address, &options) {
-                Ok(listener) => {
-                    return Ok(Self { options: Some(options), ..listener });
-                }
-                Err(cause) => attempted.failed(address, cause),
-            }
-        }
-        Err(io::Error::new(attempted.kind(), cannot_listen(&attempted)))
+        let listener = target.bind(|address| Self::bind_to(address, &options)).await?;
+        Ok(Self { options: Some(options), ..listener })
     }
 
     fn bind_to(address: SocketAddr, options: &TcpOptions) -> io::Result<Self> {
@@ -97,10 +84,6 @@ impl Listener for TcpListener {
         }
         Poll::Ready(TcpTransport::new(stream, peer))
     }
-}
-
-fn cannot_listen(cause: &impl std::fmt::Display) -> String {
-    format!("cannot listen on {cause}")
 }
 
 /// Whether accepted sockets inherit every option of ours from the listening socket. Setting them

@@ -2,10 +2,11 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use rpc_core::transport::ip::Target;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::{TcpConnector, TcpListener, address::Target};
+use crate::{TcpConnector, TcpListener};
 
 /// How sockets are set up, and the listeners and connectors that do so.
 ///

@@ -76,7 +76,7 @@ const CALLS_MAX: u32 = 65_536;
 const SPARE_MAX: usize = 256;
 const SPARE_BYTES: usize = 256;
 
-/// Frames of a transport are at least this large: an error with its text has to fit.
+/// Messages aren't cut into smaller frames than this, which an error with its text is too.
 const FRAME_BYTES_MIN: usize = 8 + TEXT_BYTES_MAX;
 
 /// How long a look at all deadlines rests before the next, for each entry it looks at. It takes
@@ -280,7 +280,8 @@ impl Mux {
         earlier(hint, alive)
     }
 
-    /// The largest frame that suits both the transport and the peer.
+    /// What messages are cut to: what suits both the transport and the peer. What can't be cut may be
+    /// larger, a request's header with its metadata above all.
     #[inline]
     pub(crate) fn frame_bytes(&self) -> usize {
         self.transport_bytes.min(self.peer_limits.frame_bytes)

@@ -69,7 +69,8 @@ impl Bulk {
         self.body.len() + self.tail.len()
     }
 
-    /// Adds one turn to the batch: one frame of at most `frame_bytes`, and more of them as long as
+    /// Adds one turn to the batch: one frame of at most `frame_bytes` (or its header and a byte, if
+    /// that is more), and more of them as long as
     /// the turn is kept, and as `bulk_credit` and the stream's credit allow.
     pub(super) fn draw(
         &mut self,

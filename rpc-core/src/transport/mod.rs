@@ -17,10 +17,13 @@
 //!
 //! The public conformance kit (`rpc_core::testing::conformance`, feature `testing`) checks them,
 //! and `testing::promises` what calls promise over them.
+//! For those over IP, [`ip`] reads addresses, resolves names, and races over what it found.
 //! Three implementations come with this crate: [`memory`], [`stream`] (any
 //! `AsyncRead + AsyncWrite`), and one that misbehaves on purpose in `testing`.
 
 mod address;
+#[cfg(feature = "runtime")]
+pub mod ip;
 #[cfg(feature = "runtime")]
 pub mod memory;
 #[cfg(feature = "runtime")]
@@ -63,6 +66,11 @@ pub trait Transport: Send + 'static {
 
     /// The frame size that suits this transport, in bytes. Messages are cut to it (and to what the
     /// peer accepts). TCP wants tens of KiB, a datagram transport what one datagram carries.
+    ///
+    /// It is a wish, not a limit. What can't be cut may be larger: a request's header with its
+    /// metadata (8 KiB), the text of an error or of a CLOSE (1 KiB). So every transport carries frames
+    /// up to [what the receiver's inbox takes](Inbox::frame_bytes_max), which is 16 KiB or more,
+    /// in one piece for those who use it, however many it makes of them.
     fn frame_bytes(&self) -> usize;
 
     /// Sends the batch from its front, as far as possible.

@@ -2,14 +2,14 @@
 //! those.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use rpc_core::transport::{Address, Connector};
+use rpc_core::transport::{Address, Connector, ip::Target};
 use tokio::time::sleep_until;
 
 use super::{UdpTransport, clock, socket::Datagrams};
@@ -18,7 +18,7 @@ use crate::{
     proto::{
         packet::Nonce,
         session::Transmit,
-        setup::{Established, SetUpClient},
+        setup::{Established, Refused, SetUpClient},
     },
 };
 
@@ -42,32 +42,30 @@ impl Connector for UdpConnector {
     type Transport = UdpTransport;
 
     fn target(&self) -> Address {
-        match self.target.parse() {
-            Ok(address) => Address::Socket(address),
-            _ => Address::Name(self.target.clone()),
-        }
+        Target::address(&self.target)
     }
 
+    /// # Errors
+    /// - `InvalidInput`: the address is malformed; trying again is pointless.
+    /// - `TimedOut`: the connect timeout has passed.
+    /// - `ConnectionRefused`: nothing listens there, or the server takes no more sessions.
+    /// - Otherwise that of the last address tried, or the resolver's.
+    ///
+    /// The message names each address tried, with its cause.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the sockets it has opened.
     async fn connect(&self) -> io::Result<UdpTransport> {
-        let remote: SocketAddr = self
-            .target
-            .parse()
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "no address"))?;
-        let socket = self.options.connecting_socket(remote)?;
-        let setup = set_up(socket, remote, &self.options);
-        match tokio::time::timeout(self.options.connect_timeout, setup).await {
-            Ok(done) => done,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")),
-        }
+        let target = Target::parse(&self.target)?;
+        let attempt = |address| set_up(address, self.options.clone());
+        let (_, transport) = target.connect(self.options.connect_limit(), attempt).await?;
+        Ok(transport)
     }
 }
 
 /// Sets one session up.
-pub(crate) async fn set_up(
-    socket: Arc<dyn Datagrams>,
-    remote: SocketAddr,
-    options: &UdpOptions,
-) -> io::Result<UdpTransport> {
+async fn set_up(remote: SocketAddr, options: UdpOptions) -> io::Result<UdpTransport> {
+    let socket = options.connecting_socket(remote)?;
     let nonce = Nonce(socket.secret()?);
     let now = clock::now();
     let mut setup = SetUpClient::new(now, remote, options.params(), nonce);
@@ -90,8 +88,6 @@ pub(crate) async fn set_up(
     Ok(UdpTransport::connected(socket, established))
 }
 
-use std::future::Future;
-
 /// Takes datagrams until one is the answer.
 fn poll_answer(
     cx: &mut Context<'_>,
@@ -108,7 +104,11 @@ fn poll_answer(
         match (answer, received) {
             (Some(Ok(established)), _) => return Poll::Ready(Ok(established)),
             (Some(Err(refused)), _) => {
-                let kind = io::ErrorKind::ConnectionRefused;
+                let kind = match refused {
+                    // What answers is no peer: there is no point in trying again.
+                    Refused::Version { .. } => io::ErrorKind::InvalidData,
+                    Refused::Full | Refused::Leaving => io::ErrorKind::ConnectionRefused,
+                };
                 return Poll::Ready(Err(io::Error::new(kind, refused)));
             }
             (None, Poll::Ready(Ok(()))) => {}

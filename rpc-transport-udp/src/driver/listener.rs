@@ -27,6 +27,7 @@ pub struct UdpListener {
 }
 
 impl UdpListener {
+    /// Listens at a socket.
     pub(crate) fn new(
         socket: Arc<dyn Datagrams>,
         config: TableConfig,

@@ -1,6 +1,7 @@
 //! The protocol on tokio: sockets, tasks and timers; what goes into datagrams is `proto`'s business.
 //!
-//! The map of this directory: `socket` moves datagrams, many with one system call; `endpoint` is the
+//! The map of this directory: `ready` is when a socket has some, `socket` moves datagrams, many with
+//! one system call; `endpoint` is the
 //! task that reads a server's socket, and `inbound` the queue through which a session gets its own;
 //! `transport` is one session as core drives it; `listener` and `connector` make them.
 
@@ -10,6 +11,7 @@ mod endpoint;
 mod inbound;
 mod listener;
 pub(crate) mod positions;
+mod ready;
 pub(crate) mod socket;
 mod transport;
 

@@ -12,9 +12,8 @@ use std::{
 };
 
 use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
-use tokio::{io::Interest, net::UdpSocket};
 
-use super::clock::SleepWatch;
+use super::{clock::SleepWatch, ready::Ready};
 use crate::proto::session::Transmit;
 
 /// What one receive buffer takes: what the kernel puts together of datagrams that came in a row.
@@ -93,7 +92,7 @@ pub(crate) struct Piece<'a> {
 /// A socket of the operating system.
 #[derive(Debug)]
 pub(crate) struct Kernel {
-    socket: UdpSocket,
+    socket: Ready,
     state: UdpSocketState,
 }
 
@@ -101,15 +100,7 @@ impl Kernel {
     /// Uses a bound socket.
     pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        Ok(Self { socket: UdpSocket::from_std(socket)?, state })
-    }
-
-    fn recv(
-        &self,
-        buffers: &mut [IoSliceMut<'_>],
-        metas: &mut [RecvMeta; BUFFERS],
-    ) -> io::Result<usize> {
-        self.state.recv(UdpSockRef::from(&self.socket), buffers, metas)
+        Ok(Self { socket: Ready::new(socket)?, state })
     }
 
     fn poll_recv_into(
@@ -120,17 +111,16 @@ impl Kernel {
     ) -> Poll<io::Result<()>> {
         let mut metas = [RecvMeta::default(); BUFFERS];
         let received = loop {
-            ready!(self.socket.poll_recv_ready(cx))?;
             let mut buffers = scratch.chunks_exact_mut(BUFFER_BYTES).map(IoSliceMut::new);
             let mut buffers: [_; BUFFERS] =
                 std::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
             let mut received = None;
-            let outcome = self.socket.try_io(Interest::READABLE, || {
-                let count = self.recv(&mut buffers, &mut metas)?;
+            let outcome = ready!(self.socket.poll_recv(cx, |socket| {
+                let count = self.state.recv(UdpSockRef::from(socket), &mut buffers, &mut metas)?;
                 received = Some(count);
                 // Fewer than there was room for: that was all. The next datagram will say so.
                 if count < BUFFERS { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-            });
+            }));
             match (received, outcome) {
                 (Some(count), _) => break count,
                 (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -152,7 +142,7 @@ impl Kernel {
 
 impl Datagrams for Kernel {
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.socket.socket().local_addr()
     }
 
     fn try_send(&self, transmit: &Transmit, source: Option<IpAddr>) -> io::Result<()> {
@@ -166,9 +156,7 @@ impl Datagrams for Kernel {
                 .then_some(transmit.segment_bytes),
             src_ip: source,
         };
-        self.socket.try_io(Interest::WRITABLE, || {
-            self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
-        })
+        self.socket.try_send(|socket| self.state.try_send(UdpSockRef::from(socket), &transmit))
     }
 
     fn writable(self: Arc<Self>) -> Writable {

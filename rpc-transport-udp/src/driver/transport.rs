@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     fmt,
     future::Future,
-    io,
+    io, mem,
     net::IpAddr,
     pin::Pin,
     sync::Arc,
@@ -45,6 +45,8 @@ pub struct UdpTransport {
     blocked: Option<(Transmit, Writable)>,
     timer: Option<Pin<Box<Sleep>>>,
     armed: Option<Instant>,
+    /// Whether whoever sends waits for more than the socket.
+    is_full: bool,
     /// Why it is over, once that is so.
     lost: Option<Failure>,
     /// What was sent by when, on the client's side.
@@ -109,6 +111,7 @@ impl UdpTransport {
             blocked: None,
             timer: None,
             armed: None,
+            is_full: false,
             lost: None,
             positions: Positions::default(),
             position: 0,
@@ -237,7 +240,11 @@ impl UdpTransport {
                 timed.map_err(Failure::Lost)?;
                 next = self.session.poll_timeout();
             }
-            let Some(next) = next else { return Ok(()) };
+            let Some(next) = next else {
+                // Nobody polls the timer from here on, so nobody may rely on it.
+                self.armed = None;
+                return Ok(());
+            };
             // What is still due waits for the socket, which wakes this when it takes more.
             let next = if next <= now { now + LOOK_AGAIN } else { next };
             // A timer that is set too early costs one look; setting it anew costs more.
@@ -276,6 +283,8 @@ impl UdpTransport {
         let _ = self.poll_transmit(cx, now, &mut Nothing);
         let error = failure.error();
         self.lost = Some(failure);
+        // Whoever sends hears of it too, whichever of the two is polled first.
+        cx.waker().wake_by_ref();
         error
     }
 
@@ -334,7 +343,8 @@ impl Transport for UdpTransport {
         }
         let sent = self.poll_transmit(cx, now, &mut Frames(batch));
         self.position = batch.position();
-        let done = sent.is_ready() && batch.is_empty() && !self.session.is_cutting();
+        self.is_full = !batch.is_empty() || self.session.is_cutting();
+        let done = sent.is_ready() && !self.is_full;
         // Who waits for this alone has no other timer.
         let kept =
             if done { self.keep_time_beside_recv(cx, now) } else { self.keep_time(cx, now) };
@@ -358,7 +368,13 @@ impl Transport for UdpTransport {
                 return Poll::Ready(self.end(cx, now));
             }
             match self.poll_receive(cx, now, inbox) {
-                Poll::Ready(Ok(Worth::New)) => return Poll::Ready(Ok(Progress::Some)),
+                Poll::Ready(Ok(Worth::New)) => {
+                    // There may be room now, and sending need not come after receiving.
+                    if mem::take(&mut self.is_full) {
+                        cx.waker().wake_by_ref();
+                    }
+                    return Poll::Ready(Ok(Progress::Some));
+                }
                 Poll::Ready(Ok(Worth::Nothing)) => {}
                 Poll::Ready(Err(failure)) => {
                     return Poll::Ready(Err(self.fail(cx, now, failure)));
@@ -467,6 +483,10 @@ impl Source for Frames<'_> {
 struct Nothing;
 
 impl Source for Nothing {
+    fn is_all(&self) -> bool {
+        false
+    }
+
     fn peek(&self) -> Option<(u64, bool, usize)> {
         None
     }

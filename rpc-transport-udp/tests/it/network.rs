@@ -48,7 +48,8 @@ async fn serve(network: &Network) -> io::Result<(Server, Channel)> {
 
 /// Bytes that differ from place to place.
 fn content(bytes: usize) -> Bytes {
-    let words = (0..bytes as u64 / 8).flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    let words =
+        (0..bytes as u64 / 8).flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
     words.collect::<Vec<u8>>().into()
 }
 
@@ -76,7 +77,11 @@ async fn echo_64_mib(faults: Faults) {
     };
     assert!(came == sent, "other bytes came back");
     assert!(most < 16_384, "{most} datagrams under way");
-    eprintln!("64 MiB and back: {:?}, at most {most} under way, {:?}", began.elapsed(), network.counts());
+    eprintln!(
+        "64 MiB and back: {:?}, at most {most} under way, {:?}",
+        began.elapsed(),
+        network.counts()
+    );
     assert_eq!(network.violation(), None);
     drop((client, channel));
     assert!(server.shutdown(Duration::from_secs(60)).await);
@@ -144,7 +149,8 @@ async fn a_socket_that_takes_nothing_holds_up_no_deadline() -> io::Result<()> {
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
     // The session is given up when its time has come, although nothing can be told to its peer.
-    let lost = tokio::time::timeout(Duration::from_secs(60), client.echo(content(100)).no_deadline());
+    let lost =
+        tokio::time::timeout(Duration::from_secs(60), client.echo(content(100)).no_deadline());
     let error = lost.await.expect("in time").expect_err("lost");
     assert_eq!(error.kind(), ErrorKind::ConnectionLost);
     drop(network);

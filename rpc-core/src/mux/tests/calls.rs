@@ -131,6 +131,40 @@ fn metadata_goes_with_the_request() {
     assert_eq!(pair.b.accepted[0].metadata, metadata);
 }
 
+/// Also over a transport of datagrams, before and after the hello, which doesn't cut it.
+#[test]
+fn metadata_may_be_larger_than_the_frames_that_a_transport_prefers() {
+    const WANTED: usize = 1120;
+    let mut metadata = Metadata::new();
+    metadata.insert("k", &[7; Metadata::BYTES_MAX - 4]).unwrap();
+    assert_eq!(metadata.encoded_bytes(), Metadata::BYTES_MAX);
+    for bytes in [0, 1, 10, WANTED, BULK_BYTES, 100_000] {
+        for met in [false, true] {
+            let now = Instant::now();
+            let side = |role| {
+                let settings = Settings { frame_bytes: WANTED, ..settings(Limits::default()) };
+                Side::of(Mux::new(role, settings), now)
+            };
+            let mut pair = Pair { a: side(Role::Connector), b: side(Role::Acceptor), now };
+            if met {
+                pair.drive();
+            }
+            let want = Want { body: vec![5; bytes], metadata: metadata.clone(), ..Want::default() };
+            pair.a.call_with(&want);
+            let frames = pair.a.draw();
+            let large = frames.iter().filter(|frame| frame.payload.len() > WANTED);
+            let large: Vec<_> = large.map(|frame| frame.payload.len()).collect();
+            let head = frame::RequestHeader::BYTES + frame::EXTENSION_HEADER_BYTES;
+            let head = head + Metadata::BYTES_MAX;
+            assert_eq!(large, [head + bytes.min(1)], "its first frame only");
+            frames.iter().for_each(|frame| pair.b.take(frame));
+            pair.drive();
+            assert_eq!(pair.b.accepted[0].metadata, metadata);
+            assert_eq!(pair.b.bodies(), [&want.body[..]]);
+        }
+    }
+}
+
 // r[verify request.check]
 #[test]
 fn metadata_above_the_peers_limit_fails_its_call_alone() {

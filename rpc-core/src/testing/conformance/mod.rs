@@ -221,6 +221,9 @@ pub enum Check {
     HelloArrivesFirst,
     /// Lanes that end early in one direction go on in the other; some never end.
     EndMarksArrive,
+    /// Frames above [`Transport::frame_bytes`], up to the 16 KiB that every peer accepts, arrive in
+    /// one piece, in their order and among small ones.
+    UncutFramesArrive,
     /// A frame as large as the limit arrives, one byte more is `FrameTooLarge`.
     LargerFramesAreRefused,
     /// After `poll_close` everything arrives, then the end; and what comes back arrives too.
@@ -247,6 +250,7 @@ impl Check {
         Self::LanesKeepTheirOrder,
         Self::HelloArrivesFirst,
         Self::EndMarksArrive,
+        Self::UncutFramesArrive,
         Self::LargerFramesAreRefused,
         Self::HalfClosedEndsReceive,
         Self::DroppedEndsAreMissed,
@@ -262,7 +266,7 @@ impl Check {
         match self {
             Self::WaitingEndsAreWoken | Self::PollingIsHarmless => Promise::Polling,
             Self::EvidenceStays => Promise::Evidence,
-            Self::FramesArriveWhole => Promise::Whole,
+            Self::FramesArriveWhole | Self::UncutFramesArrive => Promise::Whole,
             Self::FramesArriveOnce => Promise::Once,
             Self::LanesKeepTheirOrder => Promise::Order,
             Self::HelloArrivesFirst => Promise::First,
@@ -283,6 +287,7 @@ impl Check {
             Self::FramesArriveOnce
                 | Self::LanesKeepTheirOrder
                 | Self::EndMarksArrive
+                | Self::UncutFramesArrive
                 | Self::PollingIsHarmless
         )
     }

@@ -40,11 +40,6 @@ impl Script {
     /// A script for a transport that wants frames of `frame_bytes`. It begins with the hello.
     pub(super) fn new(frame_bytes: usize, seed: u64) -> Self {
         let frame_bytes = frame_bytes.clamp(FRAME_BYTES_MIN, FRAME_BYTES_MAX);
-        let mut random = Random::new(seed);
-        let mut pool = Vec::new();
-        while pool.len() < 2 * frame_bytes {
-            pool.put_u64_le(random.next());
-        }
         let mut script = Self {
             frames: Vec::new(),
             ends: Vec::new(),
@@ -52,14 +47,23 @@ impl Script {
             batched: 0,
             batch_frames: 1..=16,
             frame_bytes,
-            pool,
-            random,
+            pool: Vec::new(),
+            random: Random::new(seed),
         };
+        script.allow(frame_bytes);
         script.add(Lane::CONTROL, 32, false);
         script
     }
 
-    /// Adds a frame of `bytes` bytes, or of as many as the transport wants at most.
+    /// Frames of `bytes` bytes may be added, although the transport wants smaller ones.
+    pub(super) fn allow(&mut self, bytes: usize) {
+        self.frame_bytes = self.frame_bytes.max(bytes);
+        while self.pool.len() < 2 * self.frame_bytes {
+            self.pool.put_u64_le(self.random.next());
+        }
+    }
+
+    /// Adds a frame of `bytes` bytes, or of as many as are allowed.
     pub(super) fn add(&mut self, lane: Lane, bytes: usize, end: bool) {
         let rest = bytes.min(self.frame_bytes).saturating_sub(FRAME_BYTES_MIN);
         let number = self.lanes.entry(lane).or_default();

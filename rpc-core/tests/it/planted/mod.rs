@@ -31,6 +31,7 @@ async fn each_bug_is_found_and_named() {
         (Bug::Truncates, Promise::Whole),
         (Bug::Merges, Promise::Whole),
         (Bug::Corrupts, Promise::Whole),
+        (Bug::CutsWhatIsLarge, Promise::Whole),
         (Bug::Duplicates, Promise::Once),
         (Bug::Swaps, Promise::Order),
         (Bug::DelaysTheHello, Promise::First),
@@ -67,6 +68,7 @@ async fn a_transport_that_is_never_full_is_found() {
 async fn each_promise_has_a_check_of_its_own() {
     for (check, bug) in [
         (Check::FramesArriveWhole, Bug::Corrupts),
+        (Check::UncutFramesArrive, Bug::CutsWhatIsLarge),
         (Check::FramesArriveOnce, Bug::Duplicates),
         (Check::LanesKeepTheirOrder, Bug::Swaps),
         (Check::HelloArrivesFirst, Bug::DelaysTheHello),

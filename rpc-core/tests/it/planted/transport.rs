@@ -14,6 +14,9 @@ use rpc_core::transport::{
     memory::{self, MemoryTransport},
 };
 
+/// The frames of a transport that wants those of a datagram.
+const WANTED_BYTES: usize = 1120;
+
 /// What is wrong with a transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bug {
@@ -22,6 +25,7 @@ pub(super) enum Bug {
     Truncates,
     Merges,
     Corrupts,
+    CutsWhatIsLarge,
     Duplicates,
     Swaps,
     DelaysTheHello,
@@ -94,6 +98,7 @@ impl Planted {
                 *bytes.last_mut().unwrap() ^= 0x80;
                 last.payload = bytes.into();
             }
+            Bug::CutsWhatIsLarge => last.payload.truncate(WANTED_BYTES),
             Bug::Duplicates => {
                 let twice = last.clone();
                 frames.push(twice);
@@ -172,7 +177,7 @@ impl Transport for Planted {
     }
 
     fn frame_bytes(&self) -> usize {
-        self.inner.frame_bytes()
+        if self.bug == Bug::CutsWhatIsLarge { WANTED_BYTES } else { self.inner.frame_bytes() }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<()>> {

@@ -90,10 +90,11 @@ impl Session {
         source: &mut impl Source,
         segments: usize,
     ) -> Option<Transmit> {
-        let sendable = self.sending.has_own() || self.sending.is_open() && source.peek().is_some();
-        if !sendable && self.probes == 0 && self.response.is_none() {
-            self.app_limited = true;
-            self.paced_until = None;
+        if !self.has_more(source) && self.probes == 0 && self.response.is_none() {
+            if source.is_all() {
+                self.app_limited = true;
+                self.paced_until = None;
+            }
             if source.peek().is_some() && !self.sent.is_waiting() {
                 self.blocked_at.get_or_insert(now);
             }
@@ -109,8 +110,9 @@ impl Session {
         if drafts.is_empty() {
             return None;
         }
-        let more = self.sending.has_own() || self.sending.is_open() && source.peek().is_some();
-        self.app_limited = !more;
+        if source.is_all() {
+            self.app_limited = !self.has_more(source);
+        }
         Some(self.dispatch(now, out, segment_bytes, drafts))
     }
 

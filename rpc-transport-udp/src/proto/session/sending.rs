@@ -19,6 +19,11 @@ pub(crate) trait Source {
 
     /// About how many bytes are left.
     fn remaining(&self) -> usize;
+
+    /// Whether what it says is all there is to send. Else there may be frames elsewhere.
+    fn is_all(&self) -> bool {
+        true
+    }
 }
 
 /// What one side sends.

@@ -131,6 +131,12 @@ impl<H> Table<H> {
         self.sessions.len()
     }
 
+    /// What a session that has ended takes, until it is forgotten.
+    #[cfg(test)]
+    pub(crate) fn ended_bytes() -> usize {
+        size_of::<(SessionId, Entry<H>)>() + size_of::<(u64, SessionId)>()
+    }
+
     /// The sessions that haven't ended.
     pub(crate) fn handles(&self) -> impl Iterator<Item = &H> {
         self.sessions.values().filter_map(|entry| match entry {

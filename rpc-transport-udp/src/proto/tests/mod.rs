@@ -2,6 +2,10 @@
 //! them; the tests of single parts lie beside those.
 
 mod craft;
+mod exchange;
+mod fuzz;
 mod hostile;
+mod paths;
+mod servers;
 mod sim;
 mod world;

@@ -16,18 +16,20 @@ const FAULTS_END: Duration = Duration::from_secs(30);
 /// What has happened by then has come to its end.
 const CALLS_END: Duration = Duration::from_secs(400);
 
-fn number(name: &str) -> Option<u64> {
+pub(super) fn number(name: &str) -> Option<u64> {
     env::var(name).ok()?.parse().ok()
 }
 
 /// Tells how to see a failure again.
-struct Replay(u64);
+pub(super) struct Replay(pub(super) u64, pub(super) &'static str);
 
 impl Drop for Replay {
     fn drop(&mut self) {
         if thread::panicking() {
-            let seed = self.0;
-            eprintln!("to see it again: RPC_SEED={seed} cargo test -p rpc-transport-udp --lib sim");
+            let Self(seed, name) = self;
+            eprintln!(
+                "to see it again: RPC_SEED={seed} cargo test -p rpc-transport-udp --lib {name}"
+            );
         }
     }
 }
@@ -146,7 +148,7 @@ enum Event {
 }
 
 fn run(seed: u64) -> Figures {
-    let _replay = Replay(seed);
+    let _replay = Replay(seed, "sim");
     let mut random = fastrand::Rng::with_seed(seed ^ 0x5eed);
     let config = Config {
         frames_max: *pick(&mut random, &[1, 4, 4, 40, 200]),
@@ -164,6 +166,7 @@ fn run(seed: u64) -> Figures {
         world.add_client(up, down, habits);
     }
     let mut events = plan(&mut random, world.clients.len());
+    let outages = outages(&events);
     while let Some((at, event)) = events.pop() {
         world.pass((world.begin + at).saturating_duration_since(world.now));
         happen(&mut world, &mut events, event, &mut random);
@@ -174,7 +177,7 @@ fn run(seed: u64) -> Figures {
     rest(&mut world);
     world.finish();
     world.check_calls();
-    check_losses(&world);
+    check_losses(&world, outages);
     // An orphan is a session whose client is gone and couldn't say so.
     let orphans: Vec<u64> = world.server.sessions.keys().copied().collect();
     for id in orphans {
@@ -201,8 +204,24 @@ fn rest(world: &mut World) {
     }
 }
 
-/// Nobody broke the rules.
-fn check_losses(world: &World) {
+/// How long nothing may have come through, at most, if losses aren't to blame.
+fn outages(events: &[(Duration, Event)]) -> Duration {
+    let lengths = events.iter().map(|(_, event)| match event {
+        Event::Cut { lasts, .. }
+        | Event::FreezeServer(lasts)
+        | Event::FreezeClient(_, lasts)
+        | Event::DeafServer(lasts)
+        | Event::DeafClient(_, lasts)
+        | Event::Restart { down: lasts } => *lasts,
+        _ => Duration::ZERO,
+    });
+    lengths.sum()
+}
+
+/// Nobody broke the rules, and nobody gave a peer up that was there.
+fn check_losses(world: &World, outages: Duration) {
+    let silences = world.clients.iter().map(|client| client.losses.len()).sum::<usize>();
+    assert!(silences == 0 || outages > Duration::from_secs(10), "given up: {:?}", world.clients);
     for lost in world.clients.iter().flat_map(|client| &client.losses) {
         let fine =
             matches!(lost, Lost::Silent | Lost::Closed(CloseCode::Timeout | CloseCode::Abort));

@@ -3,6 +3,7 @@
 use std::task::Poll;
 
 use super::super::{
+    super::random::Random,
     Promise,
     ends::{End, Goal, Sent, beside, drive, exchange, together},
     script::{FRAME_BYTES_MIN, Script},
@@ -10,6 +11,7 @@ use super::super::{
 };
 use crate::{
     frame::Lane,
+    limits::PeerLimits,
     transport::{Transport, TransportError},
 };
 
@@ -83,6 +85,30 @@ pub(super) async fn end_marks_arrive<A: Transport, B: Transport>(
         for lane in 61..=68 {
             script.add(Lane::new(lane), usize::MAX, false);
         }
+        script.mark_ends(|random| random.one_in(2));
+    }
+    exchange(&mut a, &mut b).await
+}
+
+/// Frames as the transport would not have cut them, between small ones of the same lanes.
+pub(super) async fn uncut_ones_arrive<A: Transport, B: Transport>(
+    (mut a, mut b): (End<A>, End<B>),
+    mut random: Random,
+) -> Result<(), Broken> {
+    let most = PeerLimits::BASE.frame_bytes;
+    for (script, limit) in [
+        (&mut a.outgoing.script, &mut b.incoming.limit),
+        (&mut b.outgoing.script, &mut a.incoming.limit),
+    ] {
+        let wanted = script.frame_bytes.min(most);
+        script.allow(most);
+        *limit = script.frame_bytes;
+        for lane in (1..=4).cycle().map(Lane::new).take(40) {
+            script.add(lane, random.between(wanted, most), false);
+            script.add_random(5, 4, 100);
+        }
+        script.add(Lane::CONTROL, most, false);
+        script.add(Lane::new(1), most, false);
         script.mark_ends(|random| random.one_in(2));
     }
     exchange(&mut a, &mut b).await

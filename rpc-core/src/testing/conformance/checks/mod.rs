@@ -45,6 +45,7 @@ where
             frames::hello_first(lab.pair().await, usize::MAX).await
         }
         Check::EndMarksArrive => frames::end_marks_arrive(lab.pair().await).await,
+        Check::UncutFramesArrive => frames::uncut_ones_arrive(lab.pair().await, lab.random()).await,
         Check::LargerFramesAreRefused => both_ways!(lab, frames::larger_ones_are_refused),
         Check::HalfClosedEndsReceive => both_ways!(lab, ending::half_closed_ends_receive),
         Check::DroppedEndsAreMissed => {
