@@ -52,8 +52,7 @@ async fn conforms_with_small_buffers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn conforms_among_threads() {
-    let kit =
-        async { conformance::run(|| connected_pair(UdpOptions::new(), "127.0.0.1:0")).await };
+    let kit = async { conformance::run(|| connected_pair(UdpOptions::new(), "127.0.0.1:0")).await };
     tokio::spawn(kit).await.expect("no panic");
 }
 
