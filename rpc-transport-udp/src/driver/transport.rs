@@ -343,11 +343,15 @@ impl Transport for UdpTransport {
         }
         let sent = self.poll_transmit(cx, now, &mut Frames(batch));
         self.position = batch.position();
-        if let Err(failure) = self.keep_time_beside_recv(cx, now) {
+        self.is_full = !batch.is_empty() || self.session.is_cutting();
+        let done = sent.is_ready() && !self.is_full;
+        // Who waits for this alone has no other timer.
+        let kept =
+            if done { self.keep_time_beside_recv(cx, now) } else { self.keep_time(cx, now) };
+        if let Err(failure) = kept {
             return Poll::Ready(Err(into_io(self.fail(cx, now, failure))));
         }
-        self.is_full = !batch.is_empty() || self.session.is_cutting();
-        if sent.is_ready() && !self.is_full { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if done { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     fn poll_recv<I: Inbox>(
