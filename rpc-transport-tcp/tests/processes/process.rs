@@ -45,8 +45,22 @@ pub(crate) struct Process {
 impl Process {
     /// Starts this binary in a role, with as many open files as the system allows, or `files`.
     pub(crate) fn start(role: &str, parameters: &[(&str, &str)], files: Option<u32>) -> Self {
+        Self::start_in(None, role, parameters, files)
+    }
+
+    /// The same, in a network namespace.
+    pub(crate) fn start_in(
+        namespace: Option<&str>,
+        role: &str,
+        parameters: &[(&str, &str)],
+        files: Option<u32>,
+    ) -> Self {
         let files = files.map_or("$(ulimit -H -n)".to_owned(), |files| files.to_string());
-        let mut command = Command::new("sh");
+        let mut command = Command::new(if namespace.is_some() { "ip" } else { "sh" });
+        // Each replaces the one before: the process that was started is this binary in the end.
+        if let Some(namespace) = namespace {
+            command.args(["netns", "exec", namespace, "sh"]);
+        }
         command.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]);
         command.arg(env::current_exe().unwrap());
         command.args(["--exact", "the_other_process", "--nocapture"]);

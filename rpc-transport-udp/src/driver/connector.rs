@@ -16,7 +16,7 @@ use super::{UdpTransport, clock, socket::Datagrams};
 use crate::{
     UdpOptions,
     proto::{
-        packet::Nonce,
+        packet::{BASE_DATAGRAM_BYTES, Nonce},
         session::Transmit,
         setup::{Established, Refused, SetUpClient},
     },
@@ -112,7 +112,7 @@ fn poll_answer(
                 return Poll::Ready(Err(io::Error::new(kind, refused)));
             }
             (None, Poll::Ready(Ok(()))) => {}
-            (None, Poll::Ready(Err(error))) => return Poll::Ready(Err(error)),
+            (None, Poll::Ready(Err(error))) => return Poll::Ready(Err(in_words(error))),
             (None, Poll::Pending) => return Poll::Pending,
         }
     }
@@ -122,12 +122,17 @@ fn poll_answer(
 fn send(socket: &dyn Datagrams, to: SocketAddr, init: Vec<u8>) -> io::Result<()> {
     let transmit = Transmit { to, segment_bytes: init.len(), bytes: init.into() };
     match socket.try_send(&transmit, None) {
-        Err(error) if quinn_udp::is_msg_size_err(&error) => {
-            let bytes = transmit.segment_bytes;
-            let text = format!("the path doesn't take datagrams of {bytes} bytes: {error}");
-            Err(io::Error::new(error.kind(), text))
-        }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-        sent => sent,
+        sent => sent.map_err(in_words),
     }
+}
+
+/// Says of a datagram that is too large for the path which one that was.
+fn in_words(error: io::Error) -> io::Error {
+    if quinn_udp::is_msg_size_err(&error) {
+        let text =
+            format!("the path doesn't take datagrams of {BASE_DATAGRAM_BYTES} bytes: {error}");
+        return io::Error::new(error.kind(), text);
+    }
+    error
 }

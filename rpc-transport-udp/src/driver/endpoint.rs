@@ -328,19 +328,11 @@ impl Drop for Reader {
 }
 
 /// Whether a receive error says something about a datagram, not about the socket.
+///
+/// What the system says is what others have told it, with ICMP, of datagrams that were sent from
+/// here: that nothing listens there, that the way is closed, that they were too large. Anybody can
+/// tell it so. It has many numbers for that, and none for a socket that broke.
 pub(super) fn is_passing(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted,
-        NetworkUnreachable, WouldBlock,
-    };
-    matches!(
-        error.kind(),
-        ConnectionRefused
-            | ConnectionReset
-            | ConnectionAborted
-            | HostUnreachable
-            | NetworkUnreachable
-            | Interrupted
-            | WouldBlock
-    )
+    use io::ErrorKind::{ConnectionRefused, WouldBlock};
+    error.raw_os_error().is_some() || matches!(error.kind(), ConnectionRefused | WouldBlock)
 }

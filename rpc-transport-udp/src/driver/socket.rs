@@ -7,7 +7,10 @@ use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -21,6 +24,10 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Buffers of one receive call. A few: whoever sends many at once sends them as one.
 const BUFFERS: usize = 8;
+
+/// Receive errors in a row, with nothing received and never nothing to receive between them, that
+/// are no news of the network any more: so fast nobody tells it. The socket is of no use then.
+const ERRORS_MAX: u32 = 10_000;
 
 thread_local! {
     /// Every thread has one set of receive buffers, sockets have none.
@@ -47,7 +54,8 @@ pub(crate) trait Datagrams: fmt::Debug + Send + Sync + 'static {
     /// Receives what has come, and hands it out piece by piece. Only one task receives.
     ///
     /// # Errors
-    /// Those of the socket. `ConnectionRefused` says that nothing listens where something was sent.
+    /// Those that the system has a number for say what became of a datagram that was sent, such as
+    /// `ConnectionRefused`: nothing listens there. All others say that the socket is broken.
     fn poll_recv(
         &self,
         cx: &mut Context<'_>,
@@ -94,13 +102,20 @@ pub(crate) struct Piece<'a> {
 pub(crate) struct Kernel {
     socket: Ready,
     state: UdpSocketState,
+    /// How many receive errors there were in a row.
+    errors: AtomicU32,
 }
 
 impl Kernel {
     /// Uses a bound socket.
     pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        Ok(Self { socket: Ready::new(socket)?, state })
+        Ok(Self { socket: Ready::new(socket)?, state, errors: AtomicU32::new(0) })
+    }
+
+    /// Whether a receive error is one too many in a row.
+    fn is_broken(&self) -> bool {
+        self.errors.fetch_add(1, Ordering::Relaxed) >= ERRORS_MAX
     }
 
     fn poll_recv_into(
@@ -122,8 +137,16 @@ impl Kernel {
                 if count < BUFFERS { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             }));
             match (received, outcome) {
-                (Some(count), _) => break count,
-                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                (Some(count), _) => {
+                    self.errors.store(0, Ordering::Relaxed);
+                    break count;
+                }
+                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.errors.store(0, Ordering::Relaxed);
+                }
+                (None, Err(error)) if self.is_broken() => {
+                    return Poll::Ready(Err(io::Error::other(error)));
+                }
                 (None, outcome) => return Poll::Ready(outcome),
             }
         };

@@ -216,7 +216,15 @@ impl UdpTransport {
     /// Hands one transmission to the socket. What it refuses for good is lost, as it might be on its
     /// way, and is sent again.
     fn send(&mut self, now: Instant, transmit: Transmit) {
-        match self.socket.try_send(&transmit, self.local_ip) {
+        let sent = match self.socket.try_send(&transmit, self.local_ip) {
+            // Perhaps the system has told with it what became of an earlier one, as for a receive
+            // error. Then it didn't look at this one yet, and a second try tells the truth.
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                self.socket.try_send(&transmit, self.local_ip)
+            }
+            sent => sent,
+        };
+        match sent {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let writable = Arc::clone(&self.socket).writable();
