@@ -55,6 +55,7 @@ impl Connector for UdpConnector {
     ///
     /// # Cancel safety
     /// Dropping the future closes the sockets it has opened.
+    // r[impl session.no-move]
     async fn connect(&self) -> io::Result<UdpTransport> {
         let target = Target::parse(&self.target)?;
         let attempt = |address| set_up(address, self.options.clone());

@@ -349,13 +349,13 @@ impl Transport for UdpTransport {
         if !batch.is_empty() && matches!(self.feed, Feed::Socket { .. }) {
             self.positions.note(now, batch.position());
         }
+        // r[impl session.not-sent]
         let sent = self.poll_transmit(cx, now, &mut Frames(batch));
         self.position = batch.position();
         self.is_full = !batch.is_empty() || self.session.is_cutting();
         let done = sent.is_ready() && !self.is_full;
         // Who waits for this alone has no other timer.
-        let kept =
-            if done { self.keep_time_beside_recv(cx, now) } else { self.keep_time(cx, now) };
+        let kept = if done { self.keep_time_beside_recv(cx, now) } else { self.keep_time(cx, now) };
         if let Err(failure) = kept {
             return Poll::Ready(Err(into_io(self.fail(cx, now, failure))));
         }

@@ -15,6 +15,7 @@ async fn port_0_lets_the_system_choose() -> io::Result<()> {
     Ok(())
 }
 
+// r[verify reset.shared]
 #[tokio::test]
 async fn a_port_in_use_is_refused() -> io::Result<()> {
     let first = listen("127.0.0.1:0").await?;

@@ -131,6 +131,8 @@ fn rough(seed: u64) -> Faults {
     Faults::rough().reordering(0.1, late_by)
 }
 
+// r[verify session.no-move]
+// r[verify session.not-sent]
 #[tokio::test(start_paused = true)]
 async fn calls_keep_their_promises_over_a_rough_network() {
     simulate("rough", 100, rough, true).await;

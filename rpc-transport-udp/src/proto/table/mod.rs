@@ -311,6 +311,8 @@ impl<H> Table<H> {
 
     /// Forgets sessions that ended long ago.
     fn forget(&mut self, uptime_ms: u64) {
+        // r[impl session.idle]
+        // Only sessions that have ended get into the list.
         while let Some((at, session)) = self.ended.front().copied() {
             // Not at that very moment: a cookie as old as it may be still counts then.
             if at >= uptime_ms {

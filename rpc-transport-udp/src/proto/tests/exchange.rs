@@ -44,7 +44,8 @@ fn lengths() -> (u64, u64) {
 
 #[test]
 fn an_exchange_may_lose_any_two_of_its_datagrams() {
-    // r[verify loss.again] r[verify setup.retry] r[verify cookie.echo]
+    // r[verify loss.again] r[verify setup.retry]
+    // r[verify cookie.echo] r[verify cookie.opaque]
     let (up, down) = lengths();
     assert!(up >= 8 && down >= 8, "{up} and {down} datagrams");
     // One beyond: with a loss there are more.
