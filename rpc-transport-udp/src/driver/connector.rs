@@ -5,7 +5,6 @@ use std::{
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
-    sync::Arc,
     task::{Context, Poll},
 };
 

@@ -251,6 +251,7 @@ impl UdpTransport {
             let Some(next) = next else {
                 // Nobody polls the timer from here on, so nobody may rely on it.
                 self.armed = None;
+                self.session.shrink();
                 return Ok(());
             };
             // What is still due waits for the socket, which wakes this when it takes more.

@@ -112,6 +112,7 @@ impl<H> Table<H> {
     }
 
     /// What has become of datagrams so far.
+    #[cfg(test)]
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
@@ -127,6 +128,7 @@ impl<H> Table<H> {
     }
 
     /// How many sessions there are, with those that are remembered.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.sessions.len()
     }
