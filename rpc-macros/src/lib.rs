@@ -339,7 +339,9 @@ mod types;
 /// ```
 ///
 /// The items are what serde knows; they own what they hold. [`Streaming`](../rpc_core/struct.Streaming.html)
-/// says how one is made and read, and what its ends mean. A call that returns a stream ends when
+/// says how one is made and read, and what its ends mean;
+/// [`StreamSender`](../rpc_core/struct.StreamSender.html) how one that is sent item by item ends, and how
+/// it says that it breaks off. A call that returns a stream ends when
 /// the server's method has returned one: until then its deadline holds as for any call, and from
 /// then on the timeout counts for each item anew. A stream among the arguments is sent by a task
 /// that belongs to the call, and to the stream in reply if there is one.
