@@ -6,10 +6,9 @@
 //! RPC_SEEDS=40000 cargo test --release -p rpc-transport-udp --test it simulation -- --nocapture
 //! ```
 //!
-//! What may be demanded depends on the network. Where datagrams are delayed, doubled, reordered,
-//! damaged or lost one by one, no connection may break. Where they are lost in long bursts, servers
-//! vanish and networks are cut, calls may be lost, and then have to say so: the rest of what they
-//! promise holds all the same.
+//! What may be demanded depends on the network. Where datagrams are only delayed, no connection may
+//! break. Where they are lost, damaged and reordered, servers vanish and networks are cut, calls may be
+//! lost, and then have to say so: the rest of what they promise holds all the same.
 
 use std::{
     io,

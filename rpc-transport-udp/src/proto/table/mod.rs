@@ -152,8 +152,8 @@ impl<H> Table<H> {
         self.is_leaving = true;
     }
 
-    /// Decides about a datagram. `uptime_ms` is the time since the server began; it counts on while
-    /// the machine sleeps.
+    /// Decides about a datagram. `uptime_ms` is the time since the server began. It may stand still
+    /// while the machine sleeps: then sessions are remembered for longer.
     pub(crate) fn handle_datagram(
         &mut self,
         uptime_ms: u64,
