@@ -8,6 +8,7 @@
 //! [###############-----]  75 %
 //! [####################] 100 %
 //! stored 8388608 bytes, the same as were sent
+//! one that can't be read: nothing was stored
 //! the next one: refused after 1048576 bytes, the disk is full
 //! ```
 
@@ -15,11 +16,12 @@ use std::{
     env,
     error::Error,
     hash::{DefaultHasher, Hasher},
+    io,
     path::PathBuf,
 };
 
 use bytes::Bytes;
-use rpc_core::{CallError, Channel, Server, StreamSender, Streaming};
+use rpc_core::{CallError, Channel, ErrorKind, Server, StreamSender, Streaming};
 use rpc_transport_tcp as transport;
 use serde::{Deserialize, Serialize};
 use tokio::{fs::File, io::AsyncReadExt};
@@ -58,8 +60,18 @@ impl Storage for Disk {
     }
 }
 
+/// Sends the file. One that can't be read to its end must not look like one that was sent to its end:
+/// a sender that is dropped has sent everything.
+async fn send(path: PathBuf, sender: StreamSender<Bytes>) -> io::Result<Receipt> {
+    let sent = read(path, &sender).await;
+    if let Err(error) = &sent {
+        sender.abort(error);
+    }
+    sent
+}
+
 /// Reads the file as fast as pieces are taken, and no faster. Returns what the receipt has to say.
-async fn read(path: PathBuf, sender: StreamSender<Bytes>) -> std::io::Result<Receipt> {
+async fn read(path: PathBuf, sender: &StreamSender<Bytes>) -> io::Result<Receipt> {
     let mut file = File::open(path).await?;
     let size = file.metadata().await?.len();
     let (mut bytes, mut hasher) = (0, DefaultHasher::new());
@@ -110,10 +122,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // One piece waits here at most; what is under way beyond that is bounded by the stream's credit.
     let (sender, pieces) = Streaming::channel(1);
-    let reading = tokio::spawn(read(path.clone(), sender));
+    let sending = tokio::spawn(send(path.clone(), sender));
     let receipt = storage.store(u64::MAX, pieces).await?;
-    assert_eq!(receipt, reading.await??);
+    assert_eq!(receipt, sending.await??);
     println!("stored {} bytes, the same as were sent", receipt.bytes);
+
+    // A file that isn't there, as a disk that fails half-way, ends the call with the reason.
+    let (sender, pieces) = Streaming::channel(1);
+    let sending = tokio::spawn(send(made.with_extension("missing"), sender));
+    if let Err(CallError::Rpc(error)) = storage.store(u64::MAX, pieces).await {
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        assert!(sending.await?.is_err());
+        println!("one that can't be read: nothing was stored");
+    }
 
     let pieces = (0..100).map(|_| Bytes::from(vec![0; PIECE_BYTES])).collect();
     if let Err(CallError::App(refusal)) = storage.store(1 << 20, pieces).await {

@@ -178,7 +178,9 @@ mod types;
 /// `Option<Vec<u8>>`. On the wire both are the same.
 ///
 /// `bytes::Bytes` as the last argument, as the reply, or as a reply's `Ok` isn't copied either: a large
-/// one goes out of the caller's buffer, and the handler's shares the buffer in which it came.
+/// one goes out of the caller's buffer, and the handler's shares the buffer in which it came. Of 1 MiB
+/// and more, that buffer is the connection's, which uses it again when the last handle is dropped: such
+/// `Bytes` can be read and cut for nothing, but to make a `Vec<u8>` of them is a copy.
 ///
 /// # Generic services
 ///
@@ -337,7 +339,9 @@ mod types;
 /// ```
 ///
 /// The items are what serde knows; they own what they hold. [`Streaming`](../rpc_core/struct.Streaming.html)
-/// says how one is made and read, and what its ends mean. A call that returns a stream ends when
+/// says how one is made and read, and what its ends mean;
+/// [`StreamSender`](../rpc_core/struct.StreamSender.html) how one that is sent item by item ends, and how
+/// it says that it breaks off. A call that returns a stream ends when
 /// the server's method has returned one: until then its deadline holds as for any call, and from
 /// then on the timeout counts for each item anew. A stream among the arguments is sent by a task
 /// that belongs to the call, and to the stream in reply if there is one.

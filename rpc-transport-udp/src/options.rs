@@ -231,6 +231,8 @@ impl UdpOptions {
             socket.set_only_v6(self.only_v6)?;
         }
         socket.set_nonblocking(true)?;
+        // r[impl reset.shared]
+        // No address is shared: a reset would speak for another process.
         // A system that refuses more than it allows keeps what it has.
         let _ = socket.set_send_buffer_size(self.send_buffer);
         let _ = socket.set_recv_buffer_size(self.recv_buffer);

@@ -20,12 +20,12 @@ use tokio::time::Sleep;
 use super::{
     Connection, Origin, Router, StateGuard,
     dispatch::{Dispatcher, Woke},
-    watch::Watch,
+    watch::{Look, Watch},
 };
 use crate::{
     clock,
     error::{CloseReason, ErrorKind},
-    mux::{Cause, Closed, Phase},
+    mux::{Cause, Closed, Phase, Shelf},
     outbox::Batch,
     transport::{InFrame, Inbox, Received, Transport, TransportError},
 };
@@ -52,6 +52,8 @@ pub(crate) struct Driver<T> {
     batch: Batch,
     dispatcher: Dispatcher,
     origin: Arc<Origin>,
+    /// Where the connection keeps a large buffer.
+    shelf: Arc<Shelf>,
     /// What has to be done by when, calls apart.
     watch: Watch,
     /// The timer, made when it is first needed, and what it is set to.
@@ -110,8 +112,10 @@ impl<T: Transport> Driver<T> {
         config: DriverConfig,
     ) -> Self {
         let origin = Arc::new(Origin::new(transport.peer(), &connection));
+        let shelf = connection.with(|mux| Arc::clone(mux.shelf()));
         Self {
             connection,
+            shelf,
             transport,
             batch: Batch::default(),
             dispatcher: Dispatcher::new(router, Arc::clone(&origin)),
@@ -304,12 +308,16 @@ impl<T: Transport> Driver<T> {
         let mut state = self.connection.lock();
         state.armed = None;
         state.mux.handle_timeout(now);
-        if self.watch.pass(now, &mut state.mux, self.batch.is_empty()) {
+        let look = self.watch.pass(now, &mut state.mux, self.batch.is_empty());
+        if look == Look::Idle {
             state.mux.shrink();
             self.batch.shrink();
             self.dispatcher.shrink();
         }
         self.dispatcher.act(&self.connection, state, now);
+        if look != Look::NotYet {
+            self.shelf.trim(look == Look::Idle);
+        }
     }
 
     /// Goes to sleep, unless something came up meanwhile.
@@ -491,6 +499,7 @@ impl<T> Drop for Driver<T> {
             mem::take(&mut state.mux.output().wakers)
         };
         wakers.into_iter().for_each(Waker::wake);
+        self.shelf.close();
         self.connection.stop_all();
         self.origin.note_gone(&self.connection);
     }

@@ -9,6 +9,8 @@ mod driver;
 mod handler;
 mod origin;
 mod router;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::{

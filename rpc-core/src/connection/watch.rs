@@ -26,6 +26,17 @@ const LEAVE: Duration = Duration::from_secs(5);
 /// announced and not sent: it may be lying.
 const ANNOUNCED: Duration = Duration::from_secs(30);
 
+/// What is known of a connection's buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// It isn't time to look.
+    NotYet,
+    /// The connection is used.
+    InUse,
+    /// Nothing happens on it.
+    Idle,
+}
+
 /// The times of one connection.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -100,18 +111,19 @@ impl Watch {
     }
 
     /// Does what is due. `empty` says that nothing is being sent. Returns whether the connection's
-    /// buffers aren't needed at present.
-    pub(super) fn pass(&mut self, now: Instant, mux: &mut Mux, empty: bool) -> bool {
+    /// buffers are needed at present.
+    pub(super) fn pass(&mut self, now: Instant, mux: &mut Mux, empty: bool) -> Look {
         let due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
-        let mut trim = false;
+        let mut look = Look::NotYet;
         if due(&mut self.trim_at) {
-            trim = !mem::take(&mut self.used) && !mux.is_at_work() && empty;
-            if trim {
+            if !mem::take(&mut self.used) && !mux.is_at_work() && empty {
+                look = Look::Idle;
                 self.idle_by = self.idle_timeout.and_then(|idle| now.checked_add(idle));
                 if self.leave_by.is_none() && matches!(mux.phase(), Phase::Draining { .. }) {
                     self.leave_by = now.checked_add(ANNOUNCED);
                 }
             } else {
+                look = Look::InUse;
                 self.trim_at = now.checked_add(TRIM_AFTER);
             }
         }
@@ -136,6 +148,6 @@ impl Watch {
             let text = "the peer takes nothing of what is sent to it";
             mux.close(CloseReason::Unresponsive, text);
         }
-        trim
+        look
     }
 }

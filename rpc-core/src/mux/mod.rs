@@ -21,6 +21,7 @@ mod incoming;
 mod input;
 mod outgoing;
 mod requests;
+mod shelf;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ mod waiters;
 
 use std::{
     mem,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -37,6 +39,7 @@ pub(crate) use backlog::Start;
 pub(crate) use calls::Ending;
 pub(crate) use incoming::ReplyLimits;
 pub(crate) use requests::Accepted;
+pub(crate) use shelf::Shelf;
 pub(crate) use streams::{ITEM_COST, Need, NextItem, Room, StreamEnd};
 pub(crate) use types::{Cause, Closed, NewCall, Opened, Output, Phase, Reach, Settings};
 pub(crate) use waiters::Ticket;
@@ -97,6 +100,8 @@ pub(crate) struct Mux {
     transport_bytes: usize,
     /// Buffers of bodies that nobody needs any more, for those to come.
     spare: Vec<Vec<u8>>,
+    /// The same for large messages.
+    shelf: Arc<Shelf>,
     /// Whether calls that may not run twice wait for the peer's hello.
     cautious: bool,
     outbox: Outbox,
@@ -153,6 +158,7 @@ impl Mux {
         };
         // A peer may make this many calls before it can know of a lower limit.
         let calls = limits.calls.max(PeerLimits::BASE.calls);
+        let shelf = Arc::new(Shelf::new(limits.message_bytes as usize));
         let mut mux = Self {
             role,
             hello,
@@ -161,11 +167,12 @@ impl Mux {
             peer_hello: None,
             transport_bytes: frame_bytes.max(FRAME_BYTES_MIN),
             spare: Vec::new(),
+            shelf: Arc::clone(&shelf),
             cautious,
             outbox: Outbox::default(),
-            calls: Calls::new(role),
+            calls: Calls::new(role, Arc::clone(&shelf)),
             waiters: Waiters::new(),
-            requests: Requests::new(role, calls),
+            requests: Requests::new(role, calls, shelf),
             backlog: Backlog::default(),
             streams: Streams::new(limits.stream_bytes),
             bulk_in: BulkIn::new(limits.window_bytes),
@@ -270,6 +277,11 @@ impl Mux {
             }
             _ => false,
         }
+    }
+
+    /// Where the buffers of large messages are kept: for whoever may take the time to free them.
+    pub(crate) fn shelf(&self) -> &Arc<Shelf> {
+        &self.shelf
     }
 
     /// The earliest time at which a deadline may pass, or the peer is to be looked after.

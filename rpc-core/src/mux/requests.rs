@@ -2,9 +2,11 @@
 
 use std::{
     mem,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use super::shelf::{Gathered, Shelf};
 use crate::{
     body::Body,
     error::{CloseReason, ErrorKind},
@@ -29,7 +31,7 @@ pub(crate) struct Accepted {
 #[derive(Debug)]
 struct Partial {
     accepted: Accepted,
-    buffer: Vec<u8>,
+    buffer: Gathered,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +66,7 @@ pub(crate) struct Requests {
     /// How many calls the peer may have open.
     limit: u32,
     slots: Vec<Slot>,
+    shelf: Arc<Shelf>,
     /// Calls without a terminal frame in the outbox.
     open: u32,
     /// Requests received so far, for the drain.
@@ -89,12 +92,13 @@ pub(crate) enum Stop {
 
 impl Requests {
     /// `role` is this side's.
-    pub(crate) fn new(role: Role, limit: u32) -> Self {
+    pub(crate) fn new(role: Role, limit: u32, shelf: Arc<Shelf>) -> Self {
         let opener = role.other();
         Self {
             opener,
             limit,
             slots: Vec::new(),
+            shelf,
             open: 0,
             received: 0,
             cancels: 0,
@@ -149,8 +153,10 @@ impl Requests {
     /// Begins to collect a request of several frames.
     pub(crate) fn begin_partial(&mut self, accepted: Accepted, body: &[u8]) {
         self.partial_bytes += body.len();
+        let mut buffer = Gathered::default();
+        buffer.extend(&self.shelf, body);
         if let Some(state) = self.state_mut(accepted.id) {
-            *state = State::Partial(Box::new(Partial { accepted, buffer: body.to_vec() }));
+            *state = State::Partial(Box::new(Partial { accepted, buffer }));
         }
     }
 
@@ -172,8 +178,9 @@ impl Requests {
 
     /// Adds a frame to a request. Returns it when that was the last.
     pub(crate) fn add(&mut self, id: CallId, more: bool, body: &[u8]) -> Option<Accepted> {
-        let Some(State::Partial(partial)) = self.state_mut(id) else { return None };
-        partial.buffer.extend_from_slice(body);
+        let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id))?;
+        let State::Partial(partial) = &mut slot.state else { return None };
+        partial.buffer.extend(&self.shelf, body);
         self.partial_bytes += body.len();
         if more {
             return None;
@@ -198,7 +205,7 @@ impl Requests {
         };
         self.partial_bytes -= partial.buffer.len();
         let Partial { mut accepted, buffer } = *partial;
-        accepted.body = Body::Buffer(buffer);
+        accepted.body = buffer.into_body();
         Some(accepted)
     }
 

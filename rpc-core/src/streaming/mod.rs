@@ -15,6 +15,7 @@ use std::{
 use futures_core::Stream;
 
 pub(crate) use incoming::{Caller, Incoming};
+use pump::Broken;
 pub(crate) use pump::{ArgumentPump, Items, Pump, Pumped};
 pub use sender::StreamSender;
 
@@ -33,7 +34,8 @@ use crate::{
 /// Items are sent as the reader takes them: some 64 KiB are under way at first, up to 2 MiB for a
 /// reader that keeps up. Dropping a stream tells the other side, which drops its half.
 ///
-/// Within one process it works as well: what was made of a stream yields `Ok` of its items.
+/// Within one process it works as well: what was made of a stream yields `Ok` of its items, and what
+/// comes from a sender an error if that breaks off.
 #[must_use = "a stream does nothing unless it is read or returned"]
 pub struct Streaming<T> {
     source: Source<T>,
@@ -42,6 +44,8 @@ pub struct Streaming<T> {
 enum Source<T> {
     /// Made in this process.
     Local(Pin<Box<dyn Stream<Item = T> + Send>>),
+    /// Made in this process through a sender, which may break it off.
+    Sent(Pin<Box<dyn Stream<Item = Result<T, Broken>> + Send>>),
     /// Comes over a connection. The function knows `T`.
     Remote(Incoming, fn(&[u8]) -> Result<T, DecodeError>),
 }
@@ -74,7 +78,8 @@ impl<T> Streaming<T> {
 
 impl<T: Send + 'static> Streaming<T> {
     /// A stream of what is sent through the other half, of which `capacity` items (1 at least) may
-    /// wait. It ends when the sender and its clones are dropped.
+    /// wait. It ends when the sender and its clones are dropped, and breaks off when one of them is
+    /// aborted or dropped by a panic.
     pub fn channel(capacity: usize) -> (StreamSender<T>, Self) {
         sender::channel(capacity)
     }
@@ -88,6 +93,7 @@ impl<T> Stream for Streaming<T> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match &mut self.source {
             Source::Local(stream) => stream.as_mut().poll_next(cx).map(|item| item.map(Ok)),
+            Source::Sent(items) => items.as_mut().poll_next(cx).map_err(Broken::within_process),
             Source::Remote(incoming, decode) => {
                 let Some(item) = ready!(incoming.poll_next(cx)) else { return Poll::Ready(None) };
                 let decoded =
@@ -126,7 +132,7 @@ impl<T> Stream for Ready<T> {
 impl<T> fmt::Debug for Streaming<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = match &self.source {
-            Source::Local(_) => "local",
+            Source::Local(_) | Source::Sent(_) => "local",
             Source::Remote(..) => "remote",
         };
         f.debug_struct("Streaming").field("source", &source).finish_non_exhaustive()

@@ -7,7 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use super::{Source, Streaming};
 use crate::{
     codec::{Bincode, Codec},
     connection::Connection,
-    error::ErrorKind,
+    error::{Delivery, ErrorKind, RpcError},
     frame::{self, CallId},
     mux::{ITEM_COST, Need, Room},
 };
@@ -37,6 +37,8 @@ pub(crate) enum Broken {
     TooLarge(String),
     /// The stream that is forwarded broke off, and how.
     Forwarded(String),
+    /// Their sender gave up, and why.
+    Aborted(String),
     /// The code that makes them panicked.
     Panicked,
 }
@@ -51,8 +53,14 @@ impl Broken {
                 (ErrorKind::MalformedRequest, text.into())
             }
             Self::TooLarge(text) => (ErrorKind::TooLarge, text),
-            Self::Forwarded(text) => (ErrorKind::Cancelled, text),
+            Self::Forwarded(text) | Self::Aborted(text) => (ErrorKind::Cancelled, text),
         }
+    }
+
+    /// What a reader in the same process gets.
+    pub(super) fn within_process(self) -> RpcError {
+        let (kind, text) = self.of_reply();
+        RpcError::new(kind, Delivery::Replied, text)
     }
 
     /// What the caller learns when it is the reply that breaks off. The text of a panic stays here.
@@ -61,7 +69,7 @@ impl Broken {
             Self::Unencodable(text) => (ErrorKind::MalformedReply, text),
             Self::Panicked => (ErrorKind::HandlerPanicked, String::new()),
             Self::TooLarge(text) => (ErrorKind::TooLarge, text),
-            Self::Forwarded(text) => (ErrorKind::Cancelled, text),
+            Self::Forwarded(text) | Self::Aborted(text) => (ErrorKind::Cancelled, text),
         }
     }
 }
@@ -99,12 +107,16 @@ impl<T: Serialize> ItemSource for Streaming<T> {
                 })
             });
         }
-        let Source::Local(stream) = &mut self.source else { return Poll::Ready(None) };
-        stream.as_mut().poll_next(cx).map(|next| {
-            Some(Bincode::encode(&next?, item).map_err(|error| {
+        let next = match &mut self.source {
+            Source::Local(stream) => ready!(stream.as_mut().poll_next(cx)).map(Ok),
+            Source::Sent(items) => ready!(items.as_mut().poll_next(cx)),
+            Source::Remote(..) => None,
+        };
+        Poll::Ready(next.map(|next| {
+            Bincode::encode(&next?, item).map_err(|error| {
                 Broken::Unencodable(format!("an item could not be encoded: {error}"))
-            }))
-        })
+            })
+        }))
     }
 }
 

@@ -26,11 +26,11 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use crate::transport::{
-    Address, Batch, Connector, Inbox, Peer, Received, Transport, TransportError,
+    Address, Batch, Connector, Inbox, Listener, Peer, Received, Transport, TransportError,
 };
 
 /// Knows the connections that were made through it, and ends them. Clones are the same one.
@@ -51,6 +51,18 @@ impl Switchboard {
     #[must_use]
     pub fn connector<C>(&self, inner: C) -> MortalConnector<C> {
         MortalConnector { inner, switchboard: self.clone() }
+    }
+
+    /// A listener like `inner`, of whose connections this can end the server's side.
+    #[must_use]
+    pub fn listener<L>(&self, inner: L) -> MortalListener<L> {
+        MortalListener { inner, switchboard: self.clone() }
+    }
+
+    fn adopt<T>(&self, inner: T) -> Mortal<T> {
+        let switch = Arc::default();
+        lock(&self.switches).push(Arc::clone(&switch));
+        Mortal { inner, switch }
     }
 
     /// Ends one of the connections that were made so far, if there are any. Which one follows from
@@ -81,10 +93,31 @@ impl<C: Connector> Connector for MortalConnector<C> {
     }
 
     async fn connect(&self) -> io::Result<Self::Transport> {
-        let inner = self.inner.connect().await?;
-        let switch = Arc::default();
-        lock(&self.switchboard.switches).push(Arc::clone(&switch));
-        Ok(Mortal { inner, switch })
+        Ok(self.switchboard.adopt(self.inner.connect().await?))
+    }
+}
+
+/// Accepts connections that a [`Switchboard`] can end.
+#[derive(Debug)]
+pub struct MortalListener<L> {
+    inner: L,
+    switchboard: Switchboard,
+}
+
+impl<L: Listener> Listener for MortalListener<L> {
+    type Transport = Mortal<L::Transport>;
+
+    fn local_addr(&self) -> Address {
+        self.inner.local_addr()
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Transport>> {
+        let accepted = ready!(self.inner.poll_accept(cx));
+        Poll::Ready(accepted.map(|inner| self.switchboard.adopt(inner)))
+    }
+
+    fn refuse_more(&mut self) {
+        self.inner.refuse_more();
     }
 }
 

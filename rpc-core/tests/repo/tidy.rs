@@ -122,7 +122,9 @@ fn dependencies_point_one_way() {
             let allowed = match member.as_str() {
                 "rpc-macros" => dev,
                 "rpc-core" => name == "rpc-macros" || dev && name == "rpc-core",
-                transport if transport.starts_with("rpc-transport-") => name == "rpc-core",
+                transport if transport.starts_with("rpc-transport-") => {
+                    name == "rpc-core" || dev && name == transport
+                }
                 _ => false,
             };
             if !allowed {

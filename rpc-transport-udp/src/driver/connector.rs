@@ -5,7 +5,6 @@ use std::{
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -55,6 +54,7 @@ impl Connector for UdpConnector {
     ///
     /// # Cancel safety
     /// Dropping the future closes the sockets it has opened.
+    // r[impl session.no-move]
     async fn connect(&self) -> io::Result<UdpTransport> {
         let target = Target::parse(&self.target)?;
         let attempt = |address| set_up(address, self.options.clone());

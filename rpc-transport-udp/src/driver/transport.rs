@@ -251,6 +251,7 @@ impl UdpTransport {
             let Some(next) = next else {
                 // Nobody polls the timer from here on, so nobody may rely on it.
                 self.armed = None;
+                self.session.shrink();
                 return Ok(());
             };
             // What is still due waits for the socket, which wakes this when it takes more.
@@ -349,13 +350,17 @@ impl Transport for UdpTransport {
         if !batch.is_empty() && matches!(self.feed, Feed::Socket { .. }) {
             self.positions.note(now, batch.position());
         }
+        // r[impl session.not-sent]
         let sent = self.poll_transmit(cx, now, &mut Frames(batch));
         self.position = batch.position();
-        if let Err(failure) = self.keep_time_beside_recv(cx, now) {
+        self.is_full = !batch.is_empty() || self.session.is_cutting();
+        let done = sent.is_ready() && !self.is_full;
+        // Who waits for this alone has no other timer.
+        let kept = if done { self.keep_time_beside_recv(cx, now) } else { self.keep_time(cx, now) };
+        if let Err(failure) = kept {
             return Poll::Ready(Err(into_io(self.fail(cx, now, failure))));
         }
-        self.is_full = !batch.is_empty() || self.session.is_cutting();
-        if sent.is_ready() && !self.is_full { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if done { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     fn poll_recv<I: Inbox>(

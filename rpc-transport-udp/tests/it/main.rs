@@ -1,6 +1,9 @@
 //! What the UDP transport promises, over loopback sockets.
 
+mod callbacks;
 mod conformance;
+mod connect;
+mod listen;
 mod network;
 mod promises;
 mod simulation;
@@ -21,4 +24,13 @@ async fn pair(
     listener: &mut UdpListener,
 ) -> io::Result<(UdpTransport, UdpTransport)> {
     tokio::try_join!(connector.connect(), accept(listener))
+}
+
+/// Whether this machine has IPv6; says so when a test is skipped for the lack of it.
+fn has_v6() -> bool {
+    let bound = std::net::UdpSocket::bind("[::1]:0");
+    if let Err(cause) = &bound {
+        eprintln!("SKIPPED, this machine has no IPv6 loopback: {cause}");
+    }
+    bound.is_ok()
 }

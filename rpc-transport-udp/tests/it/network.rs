@@ -1,5 +1,5 @@
-//! Servers that vanish, clients that move, sockets that take nothing: over the network in memory, in
-//! paused time.
+//! Large messages, servers that vanish, clients that move, sockets that take nothing: over the network
+//! in memory, in paused time, unless said otherwise.
 
 use std::{io, time::Duration};
 
@@ -100,6 +100,19 @@ async fn a_large_message_comes_back_at_1_percent_loss() {
 #[tokio::test(start_paused = true)]
 async fn a_large_message_comes_back_at_5_percent_loss() {
     echo_64_mib(path().loss(0.05, 2.0)).await;
+}
+
+#[tokio::test]
+async fn a_large_message_comes_back_over_loopback() {
+    let listener = rpc_transport_udp::listen("127.0.0.1:0").await.expect("a port");
+    let connector = rpc_transport_udp::connector(listener.local_addr());
+    let service = EchoServer::new(Mirror);
+    let server = Server::builder().service(service).limits(limits()).listen(listener).start();
+    let channel = Channel::builder().limits(limits()).lazy(connector);
+    let sent = content(64 * MIB);
+    let came = EchoClient::new(channel).echo(sent.clone()).no_deadline().await.expect("an echo");
+    assert!(came == sent, "other bytes came back");
+    drop(server);
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,9 +18,11 @@ mod lives;
 mod load;
 mod mtu;
 // Processes and their records are the same for every transport.
+#[allow(dead_code, reason = "the tests of TCP use the rest")]
 #[path = "../../../rpc-transport-tcp/tests/processes/process.rs"]
 mod process;
 mod rebinding;
+#[allow(dead_code, reason = "the tests of TCP use the rest")]
 #[path = "../../../rpc-transport-tcp/tests/processes/record.rs"]
 mod record;
 mod relay;

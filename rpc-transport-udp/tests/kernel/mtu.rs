@@ -79,7 +79,7 @@ async fn check_change(lab: &Lab, change: impl FnOnce()) {
     for caller in callers {
         caller.await.unwrap();
     }
-    let ends = ends.lock().unwrap();
+    let ends = std::mem::take(&mut *ends.lock().unwrap());
     let (before, after): (Vec<_>, Vec<_>) = ends.iter().partition(|(at, _)| *at < changed);
     let slowest = |calls: &[(Instant, Duration)]| calls.iter().map(|(_, took)| *took).max();
     println!(

@@ -30,7 +30,7 @@ impl Calls {
             State::Pending { reply, .. } if more => {
                 reply.begun = true;
                 reply.app_error = app_error;
-                reply.buffer.extend_from_slice(body);
+                reply.buffer.extend(&self.shelf, body);
                 self.partial_bytes += body.len();
                 Ok(None)
             }
@@ -38,7 +38,7 @@ impl Calls {
                 let body = if let Some(bytes) = owned {
                     Body::Shared(bytes)
                 } else {
-                    let mut buffer = mem::take(&mut reply.buffer);
+                    let mut buffer = reply.buffer.take();
                     buffer.extend_from_slice(body);
                     Body::Buffer(buffer)
                 };
@@ -87,14 +87,14 @@ impl Calls {
     pub(crate) fn reply_more(&mut self, id: CallId, more: bool, body: &[u8]) -> Option<Waker> {
         let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id))?;
         let State::Pending { reply, .. } = &mut slot.state else { return None };
-        reply.buffer.extend_from_slice(body);
+        reply.buffer.extend(&self.shelf, body);
         self.partial_bytes += body.len();
         if more {
             return None;
         }
         self.partial_bytes -= reply.buffer.len();
         let (buffer, app_error) = (mem::take(&mut reply.buffer), reply.app_error);
-        let ending = Ending::Reply { body: Body::Buffer(buffer), app_error };
+        let ending = Ending::Reply { body: buffer.into_body(), app_error };
         match mem::replace(&mut slot.state, State::Done { ending, terminal: true }) {
             State::Pending { waker, .. } => Some(waker),
             _ => None,

@@ -4,11 +4,14 @@
 mod answers;
 mod oneway;
 
-use std::{collections::VecDeque, mem, task::Waker, time::Instant};
+use std::{collections::VecDeque, mem, sync::Arc, task::Waker, time::Instant};
 
 use oneway::Awaited;
 
-use super::Reach;
+use super::{
+    Reach,
+    shelf::{Gathered, Shelf},
+};
 use crate::{
     body::Body,
     error::{Delivery, ErrorKind},
@@ -85,7 +88,7 @@ const QUEUED: u64 = u64::MAX;
 /// A reply of which the first frame has arrived.
 #[derive(Debug)]
 struct Partial {
-    buffer: Vec<u8>,
+    buffer: Gathered,
     begun: bool,
     app_error: bool,
 }
@@ -95,6 +98,7 @@ struct Partial {
 pub(crate) struct Calls {
     role: Role,
     slots: Vec<Slot>,
+    shelf: Arc<Shelf>,
     free: Vec<u32>,
     /// The sequence number of the next call.
     sequence: u64,
@@ -133,10 +137,11 @@ pub(crate) enum Stray {
 }
 
 impl Calls {
-    pub(crate) fn new(role: Role) -> Self {
+    pub(crate) fn new(role: Role, shelf: Arc<Shelf>) -> Self {
         Self {
             role,
             slots: Vec::new(),
+            shelf,
             free: Vec::new(),
             sequence: 1,
             open: 0,
@@ -179,7 +184,7 @@ impl Calls {
         self.open += 1;
         self.sent += 1;
         if let Some(entry) = self.slots.get_mut(slot as usize) {
-            let reply = Partial { buffer: Vec::new(), begun: false, app_error: false };
+            let reply = Partial { buffer: Gathered::default(), begun: false, app_error: false };
             let state = State::Pending { waker, reply };
             let awaited = if oneway { Awaited::Leaving } else { Awaited::Answer };
             *entry = Slot { id: Some(id), state, awaited, deadline, ..Slot::VACANT };
@@ -190,13 +195,12 @@ impl Calls {
     /// The request was queued whole: `bytes` of the outbox that end at `position`. Its buffer is
     /// used again for the reply.
     #[inline]
-    pub(crate) fn queued(&mut self, id: CallId, position: u64, bytes: usize, mut buffer: Vec<u8>) {
+    pub(crate) fn queued(&mut self, id: CallId, position: u64, bytes: usize, buffer: Vec<u8>) {
         let Some(slot) = self.get(id) else { return };
         slot.leaves_at = position;
         slot.bytes = bytes;
         if let State::Pending { reply, .. } = &mut slot.state {
-            buffer.clear();
-            reply.buffer = buffer;
+            reply.buffer = buffer.into();
         }
         if slot.awaited == Awaited::Leaving {
             self.leaving.push_back((position, id));
@@ -395,7 +399,7 @@ impl Calls {
             assert!(slot.id.is_none_or(|id| id.slot() == at as usize && id.opener() == self.role));
             match &slot.state {
                 State::Pending { reply, .. } if reply.begun => partial += reply.buffer.len(),
-                State::Pending { reply, .. } => assert!(reply.buffer.is_empty()),
+                State::Pending { reply, .. } => assert_eq!(reply.buffer.len(), 0),
                 State::Vacant => vacant.push(at),
                 State::Abandoned | State::Done { .. } => {}
             }

@@ -1,9 +1,9 @@
 //! Two state machines, the frames between them, and a clock that only the test moves.
 //!
 //! `alive` is about silent peers, `calls` follows single calls, `places` the queue in front of them,
-//! `backlog` that in front of the handlers, `deadlines` what time does, `bulk` large messages, `oneway`
-//! calls that end when they have left, `drain` go-away and the end, `streams` items and credit,
-//! `attacks` streams whose sides change their minds, `gone` one that is given up at every step, `paths`
+//! `backlog` that in front of the handlers, `deadlines` what time does, `bulk` large messages, `shelf`
+//! their buffers, `oneway` calls that end when they have left, `drain` go-away and the end, `streams`
+//! items and credit, `attacks` streams whose sides change their minds, `gone` one that is given up at every step, `paths`
 //! how much goes over a long path, `hostile` what a peer must not do, and `simulation` everything at
 //! once, from seeds, over a `link` that does what links may do.
 
@@ -20,6 +20,7 @@ mod link;
 mod oneway;
 mod paths;
 mod places;
+mod shelf;
 mod simulation;
 mod streams;
 mod table;

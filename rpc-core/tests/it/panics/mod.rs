@@ -241,10 +241,19 @@ async fn a_panic_in_a_handler_that_runs_inline_fails_its_own_call_only() {
     for case in CASES {
         let setup = setup().await;
         for _ in 0..TIMES {
-            setup.promote().await;
-            let task = setup.task();
-            setup.panics(case, false).await;
-            assert_eq!(setup.task(), task, "{}: it ran in a task of its own", case.0);
+            // A poll that others held up counts as slow, and sends the handler back to tasks. Then
+            // this was no panic of the kind that is meant.
+            let began = Instant::now();
+            loop {
+                setup.promote().await;
+                let task = setup.task();
+                setup.panics(case, false).await;
+                if setup.task() == task {
+                    break;
+                }
+                let name = case.0;
+                assert!(began.elapsed() < Duration::from_secs(30), "{name}: it never ran inline");
+            }
         }
         setup.finish().await;
     }

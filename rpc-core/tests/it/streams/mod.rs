@@ -1,6 +1,8 @@
 //! Streams: items in both directions, their ends, and what a slow reader holds up. What happens when
-//! a side changes its mind is in `minds`, and when it does so at any poll in `dropped`.
+//! a side changes its mind is in `minds`, when it does so at any poll in `dropped`, and when a sender breaks
+//! off in `breached`.
 
+mod breached;
 mod dropped;
 mod minds;
 

@@ -146,6 +146,7 @@ impl Mtu {
     /// All packets that were lost at this time have been reported. True if `current` has fallen to
     /// the base, because large datagrams don't arrive any more.
     pub(crate) fn on_losses_end(&mut self, now: Instant) -> bool {
+        // r[impl mtu.black-hole]
         let fell = self.current > BASE_BYTES && self.hole.is_found();
         if fell {
             self.fall_back();

@@ -41,6 +41,7 @@ fn assert_near(found: f64, expected: f64) {
     assert!((found / expected - 1.0).abs() < 0.01, "{found} isn't near {expected}");
 }
 
+// r[verify congestion.pacing]
 #[test]
 fn a_window_and_a_quarter_leaves_in_each_round_trip() {
     let pace = pace(1_000_000, MS * 100);

@@ -49,6 +49,7 @@ impl Budget {
     }
 
     /// What this session holds.
+    #[cfg(test)]
     pub(super) fn used(&self) -> usize {
         self.used
     }

@@ -122,7 +122,7 @@ impl Session {
                     contents.refused |= taken == Taken::NoRoom;
                 }
                 Frame::Ack(ack) => self.handle_ack(now, &ack)?,
-                Frame::Challenge(question) => self.response = Some(question),
+                Frame::Challenge(question) => self.answer_due = Some(question),
                 Frame::Answer(answer) => self.handle_answer(from, answer),
                 Frame::Fin { total } => {
                     self.receiving.handle_fin(total)?;

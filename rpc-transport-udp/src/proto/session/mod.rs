@@ -36,7 +36,7 @@ use sending::Sending;
 pub(crate) use sending::Source;
 use sent::Sent;
 #[cfg(test)]
-pub(crate) use tests::{Inspected, Numbers};
+pub(crate) use tests::Numbers;
 
 use super::{
     congestion::Congestion,
@@ -113,7 +113,7 @@ pub(crate) struct Session {
     /// Since when the peer's window alone has kept this side from sending.
     blocked_at: Option<Instant>,
     /// The proof that the peer asks for.
-    response: Option<[u8; 8]>,
+    answer_due: Option<[u8; 8]>,
     /// Marks of congestion that the peer has told of.
     marked: u32,
     /// Whether it had nothing left to send when it last could.
@@ -151,7 +151,7 @@ impl Session {
             progress_at: None,
             paced_until: None,
             blocked_at: None,
-            response: None,
+            answer_due: None,
             marked: 0,
             app_limited: true,
             close: None,

@@ -90,7 +90,7 @@ impl Session {
         source: &mut impl Source,
         segments: usize,
     ) -> Option<Transmit> {
-        if !self.has_more(source) && self.probes == 0 && self.response.is_none() {
+        if !self.has_more(source) && self.probes == 0 && self.answer_due.is_none() {
             if source.is_all() {
                 self.app_limited = true;
                 self.paced_until = None;
@@ -212,7 +212,7 @@ impl Session {
         let acknowledged = self.write_ack(now, out, end);
         let before = out.len();
         // r[impl path.answer]
-        if let Some(answer) = self.response.take() {
+        if let Some(answer) = self.answer_due.take() {
             frame::encode_answer(out, answer);
         }
         let frames_start = out.len();

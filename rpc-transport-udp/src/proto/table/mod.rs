@@ -112,6 +112,7 @@ impl<H> Table<H> {
     }
 
     /// What has become of datagrams so far.
+    #[cfg(test)]
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
@@ -127,6 +128,7 @@ impl<H> Table<H> {
     }
 
     /// How many sessions there are, with those that are remembered.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.sessions.len()
     }
@@ -150,8 +152,8 @@ impl<H> Table<H> {
         self.is_leaving = true;
     }
 
-    /// Decides about a datagram. `uptime_ms` is the time since the server began; it counts on while
-    /// the machine sleeps.
+    /// Decides about a datagram. `uptime_ms` is the time since the server began. It may stand still
+    /// while the machine sleeps: then sessions are remembered for longer.
     pub(crate) fn handle_datagram(
         &mut self,
         uptime_ms: u64,
@@ -311,6 +313,8 @@ impl<H> Table<H> {
 
     /// Forgets sessions that ended long ago.
     fn forget(&mut self, uptime_ms: u64) {
+        // r[impl session.idle]
+        // Only sessions that have ended get into the list.
         while let Some((at, session)) = self.ended.front().copied() {
             // Not at that very moment: a cookie as old as it may be still counts then.
             if at >= uptime_ms {

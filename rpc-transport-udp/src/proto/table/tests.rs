@@ -223,6 +223,14 @@ fn sessions_are_remembered_for_as_long_as_their_cookies_are_good_whatever_is_set
     }
 }
 
+// r[verify session.idle]
+#[test]
+fn a_session_that_lives_is_never_forgotten() {
+    let mut table = table(10);
+    let ack = begin(&mut table, 0, 1);
+    assert_delivered(&mut table, 365 * 24 * 3600 * 1000, &later(&ack));
+}
+
 #[test]
 fn a_session_ends_once() {
     let mut table = table(10);
@@ -253,6 +261,7 @@ fn a_full_table_refuses_and_forgets_nothing() {
     assert!(InitAck::decode(&answer(&mut table, RETENTION_MS + 1, &init(9))).is_some());
 }
 
+// r[verify reset.refused]
 #[test]
 fn a_server_that_leaves_begins_no_session_any_more() {
     let mut table = table(1);

@@ -44,6 +44,8 @@ fn lengths() -> (u64, u64) {
 
 #[test]
 fn an_exchange_may_lose_any_two_of_its_datagrams() {
+    // r[verify loss.again] r[verify setup.retry]
+    // r[verify cookie.echo] r[verify cookie.opaque]
     let (up, down) = lengths();
     assert!(up >= 8 && down >= 8, "{up} and {down} datagrams");
     // One beyond: with a loss there are more.
@@ -72,6 +74,7 @@ fn an_exchange_may_lose_any_row_of_datagrams() {
 
 #[test]
 fn datagrams_that_come_several_times_change_nothing() {
+    // r[verify datagram.once] r[verify lane-frame.once] r[verify setup.accept]
     let mut world = exchange();
     for faults in [Faults { repeat: 1000, ..Faults::NONE }, Faults { repeat: 500, ..Faults::NONE }]
     {
@@ -84,6 +87,7 @@ fn datagrams_that_come_several_times_change_nothing() {
 
 #[test]
 fn datagrams_may_come_in_any_order() {
+    // r[verify lane-frame.order] r[verify loss.detect]
     for seed in 0..10 {
         let config = Config { frames_max: 20, bytes_max: 3000, ..Config::DEFAULT };
         let mut world = World::new(seed, config);

@@ -53,6 +53,7 @@ fn calls_during_a_restart_ran_once_never_or_nobody_knows() {
 
 #[test]
 fn a_call_that_is_younger_than_the_servers_process_never_ran() {
+    // r[verify reset.judge]
     for (pause, expected) in [(4000, Outcome::NeverRan), (500, Outcome::Unknown)] {
         let mut world = world(1);
         settle(&mut world);
@@ -68,6 +69,7 @@ fn a_call_that_is_younger_than_the_servers_process_never_ran() {
 
 #[test]
 fn packets_of_an_earlier_process_run_nothing() {
+    // r[verify reset.when]
     let mut world = world(5);
     world.clients[0].up.record = Some(Vec::new());
     settle(&mut world);
@@ -90,6 +92,7 @@ fn packets_of_an_earlier_process_run_nothing() {
 
 #[test]
 fn packets_that_come_again_after_their_session_run_nothing() {
+    // r[verify session.remember] r[verify session.lookup]
     let mut world = world(5);
     world.clients[0].up.record = Some(Vec::new());
     assert!(world.run_until(SECOND * 60, |world| world.clients[0].is_finished()));
@@ -181,6 +184,7 @@ fn a_cookie_of_anything_else_begins_no_session() {
 
 #[test]
 fn the_same_nonce_makes_another_session_each_time() {
+    // r[verify setup.nonce]
     let (mut server, first) = offered(craft::peer());
     let mut init = Vec::new();
     Init { nonce: Nonce(77), params: PARAMS }.encode(&mut init);
@@ -248,6 +252,7 @@ const FLOOD: u64 = if cfg!(debug_assertions) { 50_000 } else { 1_000_000 };
 
 #[test]
 fn a_flood_of_inits_from_anywhere_leaves_nothing() {
+    // r[verify setup.stateless]
     let (mut server, _) = offered(craft::peer());
     let mut random = fastrand::Rng::with_seed(1);
     let mut init = Vec::new();
@@ -289,6 +294,7 @@ fn a_flood_of_packets_of_no_session_is_answered_a_thousand_times_a_second() {
 
 #[test]
 fn resets_that_answer_nothing_are_ignored() {
+    // r[verify reset.accept]
     let mut victim = Victim::new(Side::Client);
     victim.push(0, 40);
     assert_eq!(victim.sends().len(), 1);

@@ -116,10 +116,21 @@ fn a_deadline_that_was_early_is_found() {
 fn a_call_that_nothing_holds_up_and_that_takes_too_long_is_found() {
     let mut lost = entry(Shape::Echo, FINISHED, End::Failed(Kind::DeadlineExceeded, Unknown));
     lost.call.patience = Patience::Usual;
-    lost.told.as_mut().unwrap().waited = Duration::from_secs(60);
+    lost.told.as_mut().unwrap().waited = Duration::from_secs(21);
     assert_eq!(verdict(&lost), None);
     lost.peaceful = true;
     assert_eq!(verdict(&lost), Some(Promise::Ends));
+}
+
+#[test]
+fn a_call_that_ends_long_after_its_deadline_is_found() {
+    for end in [End::Value, End::Failed(Kind::DeadlineExceeded, Unknown)] {
+        let mut late = entry(Shape::Echo, FINISHED, end);
+        late.told.as_mut().unwrap().waited = Duration::from_secs(5);
+        assert_eq!(verdict(&late), None, "{end}");
+        late.told.as_mut().unwrap().waited = Duration::from_secs(6);
+        assert_eq!(verdict(&late), Some(Promise::Ends), "{end}");
+    }
 }
 
 #[test]

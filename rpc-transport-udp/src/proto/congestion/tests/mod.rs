@@ -68,6 +68,7 @@ fn assert_near(found: f64, expected: f64, tolerance: f64) {
     assert!((found / expected - 1.0).abs() <= tolerance, "{found} isn't near {expected}");
 }
 
+// r[verify congestion.window]
 #[test]
 fn the_first_window_is_ten_datagrams_or_somewhat_more_than_fourteen_thousand_bytes() {
     let window = |datagram| Congestion::new(datagram).window();
@@ -130,6 +131,7 @@ fn what_was_sent_before_a_cut_grows_nothing() {
 }
 
 /// A CE mark comes with an acknowledgement: nothing is lost, and the window shrinks all the same.
+// r[verify congestion.ecn]
 #[test]
 fn a_mark_counts_as_a_loss() {
     let mut path = Path::new(MS * 100);

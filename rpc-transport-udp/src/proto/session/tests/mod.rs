@@ -5,7 +5,7 @@ mod link;
 mod pair;
 mod receiving;
 
-pub(crate) use inspect::{Inspected, Numbers};
+pub(crate) use inspect::Numbers;
 use pair::{Faults, Pair};
 
 #[test]

@@ -113,7 +113,6 @@ impl End {
 #[derive(Debug)]
 pub(super) struct Stats {
     pub(super) lost: u64,
-    pub(super) took: Duration,
 }
 
 /// Two ends and the links between them.
@@ -188,6 +187,6 @@ impl Pair {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        Stats { lost: self.up.lost + self.down.lost, took: self.now - self.begin }
+        Stats { lost: self.up.lost + self.down.lost }
     }
 }

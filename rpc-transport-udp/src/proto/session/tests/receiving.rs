@@ -71,6 +71,7 @@ fn all_frames_wait_for_the_whole_of_a_hello_in_pieces() {
 
 #[test]
 fn the_first_frame_is_the_first_of_its_lane() {
+    // r[verify lane-frame.first]
     let wrong = Violation::Protocol("a first frame that isn't that of lane 0");
     assert_eq!(refuse(&[frame(0, 0, 1, b"")]), wrong);
     assert_eq!(refuse(&[frame(0, 1, 0, b"")]), wrong);
@@ -93,6 +94,7 @@ fn a_frame_waits_only_for_frames_that_are_under_way() {
 
 #[test]
 fn memory_that_is_used_up_makes_frames_come_again() {
+    // r[verify window.budget]
     let mut receiving = Receiving::new(64, Budget::new(3 * (100 + 64)));
     let mut out = Out::default();
     let payload = [1; 100];
@@ -131,6 +133,7 @@ fn frames_behind_the_end_of_their_lane_break_the_rules_if_they_are_known() {
 
 #[test]
 fn frames_beyond_the_window_or_the_end_break_the_rules() {
+    // r[verify window.exceeded] r[verify session.fin]
     assert_eq!(refuse(&[frame(64, 5, 0, b"")]), Violation::Window);
     assert_eq!(refuse(&[frame(u32::MAX, 5, 0, b"")]), Violation::Window);
     assert_eq!(refuse(&[frame(1 << 31, 5, 0, b"")]), Violation::Window);

@@ -105,10 +105,10 @@ impl End {
     /// Does what is due and sends what may be.
     pub(crate) fn send(&mut self, now: Instant, mut out: impl FnMut(Transmit)) {
         for _ in 0..TIMEOUTS_MAX {
-            if self.session.poll_timeout().is_some_and(|at| at <= now) {
-                if let Err(lost) = self.session.handle_timeout(now) {
-                    self.lost = Some(lost);
-                }
+            if self.session.poll_timeout().is_some_and(|at| at <= now)
+                && let Err(lost) = self.session.handle_timeout(now)
+            {
+                self.lost = Some(lost);
             }
             self.transmit(now, &mut out);
         }
