@@ -16,6 +16,7 @@ mod idle;
 mod lab;
 mod lives;
 mod load;
+mod memory;
 mod mtu;
 // Processes and their records are the same for every transport.
 #[allow(dead_code, reason = "the tests of TCP use the rest")]
@@ -27,6 +28,7 @@ mod rebinding;
 mod record;
 mod relay;
 mod service;
+mod share;
 
 /// No test: what the other processes run. Does nothing unless a test has started it with a role.
 #[test]
@@ -34,6 +36,8 @@ fn the_other_process() {
     match process::role().as_deref() {
         Some("server") => service::serve(),
         Some("client") => load::hold_calls(),
+        Some("crowd") => memory::stand(),
+        Some("sink") => share::take(),
         Some(role) => panic!("no such role: {role}"),
         None => {}
     }
