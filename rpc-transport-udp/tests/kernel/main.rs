@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, reason = "processes tell by lines, and tests what they measured")]
 
 mod addresses;
+mod bottleneck;
 mod errors;
 mod faults;
 mod holes;
@@ -28,7 +29,6 @@ mod rebinding;
 mod record;
 mod relay;
 mod service;
-mod share;
 
 /// No test: what the other processes run. Does nothing unless a test has started it with a role.
 #[test]
@@ -37,7 +37,7 @@ fn the_other_process() {
         Some("server") => service::serve(),
         Some("client") => load::hold_calls(),
         Some("crowd") => memory::stand(),
-        Some("sink") => share::take(),
+        Some("sink") => bottleneck::take(),
         Some(role) => panic!("no such role: {role}"),
         None => {}
     }

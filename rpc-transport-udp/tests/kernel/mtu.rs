@@ -74,7 +74,7 @@ async fn check_change(lab: &Lab, change: impl FnOnce()) {
     sleep(Duration::from_secs(1)).await;
     change();
     let changed = Instant::now();
-    sleep(Duration::from_secs(3)).await;
+    sleep(Duration::from_millis(1500)).await;
     over.store(true, Ordering::Relaxed);
     for caller in callers {
         caller.await.unwrap();

@@ -68,7 +68,9 @@ fn calls_and_a_large_upload_survive_a_client_that_changes_its_port() {
         assert!(lab.counted(Host::Server) > 100, "the last port was used");
         assert!(outcome.lost.is_empty(), "{:?}", outcome.lost);
         assert_eq!(outcome.repeats, 0);
-        assert!(outcome.slowest() < Duration::from_secs(2), "{:?}", outcome.slowest());
+        // A client that only waits, because the server has acknowledged its requests, isn't reached
+        // any more. It asks after 4 s of silence, and is found by that.
+        assert!(outcome.slowest() < Duration::from_secs(6), "{:?}", outcome.slowest());
         outcome.check(&mut books);
         assert_eq!(server.connections().await, (1, 0), "the connection outlived it");
     });
