@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use slab::Slab;
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 
@@ -13,9 +14,13 @@ use crate::harness::Target;
 
 const FIELD_BYTES: usize = size_of::<u64>();
 
+/// What sockets hold of datagrams that wait to be read: the default is full with the calls in flight
+/// of some scenarios, and nothing here repeats what is lost.
+const BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
 /// Answers each datagram of an id and two numbers with the id and their sum.
 pub(crate) async fn serve(addr: SocketAddr) -> io::Result<SocketAddr> {
-    let socket = UdpSocket::bind(addr).await?;
+    let socket = bind(addr).await?;
     let addr = socket.local_addr()?;
     tokio::spawn(async move {
         let mut buffer = [0; 64];
@@ -31,8 +36,14 @@ pub(crate) async fn serve(addr: SocketAddr) -> io::Result<SocketAddr> {
 }
 
 async fn connect(addr: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind((addr.ip(), 0)).await?;
+    let socket = bind((addr.ip(), 0).into()).await?;
     socket.connect(addr).await?;
+    Ok(socket)
+}
+
+async fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(addr).await?;
+    SockRef::from(&socket).set_recv_buffer_size(BUFFER_BYTES)?;
     Ok(socket)
 }
 
