@@ -32,7 +32,7 @@ const AT_A_TIME: usize = 8;
 const BYTES: usize = 16 * 1024;
 
 /// How long the flows are measured, after they have found their pace. A minute says more.
-const SECONDS: u64 = 10;
+const SECONDS: u64 = 8;
 const PACE: Duration = Duration::from_secs(2);
 
 /// `RPC_SHARE_SECONDS=60` measures for a minute.

@@ -186,7 +186,7 @@ fn datagrams_that_overtake_each_other_change_nothing() {
         let relay = relay::start((Lab::SERVER, PORT).into(), 6).await;
         let bench = BenchClient::new(builder().lazy(connector(relay.address)));
         check_calls(&bench, 2000, 64).await;
-        check_echoes(&bench, 5, 300_000).await;
+        check_echoes(&bench, 2, 300_000).await;
         let overtaken = relay.overtaken();
         println!("{overtaken} datagrams were overtaken");
         assert!(overtaken > 500, "{overtaken}");

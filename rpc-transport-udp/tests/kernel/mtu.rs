@@ -1,6 +1,7 @@
 //! Links that take less than Ethernet does, from the start and all of a sudden.
 
 use std::{
+    error::Error,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -154,7 +155,8 @@ fn a_link_of_576_bytes_is_refused_with_words() {
 
         let error = Channel::connect(connector(Lab::address())).await.unwrap_err();
         assert_eq!(error.delivery(), Delivery::NotSent, "{error}");
-        println!("{error}");
+        let cause = error.source().map(ToString::to_string).unwrap_or_default();
+        assert!(cause.contains("1200 bytes"), "{cause}");
     });
 }
 
