@@ -10,8 +10,8 @@
 //! small calls alone and beside the transfers; the ratio of the two is what it is about.
 //!
 //! All of it is done twice: with glibc's allocator as it is, which gives 64 MiB back to the kernel
-//! at every free (a stall of milliseconds on the thread that frees, which is no doing of ours), and
-//! with the same one told to keep what was freed, as other allocators do.
+//! at every free (a stall of milliseconds on the thread that frees), and with the same one told to keep
+//! what was freed, as other allocators do.
 
 #[allow(dead_code, reason = "`compare` uses the rest")]
 mod cpu;

@@ -37,8 +37,10 @@ pub(crate) struct Shelf {
 struct Kept {
     /// Without capacity when there is none.
     buffer: Vec<u8>,
-    /// Whether a large message came since somebody last looked.
+    /// Whether it was taken or put back since somebody last looked.
     used: bool,
+    /// Whether somebody will look again.
+    watched: bool,
     closed: bool,
 }
 
@@ -47,12 +49,14 @@ impl Shelf {
         Self { message_bytes, kept: Mutex::default() }
     }
 
-    /// Gives the buffer back to the system if it wasn't used since this was last called, or at once.
+    /// Gives the buffer back to the system if it wasn't used since this was last called. Or at once,
+    /// because nothing happens on the connection: then this isn't called again until something does.
     /// Takes milliseconds then: not to be called under a lock.
     pub(crate) fn trim(&self, at_once: bool) {
         let unused = {
             let mut kept = self.lock();
             let used = mem::take(&mut kept.used);
+            kept.watched &= !at_once;
             if used && !at_once { Vec::new() } else { mem::take(&mut kept.buffer) }
         };
         drop(unused);
@@ -67,7 +71,7 @@ impl Shelf {
     /// The buffer, if one is there and suits a message of which `bytes` have come.
     fn take(&self, bytes: usize) -> Option<Vec<u8>> {
         let mut kept = self.lock();
-        kept.used = true;
+        (kept.used, kept.watched) = (true, true);
         let suits = (bytes..=bytes.saturating_mul(PART_TO_USE)).contains(&kept.buffer.capacity());
         suits.then(|| mem::take(&mut kept.buffer))
     }
@@ -76,10 +80,11 @@ impl Shelf {
     fn put(&self, mut buffer: Vec<u8>) {
         buffer.clear();
         let mut kept = self.lock();
-        // When no large message came for a while, nobody would come to look after it.
-        let wanted = kept.used && !kept.closed && buffer.capacity() <= self.message_bytes;
+        // Nobody would come to look after it while nothing happens on the connection.
+        let wanted = kept.watched && !kept.closed && buffer.capacity() <= self.message_bytes;
         if wanted && buffer.capacity() > kept.buffer.capacity() {
             mem::swap(&mut kept.buffer, &mut buffer);
+            kept.used = true;
         }
         drop(kept);
         drop(buffer);

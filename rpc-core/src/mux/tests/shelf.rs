@@ -128,6 +128,16 @@ fn a_buffer_that_was_not_used_for_a_while_is_given_back() {
     assert_eq!(kept(&pair.b), 0);
 
     let (_, request) = deliver(&mut pair, 1, 2 * MIB);
+    pair.b.mux.shelf().trim(false);
+    pair.b.mux.shelf().trim(false);
+    drop(request);
+    assert!(kept(&pair.b) > 0, "it was in use all the while");
+    pair.b.mux.shelf().trim(false);
+    assert!(kept(&pair.b) > 0, "until a moment ago");
+    pair.b.mux.shelf().trim(false);
+    assert_eq!(kept(&pair.b), 0);
+
+    let (_, request) = deliver(&mut pair, 1, 2 * MIB);
     drop(request);
     pair.b.mux.shelf().trim(true);
     assert_eq!(kept(&pair.b), 0, "nothing happens on the connection");
