@@ -13,6 +13,8 @@ mod listener;
 pub(crate) mod positions;
 mod ready;
 pub(crate) mod socket;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 pub use connector::UdpConnector;

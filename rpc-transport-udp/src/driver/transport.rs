@@ -51,7 +51,6 @@ pub struct UdpTransport {
     lost: Option<Failure>,
     /// What was sent by when, on the client's side.
     positions: Positions,
-    position: u64,
 }
 
 /// Where datagrams come from.
@@ -114,7 +113,6 @@ impl UdpTransport {
             is_full: false,
             lost: None,
             positions: Positions::default(),
-            position: 0,
         }
     }
 
@@ -308,16 +306,40 @@ impl UdpTransport {
     /// Once everything has come from the peer, nobody receives any more, but acknowledgements and
     /// questions still have to be.
     fn receive_after_end(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<()> {
-        while self.session.is_received() {
+        if !self.session.is_received() {
+            return Ok(());
+        }
+        for _ in 0..READS_PER_POLL {
             match self.poll_receive(cx, now, &mut Nobody) {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(failure)) => return Err(into_io(self.fail(cx, now, failure))),
-                Poll::Pending => break,
+                Poll::Pending => return Ok(()),
             }
         }
+        cx.waker().wake_by_ref();
         Ok(())
     }
+
+    /// Receives until something is worth it. `Pending`, and a wake-up, when there is nothing, or too
+    /// much that is worth nothing: whoever sends that must not keep the thread.
+    fn poll_worth(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        inbox: &mut impl Inbox,
+    ) -> Poll<Result<(), Failure>> {
+        for _ in 0..READS_PER_POLL {
+            if ready!(self.poll_receive(cx, now, inbox))? == Worth::New {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
+
+/// Reads in a row before other tasks get their turn.
+const READS_PER_POLL: usize = 16;
 
 /// When to look again whether a session is to be given up whose socket takes nothing.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -352,7 +374,6 @@ impl Transport for UdpTransport {
         }
         // r[impl session.not-sent]
         let sent = self.poll_transmit(cx, now, &mut Frames(batch));
-        self.position = batch.position();
         self.is_full = !batch.is_empty() || self.session.is_cutting();
         let done = sent.is_ready() && !self.is_full;
         // Who waits for this alone has no other timer.
@@ -372,24 +393,19 @@ impl Transport for UdpTransport {
             return Poll::Ready(Err(failure.error()));
         }
         let now = clock::now();
-        loop {
-            if self.session.is_received() {
-                return Poll::Ready(self.end(cx, now));
-            }
-            match self.poll_receive(cx, now, inbox) {
-                Poll::Ready(Ok(Worth::New)) => {
-                    // There may be room now, and sending need not come after receiving.
-                    if mem::take(&mut self.is_full) {
-                        cx.waker().wake_by_ref();
-                    }
-                    return Poll::Ready(Ok(Progress::Some));
+        if self.session.is_received() {
+            return Poll::Ready(self.end(cx, now));
+        }
+        match self.poll_worth(cx, now, inbox) {
+            Poll::Ready(Ok(())) => {
+                // There may be room now, and sending need not come after receiving.
+                if mem::take(&mut self.is_full) {
+                    cx.waker().wake_by_ref();
                 }
-                Poll::Ready(Ok(Worth::Nothing)) => {}
-                Poll::Ready(Err(failure)) => {
-                    return Poll::Ready(Err(self.fail(cx, now, failure)));
-                }
-                Poll::Pending => break,
+                return Poll::Ready(Ok(Progress::Some));
             }
+            Poll::Ready(Err(failure)) => return Poll::Ready(Err(self.fail(cx, now, failure))),
+            Poll::Pending => {}
         }
         // What is to be acknowledged at once is, unless frames go with it that are sent right away.
         let _ = self.poll_transmit(cx, now, &mut Nothing);
@@ -445,20 +461,23 @@ impl Failure {
 
     fn error(&self) -> TransportError {
         use io::ErrorKind::{ConnectionReset, InvalidData, TimedOut};
-        if let Self::Lost(Lost::Violation(Violation::FrameTooLarge { bytes, limit })) = *self {
-            return TransportError::FrameTooLarge { bytes, limit };
+        match *self {
+            Self::Lost(Lost::Violation(Violation::FrameTooLarge { bytes, limit })) => {
+                TransportError::FrameTooLarge { bytes, limit }
+            }
+            Self::Lost(lost) => {
+                let kind = match lost {
+                    Lost::Closed(_) => ConnectionReset,
+                    Lost::Violation(_) => InvalidData,
+                    Lost::Silent => TimedOut,
+                };
+                io::Error::new(kind, lost).into()
+            }
+            Self::Reset { reset, never_ran_from } => {
+                TransportError::Reset { reason: reset.reason.to_string(), never_ran_from }
+            }
+            Self::Socket(kind, ref text) => io::Error::new(kind, text.clone()).into(),
         }
-        if let Self::Reset { reset, never_ran_from } = self {
-            let reason = reset.reason.to_string();
-            return TransportError::Reset { reason, never_ran_from: *never_ran_from };
-        }
-        TransportError::Io(match self {
-            Self::Lost(lost @ Lost::Closed(_)) => io::Error::new(ConnectionReset, lost.to_string()),
-            Self::Lost(lost @ Lost::Violation(_)) => io::Error::new(InvalidData, lost.to_string()),
-            Self::Lost(lost @ Lost::Silent) => io::Error::new(TimedOut, lost.to_string()),
-            Self::Reset { reset, .. } => io::Error::new(ConnectionReset, reset.reason.to_string()),
-            Self::Socket(kind, text) => io::Error::new(*kind, text.clone()),
-        })
     }
 }
 

@@ -207,7 +207,8 @@ impl<H> Table<H> {
     ) -> Decision<'_, H> {
         // r[impl session.lookup]
         let reason = match self.sessions.get(&session) {
-            // The session checks it for damage: nothing comes of a wrong id.
+            // The session checks it for damage: nothing comes of a wrong id. Looked up once more,
+            // for a borrow that the compiler allows to leave the function.
             Some(Entry::Live(_)) => {
                 let Some(Entry::Live(handle)) = self.sessions.get(&session) else {
                     return Decision::Drop;
