@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::Future,
     io::{self, IoSliceMut},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, UdpSocket},
     pin::Pin,
     sync::{
         Arc,
@@ -15,6 +15,8 @@ use std::{
 };
 
 use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
+
+use socket2::SockRef;
 
 use super::{clock::SleepWatch, ready::Ready};
 use crate::proto::session::Transmit;
@@ -31,7 +33,42 @@ const ERRORS_MAX: u32 = 10_000;
 
 thread_local! {
     /// Every thread has one set of receive buffers, sockets have none.
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch::new()) };
+}
+
+/// What is received into.
+#[derive(Default)]
+struct Scratch {
+    bytes: Vec<u8>,
+    metas: Vec<RecvMeta>,
+}
+
+impl Scratch {
+    const fn new() -> Self {
+        Self { bytes: Vec::new(), metas: Vec::new() }
+    }
+
+    /// Receives once. Returns how many buffers have something now.
+    fn receive(&mut self, state: &UdpSocketState, socket: &UdpSocket) -> io::Result<usize> {
+        self.bytes.resize(BUFFERS * BUFFER_BYTES, 0);
+        self.metas.resize(BUFFERS, RecvMeta::default());
+        let mut rest = self.bytes.chunks_exact_mut(BUFFER_BYTES);
+        let mut buffers: [_; BUFFERS] =
+            std::array::from_fn(|_| IoSliceMut::new(rest.next().unwrap_or_default()));
+        state.recv(UdpSockRef::from(socket), &mut buffers, &mut self.metas)
+    }
+
+    /// What is in the first `count` buffers.
+    fn pieces(&self, count: usize) -> impl Iterator<Item = Piece<'_>> {
+        let buffers = self.bytes.chunks_exact(BUFFER_BYTES);
+        self.metas.iter().zip(buffers).take(count).map(|(meta, buffer)| Piece {
+            from: meta.addr,
+            to: meta.dst_ip,
+            marked: meta.ecn == Some(EcnCodepoint::Ce),
+            bytes: buffer.get(..meta.len).unwrap_or_default(),
+            stride: meta.stride.max(1),
+        })
+    }
 }
 
 /// Waits until a socket takes datagrams again.
@@ -97,20 +134,37 @@ pub(crate) struct Piece<'a> {
     pub(crate) stride: usize,
 }
 
+/// Has the system say of every datagram of a socket that routers may mark it instead of dropping it.
+fn mark_all(socket: &UdpSocket) -> io::Result<()> {
+    // r[impl congestion.ecn]
+    let ect0 = EcnCodepoint::Ect0 as u32;
+    let socket = SockRef::from(socket);
+    match socket.local_addr()?.as_socket() {
+        Some(SocketAddr::V4(_)) => socket.set_tos_v4(ect0),
+        #[cfg(target_os = "linux")]
+        Some(SocketAddr::V6(_)) => socket.set_tclass_v6(ect0),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
 /// A socket of the operating system.
 #[derive(Debug)]
 pub(crate) struct Kernel {
     socket: Ready,
     state: UdpSocketState,
+    /// Where it is connected to, if all that it sends says that routers may mark it: then a datagram
+    /// needs neither an address nor options, and the system has its route at hand.
+    connected: Option<SocketAddr>,
     /// How many receive errors there were in a row.
     errors: AtomicU32,
 }
 
 impl Kernel {
     /// Uses a bound socket.
-    pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+    pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        Ok(Self { socket: Ready::new(socket)?, state, errors: AtomicU32::new(0) })
+        let connected = socket.peer_addr().ok().filter(|_| mark_all(&socket).is_ok());
+        Ok(Self { socket: Ready::new(socket)?, state, connected, errors: AtomicU32::new(0) })
     }
 
     /// Whether a receive error is one too many in a row.
@@ -118,20 +172,16 @@ impl Kernel {
         self.errors.fetch_add(1, Ordering::Relaxed) >= ERRORS_MAX
     }
 
+    /// Receives once there is something. Returns how many buffers have something now.
     fn poll_recv_into(
         &self,
         cx: &mut Context<'_>,
-        scratch: &mut [u8],
-        take: &mut dyn FnMut(Piece<'_>),
-    ) -> Poll<io::Result<()>> {
-        let mut metas = [RecvMeta::default(); BUFFERS];
-        let received = loop {
-            let mut buffers = scratch.chunks_exact_mut(BUFFER_BYTES).map(IoSliceMut::new);
-            let mut buffers: [_; BUFFERS] =
-                std::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
+        scratch: &mut Scratch,
+    ) -> Poll<io::Result<usize>> {
+        loop {
             let mut received = None;
             let outcome = ready!(self.socket.poll_recv(cx, |socket| {
-                let count = self.state.recv(UdpSockRef::from(socket), &mut buffers, &mut metas)?;
+                let count = scratch.receive(&self.state, socket)?;
                 received = Some(count);
                 // Fewer than there was room for: that was all. The next datagram will say so.
                 if count < BUFFERS { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
@@ -139,7 +189,7 @@ impl Kernel {
             match (received, outcome) {
                 (Some(count), _) => {
                     self.errors.store(0, Ordering::Relaxed);
-                    break count;
+                    return Poll::Ready(Ok(count));
                 }
                 (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.errors.store(0, Ordering::Relaxed);
@@ -147,19 +197,9 @@ impl Kernel {
                 (None, Err(error)) if self.is_broken() => {
                     return Poll::Ready(Err(io::Error::other(error)));
                 }
-                (None, outcome) => return Poll::Ready(outcome),
+                (None, outcome) => return Poll::Ready(outcome.map(|()| 0)),
             }
-        };
-        for (meta, buffer) in metas.iter().zip(scratch.chunks_exact(BUFFER_BYTES)).take(received) {
-            take(Piece {
-                from: meta.addr,
-                to: meta.dst_ip,
-                marked: meta.ecn == Some(EcnCodepoint::Ce),
-                bytes: buffer.get(..meta.len).unwrap_or_default(),
-                stride: meta.stride.max(1),
-            });
         }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -170,13 +210,16 @@ impl Datagrams for Kernel {
 
     fn try_send(&self, transmit: &Transmit, source: Option<IpAddr>) -> io::Result<()> {
         let contents: &[u8] = &transmit.bytes;
+        let is_single = contents.len() <= transmit.segment_bytes;
+        if is_single && source.is_none() && self.connected == Some(transmit.to) {
+            return self.socket.try_send(|socket| socket.send(contents).map(drop));
+        }
         let transmit = quinn_udp::Transmit {
             destination: transmit.to,
             // r[impl congestion.ecn]
             ecn: Some(EcnCodepoint::Ect0),
             contents,
-            segment_size: (contents.len() > transmit.segment_bytes)
-                .then_some(transmit.segment_bytes),
+            segment_size: (!is_single).then_some(transmit.segment_bytes),
             src_ip: source,
         };
         self.socket.try_send(|socket| self.state.try_send(UdpSockRef::from(socket), &transmit))
@@ -192,8 +235,8 @@ impl Datagrams for Kernel {
         take: &mut dyn FnMut(Piece<'_>),
     ) -> Poll<io::Result<()>> {
         let mut scratch = SCRATCH.take();
-        scratch.resize(BUFFERS * BUFFER_BYTES, 0);
-        let received = self.poll_recv_into(cx, &mut scratch, take);
+        let received = self.poll_recv_into(cx, &mut scratch);
+        let received = received.map_ok(|count| scratch.pieces(count).for_each(take));
         SCRATCH.set(scratch);
         received
     }

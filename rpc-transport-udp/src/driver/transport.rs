@@ -8,7 +8,7 @@ use std::{
     net::IpAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
@@ -45,6 +45,10 @@ pub struct UdpTransport {
     blocked: Option<(Transmit, Writable)>,
     timer: Option<Pin<Box<Sleep>>>,
     armed: Option<Instant>,
+    /// Whom the timer wakes, once it was told so.
+    woken: Option<Waker>,
+    /// Whether nothing has come since whoever receives was told to wait.
+    is_settled: bool,
     /// Whether whoever sends waits for more than the socket.
     is_full: bool,
     /// Why it is over, once that is so.
@@ -110,6 +114,8 @@ impl UdpTransport {
             blocked: None,
             timer: None,
             armed: None,
+            woken: None,
+            is_settled: false,
             is_full: false,
             lost: None,
             positions: Positions::default(),
@@ -177,6 +183,7 @@ impl UdpTransport {
                 }
             }
         }
+        self.is_settled &= worth == Worth::Nothing;
         Poll::Ready(failed.map_or(Ok(worth), Err))
     }
 
@@ -248,23 +255,36 @@ impl UdpTransport {
             }
             let Some(next) = next else {
                 // Nobody polls the timer from here on, so nobody may rely on it.
-                self.armed = None;
+                self.disarm();
                 self.session.shrink();
                 return Ok(());
             };
             // What is still due waits for the socket, which wakes this when it takes more.
             let next = if next <= now { now + LOOK_AGAIN } else { next };
             // A timer that is set too early costs one look; setting it anew costs more.
+            if self.will_wake(cx, now, Some(next)) {
+                return Ok(());
+            }
             if self.armed.is_none_or(|armed| next < armed) {
                 self.arm(next);
             }
             let Some(timer) = &mut self.timer else { return Ok(()) };
             if timer.as_mut().poll(cx).is_pending() {
+                match &mut self.woken {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    none => *none = Some(cx.waker().clone()),
+                }
                 return Ok(());
             }
-            self.armed = None;
+            self.disarm();
             now = clock::now();
         }
+    }
+
+    /// Whether the timer wakes this task by `next`, and hasn't yet.
+    fn will_wake(&self, cx: &Context<'_>, now: Instant, next: Option<Instant>) -> bool {
+        let (Some(armed), Some(waker)) = (self.armed, &self.woken) else { return false };
+        now < armed && next.is_none_or(|next| armed <= next) && waker.will_wake(cx.waker())
     }
 
     /// Like [`keep_time`](Self::keep_time), for who polls [`poll_recv`](Self::poll_recv) too: a timer
@@ -283,6 +303,12 @@ impl UdpTransport {
             None => self.timer = Some(Box::pin(tokio::time::sleep_until(at.into()))),
         }
         self.armed = Some(at);
+        self.woken = None;
+    }
+
+    fn disarm(&mut self) {
+        self.armed = None;
+        self.woken = None;
     }
 
     /// The session is over. What is still to be told to the peer is told.
@@ -407,10 +433,17 @@ impl Transport for UdpTransport {
             Poll::Ready(Err(failure)) => return Poll::Ready(Err(self.fail(cx, now, failure))),
             Poll::Pending => {}
         }
+        // Nothing has come, and it isn't the timer: whoever sends looks after the rest.
+        if self.is_settled && self.will_wake(cx, now, None) {
+            return Poll::Pending;
+        }
         // What is to be acknowledged at once is, unless frames go with it that are sent right away.
         let _ = self.poll_transmit(cx, now, &mut Nothing);
         match self.keep_time(cx, now) {
-            Ok(()) => Poll::Pending,
+            Ok(()) => {
+                self.is_settled = true;
+                Poll::Pending
+            }
             Err(failure) => Poll::Ready(Err(self.fail(cx, now, failure))),
         }
     }

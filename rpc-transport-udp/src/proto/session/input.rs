@@ -7,7 +7,9 @@ use std::{
 
 use rpc_core::transport::Inbox;
 
-use super::{Lost, Session, Side, Violation, receiving::Taken, sent::Packet};
+use super::{
+    Lost, Session, Side, Violation, acks::Acks, receiving::Taken, sending::Sending, sent::Packet,
+};
 use crate::proto::{
     congestion::Congestion,
     frame::{Ack, Frame, Frames},
@@ -160,27 +162,27 @@ impl Session {
         if self.sending.is_open() {
             self.blocked_at = None;
         }
-        let mut acked = Vec::new();
+        let Self { sent, sending, acks, congestion, mtu, .. } = self;
+        let mut told = Told { sending, acks, congestion, mtu };
+        // The last that was sent of those that this acknowledges first.
+        let mut latest: Option<(u64, Instant)> = None;
         let ranges = ack.ranges(largest).map_err(|_| Violation::Protocol("malformed ranges"))?;
         for (first, last) in ranges {
-            self.sent.acknowledge(first, last, |number, packet| acked.push((number, packet)))?;
+            sent.acknowledge(first, last, |number, packet| {
+                if latest.is_none_or(|(before, _)| before < number) {
+                    latest = Some((number, packet.at));
+                }
+                told.note_acked(now, number, &packet);
+            })?;
         }
-        let measured = acked.iter().find(|(number, _)| newest && *number == largest);
-        let sample = measured.map(|(_, packet)| now.saturating_duration_since(packet.at));
+        let Some((number, sent_at)) = latest else { return Ok(()) };
+        let sample = (newest && number == largest).then(|| now.saturating_duration_since(sent_at));
         if let Some(sample) = sample {
             self.rtt.update(sample, ack.delay.min(self.their_delay()), now);
         }
-        if acked.is_empty() {
-            return Ok(());
-        }
         self.progress_at = Some(now);
         self.timeouts = 0;
-        // Oldest first: that is how congestion control sees time pass.
-        acked.sort_unstable_by_key(|(number, _)| *number);
-        for (number, packet) in &acked {
-            self.note_acked(now, *number, packet);
-        }
-        self.handle_marks(now, ack, newest, acked.last());
+        self.handle_marks(now, ack, newest, sent_at);
         self.detect_losses(now);
         let smoothed = self.rtt.smoothed();
         self.congestion.on_ack_end(now, largest, sample, smoothed, self.app_limited);
@@ -188,36 +190,12 @@ impl Session {
     }
 
     /// Routers on the way were congested: once in a round trip that counts like a loss.
-    fn handle_marks(
-        &mut self,
-        now: Instant,
-        ack: &Ack<'_>,
-        newest: bool,
-        last: Option<&(u64, Packet)>,
-    ) {
+    fn handle_marks(&mut self, now: Instant, ack: &Ack<'_>, newest: bool, sent_at: Instant) {
         // r[impl congestion.ecn]
         let marked = ack.ce.unwrap_or_default();
         if newest && marked > self.marked {
             self.marked = marked;
-            if let Some((_, packet)) = last {
-                self.congestion.on_congestion(now, packet.at);
-            }
-        }
-    }
-
-    /// The peer has a packet.
-    fn note_acked(&mut self, now: Instant, number: u64, packet: &Packet) {
-        if !packet.probes_mtu {
-            self.mtu.on_packet_acked(number, packet.bytes);
-        } else if self.mtu.on_probe_acked(now, number) {
-            self.congestion.on_mtu_change(self.mtu.current());
-        }
-        self.congestion.on_acked(packet.at, packet.bytes.into());
-        if packet.fin {
-            self.sending.note_fin_known();
-        }
-        if let Some(acknowledged) = packet.acknowledged {
-            self.acks.forget_below(acknowledged);
+            self.congestion.on_congestion(now, sent_at);
         }
     }
 
@@ -250,6 +228,31 @@ impl Session {
         if span.longest > self.rtt.pto(self.their_delay()) * PERSISTENT {
             self.congestion.on_persistent_congestion(now);
             self.rtt.on_persistent_congestion();
+        }
+    }
+}
+
+/// Who has to know that the peer has a packet.
+struct Told<'a> {
+    sending: &'a mut Sending,
+    acks: &'a mut Acks,
+    congestion: &'a mut Congestion,
+    mtu: &'a mut Mtu,
+}
+
+impl Told<'_> {
+    fn note_acked(&mut self, now: Instant, number: u64, packet: &Packet) {
+        if !packet.probes_mtu {
+            self.mtu.on_packet_acked(number, packet.bytes);
+        } else if self.mtu.on_probe_acked(now, number) {
+            self.congestion.on_mtu_change(self.mtu.current());
+        }
+        self.congestion.on_acked(packet.at, packet.bytes.into());
+        if packet.fin {
+            self.sending.note_fin_known();
+        }
+        if let Some(acknowledged) = packet.acknowledged {
+            self.acks.forget_below(acknowledged);
         }
     }
 }

@@ -30,6 +30,7 @@ pub(crate) use budget::Budget;
 use bytes::Bytes;
 pub(crate) use close::{CloseCode, Lost, Violation};
 pub(crate) use input::{Arrived, Worth};
+use output::Draft;
 use path::Path;
 use receiving::Receiving;
 use sending::Sending;
@@ -118,6 +119,8 @@ pub(crate) struct Session {
     marked: u32,
     /// Whether it had nothing left to send when it last could.
     app_limited: bool,
+    /// Room for the packets of a transmission that is being put together.
+    drafts: Vec<Draft>,
     /// What is to be told to the peer before all ends.
     close: Option<CloseCode>,
     /// Whether it is over: nothing comes in or goes out any more.
@@ -154,6 +157,7 @@ impl Session {
             answer_due: None,
             marked: 0,
             app_limited: true,
+            drafts: Vec::new(),
             close: None,
             is_over: false,
         }
@@ -249,6 +253,7 @@ impl Session {
     /// Gives back the memory that an idle session doesn't need.
     pub(crate) fn shrink(&mut self) {
         self.sent.shrink();
+        self.drafts = Vec::new();
     }
 
     fn give_up_at(&self) -> Option<Instant> {

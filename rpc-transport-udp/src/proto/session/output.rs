@@ -1,6 +1,6 @@
 //! What goes out: packets filled with frames, many to a transmission, within what congestion allows.
 
-use std::time::Instant;
+use std::{mem, time::Instant};
 
 use bytes::Bytes;
 
@@ -27,7 +27,7 @@ const PADDING: u8 = 0;
 
 /// One packet of a transmission, until its bytes have found their place.
 #[derive(Debug)]
-struct Draft {
+pub(super) struct Draft {
     number: u64,
     start: usize,
     /// Where its lane frames are in the transmission.
@@ -105,7 +105,7 @@ impl Session {
         }
         let limit = self.segments_allowed(now, segments);
         let mut out = Vec::with_capacity(self.capacity(source, limit));
-        let mut drafts = Vec::with_capacity(limit.min(4));
+        let mut drafts = mem::take(&mut self.drafts);
         let segment_bytes = self.fill(now, source, limit, &mut out, &mut drafts);
         if drafts.is_empty() {
             return None;
@@ -113,7 +113,9 @@ impl Session {
         if source.is_all() {
             self.app_limited = !self.has_more(source);
         }
-        Some(self.dispatch(now, out, segment_bytes, drafts))
+        let transmit = self.dispatch(now, out, segment_bytes, &mut drafts);
+        self.drafts = drafts;
+        Some(transmit)
     }
 
     /// Whether congestion control and the pacer let anything go.
@@ -247,14 +249,14 @@ impl Session {
         now: Instant,
         mut out: Vec<u8>,
         segment_bytes: usize,
-        drafts: Vec<Draft>,
+        drafts: &mut Vec<Draft>,
     ) -> Transmit {
         for datagram in out.chunks_mut(segment_bytes) {
             packet::seal(datagram);
         }
         let bytes = Bytes::from(out);
         let pace = self.pace();
-        for draft in drafts {
+        for draft in drafts.drain(..) {
             let end = (draft.start + segment_bytes).min(bytes.len());
             let datagram_bytes = u16::try_from(end - draft.start).unwrap_or(u16::MAX);
             if !draft.asks {
