@@ -91,6 +91,7 @@
 mod driver;
 mod options;
 mod proto;
+mod spares;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -18,10 +18,13 @@ use super::{
     inbound::{Inbound, Received},
     socket::{Datagrams, Piece},
 };
-use crate::proto::{
-    packet::{self, Params, Peek, SessionId},
-    session::{Agreed, Budget, Side, Transmit},
-    table::{Decision, Table},
+use crate::{
+    proto::{
+        packet::{self, Params, Peek, SessionId},
+        session::{Agreed, Budget, Side, Transmit},
+        table::{Decision, Table},
+    },
+    spares::Spares,
 };
 
 /// Sessions that wait to be accepted. What comes for others meanwhile is lost, and comes again.
@@ -34,6 +37,8 @@ const READS_PER_POLL: usize = 16;
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) budget: Budget,
+    /// Buffers for what comes.
+    pub(super) spares: Arc<Mutex<Spares>>,
     begun: Instant,
     state: Mutex<State>,
 }
@@ -41,6 +46,7 @@ pub(super) struct Endpoint {
 #[derive(Debug)]
 struct State {
     table: Table<Arc<Inbound>>,
+    spares: Arc<Mutex<Spares>>,
     /// The socket, until nobody needs it: then its address is free at once, whenever the task gets
     /// to run again.
     socket: Option<Arc<dyn Datagrams>>,
@@ -72,8 +78,10 @@ impl Endpoint {
         table: Table<Arc<Inbound>>,
         budget: Budget,
     ) -> Arc<Self> {
+        let spares = Arc::<Mutex<Spares>>::default();
         let state = State {
             table,
+            spares: Arc::clone(&spares),
             socket: Some(socket),
             waiting: VecDeque::new(),
             acceptor: None,
@@ -82,7 +90,8 @@ impl Endpoint {
             reader: None,
             broken: None,
         };
-        let endpoint = Arc::new(Self { budget, begun: clock::now(), state: Mutex::new(state) });
+        let endpoint =
+            Arc::new(Self { budget, spares, begun: clock::now(), state: Mutex::new(state) });
         tokio::spawn(Reader { endpoint: Arc::clone(&endpoint), answers: Vec::new() });
         endpoint
     }
@@ -180,7 +189,7 @@ impl State {
         let waiting = self.waiting.len();
         let begin = match self.table.handle_datagram(uptime_ms, run.from, first) {
             Decision::Deliver(inbound) => {
-                out.wakers.extend(inbound.push(Received::of(run)));
+                out.wakers.extend(inbound.push(Received::of(run, &self.spares)));
                 return;
             }
             Decision::Begin(session, params) => Some((session, params)),
@@ -215,7 +224,7 @@ impl State {
         };
         let Some(socket) = self.socket.clone() else { return };
         let inbound = Arc::new(Inbound::default());
-        inbound.push(Received::of(run));
+        inbound.push(Received::of(run, &self.spares));
         self.table.insert(session, Arc::clone(&inbound));
         self.live += 1;
         self.waiting.push_back(Begun { socket, agreed, inbound });

@@ -8,9 +8,8 @@ use std::{
     task::{Context, Waker},
 };
 
-use bytes::Bytes;
-
 use super::socket::Piece;
+use crate::spares::Spares;
 
 /// How much waits for a session that doesn't take it. What comes then is lost, as it would be in a
 /// socket's buffer, which has that size too.
@@ -18,6 +17,12 @@ const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What each piece costs beside its bytes.
 const PIECE_COST: usize = 128;
+
+/// Pieces of this size are copied into buffers that were used before.
+const LARGE: usize = 8 * 1024;
+
+/// How many such buffers all sessions of a server keep for the next datagrams: 4 MiB.
+const SPARES_MAX: usize = 64;
 
 /// What has come for one session.
 #[derive(Debug, Default)]
@@ -40,14 +45,25 @@ pub(super) struct Received {
     pub(super) from: SocketAddr,
     pub(super) to: Option<IpAddr>,
     pub(super) marked: bool,
-    pub(super) bytes: Bytes,
+    pub(super) bytes: Vec<u8>,
     pub(super) stride: usize,
 }
 
 impl Received {
-    pub(super) fn of(piece: &Piece<'_>) -> Self {
+    /// A copy of what has come.
+    pub(super) fn of(piece: &Piece<'_>, spares: &Mutex<Spares>) -> Self {
         let &Piece { from, to, marked, bytes, stride } = piece;
-        Self { from, to, marked, bytes: Bytes::copy_from_slice(bytes), stride }
+        let mut buffer =
+            if bytes.len() < LARGE { Vec::new() } else { lock(spares).take(bytes.len()) };
+        buffer.extend_from_slice(bytes);
+        Self { from, to, marked, bytes: buffer, stride }
+    }
+
+    /// It was handled.
+    pub(super) fn recycle(self, spares: &Mutex<Spares>) {
+        if self.bytes.len() >= LARGE {
+            lock(spares).keep(self.bytes, SPARES_MAX);
+        }
     }
 
     fn cost(&self) -> usize {
@@ -98,8 +114,12 @@ impl Inbound {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The task that reads the socket is gone.

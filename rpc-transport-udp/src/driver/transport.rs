@@ -156,7 +156,7 @@ impl UdpTransport {
                     Err(error) => failed = Some(Failure::socket(&error)),
                 }
             }
-            Feed::Endpoint { inbound, taken, .. } => {
+            Feed::Endpoint { inbound, taken, endpoint } => {
                 match inbound.poll_take(cx, taken) {
                     None => return Poll::Pending,
                     Some(Ok(())) => {}
@@ -180,6 +180,7 @@ impl UdpTransport {
                     if from == session.remote() {
                         *local_ip = to;
                     }
+                    received.recycle(&endpoint.spares);
                 }
             }
         }

@@ -5,10 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Buf;
 use rpc_core::transport::Inbox;
 
 use super::{
-    Lost, Session, Side, Violation, acks::Acks, receiving::Taken, sending::Sending, sent::Packet,
+    Lost, SPARES_MAX, Session, Side, Violation, acks::Acks, receiving::Taken, sending::Sending,
+    sent::Packet,
 };
 use crate::proto::{
     congestion::Congestion,
@@ -18,6 +20,7 @@ use crate::proto::{
     packet::{Data, decode_data, expand},
     rtt::Rtt,
 };
+use crate::spares::Spares;
 
 /// A datagram that came in.
 #[derive(Debug, Clone, Copy)]
@@ -162,8 +165,8 @@ impl Session {
         if self.sending.is_open() {
             self.blocked_at = None;
         }
-        let Self { sent, sending, acks, congestion, mtu, .. } = self;
-        let mut told = Told { sending, acks, congestion, mtu };
+        let Self { sent, sending, acks, congestion, mtu, spares, .. } = self;
+        let mut told = Told { sending, acks, congestion, mtu, spares };
         // The last that was sent of those that this acknowledges first.
         let mut latest: Option<(u64, Instant)> = None;
         let ranges = ack.ranges(largest).map_err(|_| Violation::Protocol("malformed ranges"))?;
@@ -172,7 +175,7 @@ impl Session {
                 if latest.is_none_or(|(before, _)| before < number) {
                     latest = Some((number, packet.at));
                 }
-                told.note_acked(now, number, &packet);
+                told.note_acked(now, number, packet);
             })?;
         }
         let Some((number, sent_at)) = latest else { return Ok(()) };
@@ -238,10 +241,11 @@ struct Told<'a> {
     acks: &'a mut Acks,
     congestion: &'a mut Congestion,
     mtu: &'a mut Mtu,
+    spares: &'a mut Spares,
 }
 
 impl Told<'_> {
-    fn note_acked(&mut self, now: Instant, number: u64, packet: &Packet) {
+    fn note_acked(&mut self, now: Instant, number: u64, packet: Packet) {
         if !packet.probes_mtu {
             self.mtu.on_packet_acked(number, packet.bytes);
         } else if self.mtu.on_probe_acked(now, number) {
@@ -253,6 +257,12 @@ impl Told<'_> {
         }
         if let Some(acknowledged) = packet.acknowledged {
             self.acks.forget_below(acknowledged);
+        }
+        if packet.frames.is_unique() {
+            let mut last = packet.frames;
+            // What is left of it is copied to the front.
+            last.advance(last.len());
+            self.spares.keep(last.into(), SPARES_MAX);
         }
     }
 }

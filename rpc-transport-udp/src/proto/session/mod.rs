@@ -46,6 +46,7 @@ use super::{
     packet::{Epoch, Params, Reset, SessionId},
     rtt::Rtt,
 };
+use crate::spares::Spares;
 
 /// How long a peer that acknowledges nothing is waited for. As long as TCP's user timeout is in
 /// this project.
@@ -121,6 +122,8 @@ pub(crate) struct Session {
     app_limited: bool,
     /// Room for the packets of a transmission that is being put together.
     drafts: Vec<Draft>,
+    /// Buffers of transmissions all of which has arrived.
+    spares: Spares,
     /// What is to be told to the peer before all ends.
     close: Option<CloseCode>,
     /// Whether it is over: nothing comes in or goes out any more.
@@ -158,6 +161,7 @@ impl Session {
             marked: 0,
             app_limited: true,
             drafts: Vec::new(),
+            spares: Spares::default(),
             close: None,
             is_over: false,
         }
@@ -254,6 +258,7 @@ impl Session {
     pub(crate) fn shrink(&mut self) {
         self.sent.shrink();
         self.drafts = Vec::new();
+        self.spares.clear();
     }
 
     fn give_up_at(&self) -> Option<Instant> {
@@ -290,6 +295,9 @@ impl Session {
         }
     }
 }
+
+/// Buffers of transmissions that a session keeps for the next ones while something is under way.
+const SPARES_MAX: usize = 8;
 
 /// Packets that are sent when the peer has been silent (RFC 9002, section 6.2.4).
 const PROBES: u8 = 2;

@@ -4,7 +4,7 @@ use std::{mem, time::Instant};
 
 use bytes::Bytes;
 
-use super::{Session, Side, Source, Transmit, sent::Packet};
+use super::{SPARES_MAX, Session, Side, Source, Transmit, sent::Packet};
 use crate::proto::{
     frame::{self, AckHead},
     pacer::Pace,
@@ -104,10 +104,12 @@ impl Session {
             return None;
         }
         let limit = self.segments_allowed(now, segments);
-        let mut out = Vec::with_capacity(self.capacity(source, limit));
+        let mut out = self.spares.take(self.capacity(source, limit));
         let mut drafts = mem::take(&mut self.drafts);
         let segment_bytes = self.fill(now, source, limit, &mut out, &mut drafts);
         if drafts.is_empty() {
+            self.drafts = drafts;
+            self.spares.keep(out, SPARES_MAX);
             return None;
         }
         if source.is_all() {
