@@ -22,11 +22,6 @@ impl Spares {
             self.0.push(buffer);
         }
     }
-
-    /// Gives all of them back.
-    pub(crate) fn clear(&mut self) {
-        self.0 = Vec::new();
-    }
 }
 
 #[cfg(test)]

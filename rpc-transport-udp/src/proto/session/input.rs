@@ -5,11 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Buf;
 use rpc_core::transport::Inbox;
 
 use super::{
-    Lost, SPARES_MAX, Session, Side, Violation, acks::Acks, receiving::Taken, sending::Sending,
+    Lost, Session, Side, Violation, acks::Acks, output::Room, receiving::Taken, sending::Sending,
     sent::Packet,
 };
 use crate::proto::{
@@ -20,7 +19,6 @@ use crate::proto::{
     packet::{Data, decode_data, expand},
     rtt::Rtt,
 };
-use crate::spares::Spares;
 
 /// A datagram that came in.
 #[derive(Debug, Clone, Copy)]
@@ -165,8 +163,8 @@ impl Session {
         if self.sending.is_open() {
             self.blocked_at = None;
         }
-        let Self { sent, sending, acks, congestion, mtu, spares, .. } = self;
-        let mut told = Told { sending, acks, congestion, mtu, spares };
+        let Self { sent, sending, acks, congestion, mtu, room, .. } = self;
+        let mut told = Told { sending, acks, congestion, mtu, room };
         // The last that was sent of those that this acknowledges first.
         let mut latest: Option<(u64, Instant)> = None;
         let ranges = ack.ranges(largest).map_err(|_| Violation::Protocol("malformed ranges"))?;
@@ -241,7 +239,7 @@ struct Told<'a> {
     acks: &'a mut Acks,
     congestion: &'a mut Congestion,
     mtu: &'a mut Mtu,
-    spares: &'a mut Spares,
+    room: &'a mut Option<Box<Room>>,
 }
 
 impl Told<'_> {
@@ -258,11 +256,8 @@ impl Told<'_> {
         if let Some(acknowledged) = packet.acknowledged {
             self.acks.forget_below(acknowledged);
         }
-        if packet.frames.is_unique() {
-            let mut last = packet.frames;
-            // What is left of it is copied to the front.
-            last.advance(last.len());
-            self.spares.keep(last.into(), SPARES_MAX);
+        if let Some(room) = self.room {
+            room.reclaim(packet.frames);
         }
     }
 }

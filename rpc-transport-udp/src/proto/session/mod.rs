@@ -30,7 +30,7 @@ pub(crate) use budget::Budget;
 use bytes::Bytes;
 pub(crate) use close::{CloseCode, Lost, Violation};
 pub(crate) use input::{Arrived, Worth};
-use output::Draft;
+use output::Room;
 use path::Path;
 use receiving::Receiving;
 use sending::Sending;
@@ -46,7 +46,6 @@ use super::{
     packet::{Epoch, Params, Reset, SessionId},
     rtt::Rtt,
 };
-use crate::spares::Spares;
 
 /// How long a peer that acknowledges nothing is waited for. As long as TCP's user timeout is in
 /// this project.
@@ -120,10 +119,8 @@ pub(crate) struct Session {
     marked: u32,
     /// Whether it had nothing left to send when it last could.
     app_limited: bool,
-    /// Room for the packets of a transmission that is being put together.
-    drafts: Vec<Draft>,
-    /// Buffers of transmissions all of which has arrived.
-    spares: Spares,
+    /// What transmissions are put together in, unless the session is idle.
+    room: Option<Box<Room>>,
     /// What is to be told to the peer before all ends.
     close: Option<CloseCode>,
     /// Whether it is over: nothing comes in or goes out any more.
@@ -160,8 +157,7 @@ impl Session {
             answer_due: None,
             marked: 0,
             app_limited: true,
-            drafts: Vec::new(),
-            spares: Spares::default(),
+            room: None,
             close: None,
             is_over: false,
         }
@@ -257,8 +253,7 @@ impl Session {
     /// Gives back the memory that an idle session doesn't need.
     pub(crate) fn shrink(&mut self) {
         self.sent.shrink();
-        self.drafts = Vec::new();
-        self.spares.clear();
+        self.room = None;
     }
 
     fn give_up_at(&self) -> Option<Instant> {
@@ -295,9 +290,6 @@ impl Session {
         }
     }
 }
-
-/// Buffers of transmissions that a session keeps for the next ones while something is under way.
-const SPARES_MAX: usize = 8;
 
 /// Packets that are sent when the peer has been silent (RFC 9002, section 6.2.4).
 const PROBES: u8 = 2;

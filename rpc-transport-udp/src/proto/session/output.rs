@@ -1,15 +1,16 @@
 //! What goes out: packets filled with frames, many to a transmission, within what congestion allows.
 
-use std::{mem, time::Instant};
+use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
-use super::{SPARES_MAX, Session, Side, Source, Transmit, sent::Packet};
+use super::{Session, Side, Source, Transmit, sent::Packet};
 use crate::proto::{
     frame::{self, AckHead},
     pacer::Pace,
     packet::{self, BASE_DATAGRAM_BYTES, DATAGRAM_BYTES_MIN, DataHeader},
 };
+use crate::spares::Spares;
 
 /// The most bytes that one system call takes: what fits one IPv6 datagram, which is how the kernel
 /// sees it.
@@ -25,9 +26,32 @@ const RANGES_MANY: usize = 4;
 /// What fills up a datagram.
 const PADDING: u8 = 0;
 
+/// Buffers of transmissions that a session keeps for the next ones while something is under way.
+const SPARES_MAX: usize = 8;
+
+/// What transmissions are put together in, and again the next ones.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    drafts: Vec<Draft>,
+    /// Buffers of transmissions all of which has arrived.
+    spares: Spares,
+}
+
+impl Room {
+    /// These frames have arrived. If they were the last of their transmission, nobody needs its
+    /// buffer any more.
+    pub(super) fn reclaim(&mut self, mut frames: Bytes) {
+        if frames.is_unique() {
+            // What is left would be moved to the front.
+            frames.advance(frames.len());
+            self.spares.keep(frames.into(), SPARES_MAX);
+        }
+    }
+}
+
 /// One packet of a transmission, until its bytes have found their place.
 #[derive(Debug)]
-pub(super) struct Draft {
+struct Draft {
     number: u64,
     start: usize,
     /// Where its lane frames are in the transmission.
@@ -104,20 +128,20 @@ impl Session {
             return None;
         }
         let limit = self.segments_allowed(now, segments);
-        let mut out = self.spares.take(self.capacity(source, limit));
-        let mut drafts = mem::take(&mut self.drafts);
-        let segment_bytes = self.fill(now, source, limit, &mut out, &mut drafts);
-        if drafts.is_empty() {
-            self.drafts = drafts;
-            self.spares.keep(out, SPARES_MAX);
-            return None;
-        }
-        if source.is_all() {
-            self.app_limited = !self.has_more(source);
-        }
-        let transmit = self.dispatch(now, out, segment_bytes, &mut drafts);
-        self.drafts = drafts;
-        Some(transmit)
+        let mut room = self.room.take().unwrap_or_default();
+        let mut out = room.spares.take(self.capacity(source, limit));
+        let segment_bytes = self.fill(now, source, limit, &mut out, &mut room.drafts);
+        let transmit = if room.drafts.is_empty() {
+            room.spares.keep(out, SPARES_MAX);
+            None
+        } else {
+            if source.is_all() {
+                self.app_limited = !self.has_more(source);
+            }
+            Some(self.dispatch(now, out, segment_bytes, &mut room.drafts))
+        };
+        self.room = Some(room);
+        transmit
     }
 
     /// Whether congestion control and the pacer let anything go.
