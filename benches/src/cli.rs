@@ -12,13 +12,15 @@ use crate::harness::Load;
 use crate::scenario::Scenario;
 
 const USAGE: &str = "\
-compare [run] [--rounds N] [--seconds S] [--scenario NAME]... [--contender NAME]...
+compare [run] [--rounds N] [--seconds S] [--scenario NAME]... [--contender NAME]... [--awake]
 compare serve CONTENDER [--addr ADDR] [--core N]
 compare load CONTENDER --addr ADDR --scenario NAME [--seconds S] [--core N]
+compare spin [--core N]
 
 run      starts server and client processes by itself and prints the comparison (default)
 serve    prints its address, then its CPU nanoseconds for every line of input; ends with its input
 load     prints `begin` when it is warm, then one line of figures
+spin     keeps a core from halting, which --awake starts for both; ends with its input
 ";
 
 const DEFAULT_ROUNDS: NonZeroUsize = NonZeroUsize::new(5).expect("five is not zero");
@@ -28,6 +30,7 @@ const DEFAULT_TIME: Duration = Duration::from_secs(1);
 pub(crate) enum Command {
     Help,
     Run(Plan),
+    Spin { core: Option<usize> },
     Serve { contender: Contender, addr: SocketAddr, core: Option<usize> },
     Load { contender: Contender, load: Load, core: Option<usize> },
 }
@@ -43,6 +46,7 @@ struct Options {
     contenders: Vec<Contender>,
     addr: Option<SocketAddr>,
     core: Option<usize>,
+    awake: Option<bool>,
 }
 
 /// The commands, and the names they take.
@@ -72,6 +76,8 @@ fn read_options(mut parser: Parser) -> Result<Options, lexopt::Error> {
             Arg::Long("contender") => options.contenders.push(parser.value()?.parse()?),
             Arg::Long("addr") => options.addr = Some(parser.value()?.parse()?),
             Arg::Long("core") => options.core = Some(parser.value()?.parse()?),
+            Arg::Long("awake") => options.awake = Some(true),
+            Arg::Long("no-awake") => options.awake = Some(false),
             Arg::Value(word) => options.words.push(word.string()?),
             other => return Err(other.unexpected()),
         }
@@ -85,6 +91,7 @@ impl Options {
         match words[..] {
             _ if self.help => Ok(Command::Help),
             [] | ["run"] => Ok(Command::Run(self.into_plan())),
+            ["spin"] => Ok(Command::Spin { core: self.core }),
             ["serve", contender] => Ok(Command::Serve {
                 contender: contender.parse()?,
                 addr: self.addr.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
@@ -109,6 +116,7 @@ impl Options {
             time: self.time.unwrap_or(DEFAULT_TIME),
             scenarios: or_all(self.scenarios, &Scenario::ALL),
             contenders: or_all(self.contenders, &Contender::ALL),
+            awake: self.awake.unwrap_or(false),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use crate::awake::Awake;
 use crate::contender::Contender;
 use crate::cpu;
 use crate::harness::BEGIN;
@@ -19,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) time: Duration,
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) contenders: Vec<Contender>,
+    /// Whether to keep the cores from halting.
+    pub(crate) awake: bool,
 }
 
 /// One contender under one scenario in one round.
@@ -34,7 +37,8 @@ pub(crate) struct Measurement {
 
 pub(crate) fn run(plan: &Plan) -> io::Result<()> {
     let cores = cpu::first_two();
-    println!("{}", report::conditions(plan, cores));
+    let awake = Awake::start(plan.awake, cores);
+    println!("{}", report::conditions(plan, cores, &awake));
     let mut measurements = Vec::new();
     for round in 1..=plan.rounds.get() {
         for &scenario in &plan.scenarios {

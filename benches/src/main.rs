@@ -1,5 +1,6 @@
 //! Compares our calls over TCP and UDP with the raw loops that mark the limit; see README.md.
 
+mod awake;
 mod cli;
 mod contender;
 mod cpu;
@@ -35,6 +36,7 @@ fn execute() -> Result<(), Box<dyn Error>> {
     match cli::parse()? {
         Command::Help => println!("{}", cli::help()),
         Command::Run(plan) => driver::run(&plan)?,
+        Command::Spin { core } => match awake::spin(core)? {},
         Command::Serve { contender, addr, core } => roles::serve(contender, addr, core)?,
         Command::Load { contender, load, core } => roles::load(contender, load, core)?,
     }

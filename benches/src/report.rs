@@ -4,22 +4,24 @@ use std::fmt;
 use std::fs;
 use std::time::Duration;
 
+use crate::awake::Awake;
 use crate::contender::Contender;
 use crate::driver::{Measurement, Plan};
 use crate::sample::Latency;
 use crate::scenario::Scenario;
 
 /// What the figures depend on: the machine, its load, kernel settings, the plan.
-pub(crate) fn conditions(plan: &Plan, cores: Option<[usize; 2]>) -> String {
+pub(crate) fn conditions(plan: &Plan, cores: Option<[usize; 2]>, awake: &Awake) -> String {
     let pinning = match cores {
         Some([server, client]) => format!("server on core {server}, client on core {client}"),
         None => "\n*** NOT PINNED: no two cores to pin to; the figures mean little ***".to_owned(),
     };
     format!(
-        "{}; {pinning}\n\
+        "{}; {pinning}; {}\n\
          load average {}; TCP congestion control {}\n\
          medians of {} rounds of {:?}; client, server, both: CPU µs per call",
         kernel_line("/proc/cpuinfo", "model name\t: "),
+        awake.describe(),
         kernel_line("/proc/loadavg", ""),
         kernel_line("/proc/sys/net/ipv4/tcp_congestion_control", ""),
         plan.rounds,
