@@ -18,7 +18,7 @@ compare load CONTENDER --addr ADDR --scenario NAME [--seconds S] [--core N]
 compare spin [--core N]
 
 run      starts server and client processes by itself and prints the comparison (default)
-serve    prints its address, then its CPU nanoseconds for every line of input; ends with its input
+serve    prints its address, then for every line of input its CPU nanoseconds and KiB; ends with its input
 load     prints `begin` when it is warm, then one line of figures
 spin     keeps a core from halting, which --awake starts for both; ends with its input
 ";
@@ -29,7 +29,7 @@ const DEFAULT_TIME: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
-    Run(Plan),
+    Run { plan: Plan, awake: bool },
     Spin { core: Option<usize> },
     Serve { contender: Contender, addr: SocketAddr, core: Option<usize> },
     Load { contender: Contender, load: Load, core: Option<usize> },
@@ -51,8 +51,9 @@ struct Options {
 
 /// The commands, and the names they take.
 pub(crate) fn help() -> String {
-    let contenders = Contender::ALL.map(Contender::name).join(" ");
-    let scenarios = Scenario::ALL.map(|scenario| scenario.name).join(" ");
+    let contenders: Vec<_> = Contender::all().map(Contender::name).collect();
+    let scenarios: Vec<_> = Scenario::all().map(|scenario| scenario.name).collect();
+    let [contenders, scenarios] = [contenders, scenarios].map(|names| names.join(" "));
     format!("{USAGE}\ncontenders: {contenders}\nscenarios:  {scenarios}")
 }
 
@@ -90,7 +91,10 @@ impl Options {
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         match words[..] {
             _ if self.help => Ok(Command::Help),
-            [] | ["run"] => Ok(Command::Run(self.into_plan())),
+            [] | ["run"] => {
+                let awake = self.awake.unwrap_or(false);
+                Ok(Command::Run { plan: self.into_plan(), awake })
+            }
             ["spin"] => Ok(Command::Spin { core: self.core }),
             ["serve", contender] => Ok(Command::Serve {
                 contender: contender.parse()?,
@@ -114,13 +118,12 @@ impl Options {
         Plan {
             rounds: self.rounds.unwrap_or(DEFAULT_ROUNDS),
             time: self.time.unwrap_or(DEFAULT_TIME),
-            scenarios: or_all(self.scenarios, &Scenario::ALL),
-            contenders: or_all(self.contenders, &Contender::ALL),
-            awake: self.awake.unwrap_or(false),
+            scenarios: or_all(self.scenarios, Scenario::BASIC),
+            contenders: or_all(self.contenders, Contender::compared()),
         }
     }
 }
 
-fn or_all<T: Clone>(chosen: Vec<T>, all: &[T]) -> Vec<T> {
-    if chosen.is_empty() { all.to_vec() } else { chosen }
+fn or_all<T>(chosen: Vec<T>, all: impl IntoIterator<Item = T>) -> Vec<T> {
+    if chosen.is_empty() { all.into_iter().collect() } else { chosen }
 }

@@ -2,12 +2,18 @@
 
 mod awake;
 mod cli;
+mod conditions;
 mod contender;
 mod cpu;
 mod driver;
 mod harness;
+mod latency;
+mod many;
+mod once;
 mod ours;
 mod process;
+mod raw_echo;
+mod raw_gso;
 mod raw_mux;
 mod raw_pp;
 mod raw_udp;
@@ -15,12 +21,15 @@ mod report;
 mod roles;
 mod sample;
 mod scenario;
+mod summary;
 mod tcp;
+mod usage;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use cli::Command;
+use driver::Machine;
 
 fn main() -> ExitCode {
     match execute() {
@@ -35,7 +44,11 @@ fn main() -> ExitCode {
 fn execute() -> Result<(), Box<dyn Error>> {
     match cli::parse()? {
         Command::Help => println!("{}", cli::help()),
-        Command::Run(plan) => driver::run(&plan)?,
+        Command::Run { plan, awake } => {
+            let machine = Machine::prepare(awake);
+            report::print_head(&plan, &machine);
+            report::print_tables(&plan, &machine.run(&plan)?);
+        }
         Command::Spin { core } => match awake::spin(core)? {},
         Command::Serve { contender, addr, core } => roles::serve(contender, addr, core)?,
         Command::Load { contender, load, core } => roles::load(contender, load, core)?,

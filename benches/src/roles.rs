@@ -8,15 +8,17 @@ use tokio::runtime::{Builder, Runtime};
 use crate::contender::Contender;
 use crate::cpu;
 use crate::harness::Load;
+use crate::scenario::Work;
+use crate::usage::Usage;
 
-/// Serves until standard input ends; answers each of its lines with the CPU time so far.
+/// Serves until standard input ends; answers each of its lines with what it used so far.
 pub(crate) fn serve(contender: Contender, addr: SocketAddr, core: Option<usize>) -> io::Result<()> {
     core.map_or(Ok(()), cpu::pin)?;
     let runtime = runtime()?;
     println!("{}", runtime.block_on(contender.serve(addr))?);
     for line in io::stdin().lines() {
         line?;
-        println!("{}", cpu::time()?.as_nanos());
+        println!("{}", Usage::now()?);
     }
     Ok(())
 }
@@ -27,6 +29,10 @@ pub(crate) fn load(contender: Contender, load: Load, core: Option<usize>) -> io:
     // Spawned: a future under `block_on` would run on this thread, beside the worker.
     let measuring = runtime.spawn(contender.measure(load));
     println!("{}", runtime.block_on(measuring)??);
+    if load.scenario.work == Work::Idle {
+        // The connections have to be there while the server is asked what they cost it.
+        io::copy(&mut io::stdin(), &mut io::sink())?;
+    }
     Ok(())
 }
 
