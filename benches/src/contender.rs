@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use crate::harness::{self, Load};
+#[cfg(feature = "peers")]
+use crate::peers;
 use crate::sample::Sample;
 use crate::scenario::{Scenario, Work};
 use crate::{many, ours, raw_echo, raw_gso, raw_mux, raw_pp, raw_udp};
@@ -21,6 +23,10 @@ pub(crate) enum Contender {
     OursUdp,
     /// Ours with hundreds of further methods; for the scale table only.
     OursMany,
+    #[cfg(feature = "peers")]
+    Tarpc,
+    #[cfg(feature = "peers")]
+    Tonic,
 }
 
 /// Calls in flight on all connections together that the buffers of UDP sockets hold. The raw loops
@@ -44,6 +50,10 @@ impl Contender {
             Self::UdpGso,
             Self::OursUdp,
             Self::OursMany,
+            #[cfg(feature = "peers")]
+            Self::Tarpc,
+            #[cfg(feature = "peers")]
+            Self::Tonic,
         ]
         .into_iter()
     }
@@ -59,6 +69,10 @@ impl Contender {
             Self::UdpGso => "udp-gso",
             Self::OursUdp => "ours-udp",
             Self::OursMany => "ours-many",
+            #[cfg(feature = "peers")]
+            Self::Tarpc => "tarpc",
+            #[cfg(feature = "peers")]
+            Self::Tonic => "tonic",
         }
     }
 
@@ -94,6 +108,8 @@ impl Contender {
             Self::UdpGso => adds && in_flight <= IN_FLIGHT_MAX_UDP && !scenario.is_ping_pong(),
             Self::OursMany => adds,
             Self::Ours | Self::OursUdp => true,
+            #[cfg(feature = "peers")]
+            Self::Tarpc | Self::Tonic => true,
         }
     }
 
@@ -108,6 +124,10 @@ impl Contender {
             Self::UdpGso => raw_gso::serve(addr).await,
             Self::OursUdp => ours::serve_udp(addr).await,
             Self::OursMany => many::serve(addr).await,
+            #[cfg(feature = "peers")]
+            Self::Tarpc => peers::tarpc::serve(addr).await,
+            #[cfg(feature = "peers")]
+            Self::Tonic => peers::tonic::serve(addr).await,
         }
     }
 
@@ -122,6 +142,10 @@ impl Contender {
             Self::UdpGso => harness::measure_adds::<raw_gso::Client>(load).await,
             Self::OursUdp => harness::measure::<ours::Client<ours::Udp>>(load).await,
             Self::OursMany => harness::measure_adds::<many::Client>(load).await,
+            #[cfg(feature = "peers")]
+            Self::Tarpc => harness::measure::<peers::tarpc::Client>(load).await,
+            #[cfg(feature = "peers")]
+            Self::Tonic => harness::measure::<peers::tonic::Client>(load).await,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Compares our calls over TCP and UDP with the raw loops that mark the limit; see README.md.
+//! Compares our calls over TCP and UDP with the raw loops that mark the limit, and with other
+//! frameworks; see README.md.
 
 mod awake;
 mod cli;
@@ -11,6 +12,8 @@ mod latency;
 mod many;
 mod once;
 mod ours;
+#[cfg(feature = "peers")]
+mod peers;
 mod process;
 mod raw_echo;
 mod raw_gso;
