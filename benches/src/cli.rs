@@ -2,34 +2,50 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use crate::compare;
 use crate::contender::Contender;
-use crate::driver::Plan;
+use crate::driver::{Pairs, Plan};
 use crate::harness::Load;
+use crate::publish::Destination;
+use crate::scale;
 use crate::scenario::Scenario;
 
 const USAGE: &str = "\
 compare [run] [--rounds N] [--seconds S] [--scenario NAME]... [--contender NAME]... [--awake]
+compare compare [--rounds N] [--seconds S] [--no-awake] [--write-to FILE]
+compare quick [--write-to FILE]
+compare scale [--rounds N] [--seconds S] [--no-awake]
 compare serve CONTENDER [--addr ADDR] [--core N]
 compare load CONTENDER --addr ADDR --scenario NAME [--seconds S] [--core N]
 compare spin [--core N]
 
 run      starts server and client processes by itself and prints the comparison (default)
+compare  every scenario, the scale table and plots, into target/compare, or between the markers of
+         a document, with the plots in benches/plots beside it
+quick    the same in less than five minutes
+scale    what calls cost as connections, calls in flight, methods and payloads grow
 serve    prints its address, then for every line of input its CPU nanoseconds and KiB; ends with its input
 load     prints `begin` when it is warm, then one line of figures
-spin     keeps a core from halting, which --awake starts for both; ends with its input
+spin     keeps a core from halting; --awake, the default but for `run`, starts it for both
 ";
 
 const DEFAULT_ROUNDS: NonZeroUsize = NonZeroUsize::new(5).expect("five is not zero");
 const DEFAULT_TIME: Duration = Duration::from_secs(1);
 
+const QUICK_ROUNDS: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
+const QUICK_TIME: Duration = Duration::from_millis(300);
+
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
     Run { plan: Plan, awake: bool },
+    Compare { plan: Plan, awake: bool, destination: Destination },
+    Scale { plan: Plan, awake: bool },
     Spin { core: Option<usize> },
     Serve { contender: Contender, addr: SocketAddr, core: Option<usize> },
     Load { contender: Contender, load: Load, core: Option<usize> },
@@ -47,6 +63,7 @@ struct Options {
     addr: Option<SocketAddr>,
     core: Option<usize>,
     awake: Option<bool>,
+    write_to: Option<PathBuf>,
 }
 
 /// The commands, and the names they take.
@@ -79,6 +96,7 @@ fn read_options(mut parser: Parser) -> Result<Options, lexopt::Error> {
             Arg::Long("core") => options.core = Some(parser.value()?.parse()?),
             Arg::Long("awake") => options.awake = Some(true),
             Arg::Long("no-awake") => options.awake = Some(false),
+            Arg::Long("write-to") => options.write_to = Some(parser.value()?.into()),
             Arg::Value(word) => options.words.push(word.string()?),
             other => return Err(other.unexpected()),
         }
@@ -93,7 +111,13 @@ impl Options {
             _ if self.help => Ok(Command::Help),
             [] | ["run"] => {
                 let awake = self.awake.unwrap_or(false);
-                Ok(Command::Run { plan: self.into_plan(), awake })
+                Ok(Command::Run { plan: self.into_plan(named), awake })
+            }
+            ["compare"] => Ok(self.into_compare(DEFAULT_ROUNDS, DEFAULT_TIME)),
+            ["quick"] => Ok(self.into_compare(QUICK_ROUNDS, QUICK_TIME)),
+            ["scale"] => {
+                let awake = self.awake.unwrap_or(true);
+                Ok(Command::Scale { plan: self.into_plan(|_, _| scale::pairs()), awake })
             }
             ["spin"] => Ok(Command::Spin { core: self.core }),
             ["serve", contender] => Ok(Command::Serve {
@@ -114,14 +138,25 @@ impl Options {
         }
     }
 
-    fn into_plan(self) -> Plan {
+    fn into_compare(self, rounds: NonZeroUsize, time: Duration) -> Command {
+        let plan = compare::plan(self.rounds.unwrap_or(rounds), self.time.unwrap_or(time));
+        let awake = self.awake.unwrap_or(true);
+        Command::Compare { plan, awake, destination: Destination::new(self.write_to) }
+    }
+
+    fn into_plan(self, pairs: fn(Vec<Scenario>, Vec<Contender>) -> Pairs) -> Plan {
         Plan {
             rounds: self.rounds.unwrap_or(DEFAULT_ROUNDS),
             time: self.time.unwrap_or(DEFAULT_TIME),
-            scenarios: or_all(self.scenarios, Scenario::BASIC),
-            contenders: or_all(self.contenders, Contender::compared()),
+            pairs: pairs(self.scenarios, self.contenders),
         }
     }
+}
+
+/// Those that were named, or the basic ones.
+fn named(scenarios: Vec<Scenario>, contenders: Vec<Contender>) -> Pairs {
+    let contenders = or_all(contenders, Contender::compared());
+    Plan::pairs(or_all(scenarios, Scenario::BASIC), &contenders)
 }
 
 fn or_all<T>(chosen: Vec<T>, all: impl IntoIterator<Item = T>) -> Vec<T> {

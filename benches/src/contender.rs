@@ -76,6 +76,27 @@ impl Contender {
         }
     }
 
+    /// Whether it does nothing but move bytes.
+    pub(crate) fn is_raw(self) -> bool {
+        use Contender::{RawEcho, RawMux, RawPp, UdpGso, UdpPlain, UdpPp};
+        matches!(self, RawPp | RawMux | RawEcho | UdpPp | UdpPlain | UdpGso)
+    }
+
+    /// In plots: raw loops are grey, and what is over UDP is green.
+    pub(crate) fn color(self) -> &'static str {
+        match self {
+            Self::RawPp | Self::RawMux | Self::RawEcho => "#6b7280",
+            Self::UdpPp | Self::UdpPlain => "#86a08f",
+            Self::UdpGso => "#3f7d58",
+            Self::Ours | Self::OursMany => "#1d4ed8",
+            Self::OursUdp => "#059669",
+            #[cfg(feature = "peers")]
+            Self::Tarpc => "#d97706",
+            #[cfg(feature = "peers")]
+            Self::Tonic => "#be185d",
+        }
+    }
+
     fn is_over_udp(self) -> bool {
         matches!(self, Self::UdpPp | Self::UdpPlain | Self::UdpGso | Self::OursUdp)
     }
@@ -106,7 +127,8 @@ impl Contender {
                 adds && in_flight <= IN_FLIGHT_MAX_UDP || scenario.work == Work::Connect
             }
             Self::UdpGso => adds && in_flight <= IN_FLIGHT_MAX_UDP && !scenario.is_ping_pong(),
-            Self::OursMany => adds,
+            // In any of them shows what methods cost that aren't called.
+            Self::OursMany => adds && scenario.connections == 1 && scenario.in_flight == 64,
             Self::Ours | Self::OursUdp => true,
             #[cfg(feature = "peers")]
             Self::Tarpc | Self::Tonic => true,

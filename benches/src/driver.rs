@@ -14,12 +14,29 @@ use crate::sample::Sample;
 use crate::scenario::Scenario;
 use crate::usage::Usage;
 
+pub(crate) type Pairs = Vec<(Scenario, Contender)>;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) rounds: NonZeroUsize,
     pub(crate) time: Duration,
-    pub(crate) scenarios: Vec<Scenario>,
-    pub(crate) contenders: Vec<Contender>,
+    /// What a round measures, in this order.
+    pub(crate) pairs: Pairs,
+}
+
+impl Plan {
+    /// Each of the contenders under each of the scenarios that it takes.
+    pub(crate) fn pairs(
+        scenarios: impl IntoIterator<Item = Scenario>,
+        contenders: &[Contender],
+    ) -> Pairs {
+        let mut pairs = Vec::new();
+        for scenario in scenarios {
+            let takers = contenders.iter().filter(|contender| contender.takes(scenario));
+            pairs.extend(takers.map(|&contender| (scenario, contender)));
+        }
+        pairs
+    }
 }
 
 /// One contender under one scenario in one round.
@@ -51,12 +68,9 @@ impl Machine {
     pub(crate) fn run(&self, plan: &Plan) -> io::Result<Vec<Measurement>> {
         let mut measurements = Vec::new();
         for round in 1..=plan.rounds.get() {
-            for &scenario in &plan.scenarios {
-                for &contender in plan.contenders.iter().filter(|c| c.takes(scenario)) {
-                    let names = [scenario.name, contender.name()].join(" ");
-                    eprintln!("round {round}/{}: {names}", plan.rounds);
-                    measurements.push(self.measure(round, contender, scenario, plan.time)?);
-                }
+            for &(scenario, contender) in &plan.pairs {
+                eprintln!("round {round}/{}: {} {}", plan.rounds, scenario.name, contender.name());
+                measurements.push(self.measure(round, contender, scenario, plan.time)?);
             }
         }
         Ok(measurements)

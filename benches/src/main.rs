@@ -2,7 +2,9 @@
 //! frameworks; see README.md.
 
 mod awake;
+mod chart;
 mod cli;
+mod compare;
 mod conditions;
 mod contender;
 mod cpu;
@@ -10,11 +12,14 @@ mod driver;
 mod harness;
 mod latency;
 mod many;
+mod markdown;
 mod once;
 mod ours;
 #[cfg(feature = "peers")]
 mod peers;
+mod plots;
 mod process;
+mod publish;
 mod raw_echo;
 mod raw_gso;
 mod raw_mux;
@@ -23,9 +28,12 @@ mod raw_udp;
 mod report;
 mod roles;
 mod sample;
+mod scale;
 mod scenario;
 mod summary;
+mod svg;
 mod tcp;
+mod text;
 mod usage;
 
 use std::error::Error;
@@ -50,8 +58,10 @@ fn execute() -> Result<(), Box<dyn Error>> {
         Command::Run { plan, awake } => {
             let machine = Machine::prepare(awake);
             report::print_head(&plan, &machine);
-            report::print_tables(&plan, &machine.run(&plan)?);
+            report::print_tables(&machine.run(&plan)?);
         }
+        Command::Compare { plan, awake, destination } => compare::run(&plan, awake, &destination)?,
+        Command::Scale { plan, awake } => compare::run_scale(&plan, awake)?,
         Command::Spin { core } => match awake::spin(core)? {},
         Command::Serve { contender, addr, core } => roles::serve(contender, addr, core)?,
         Command::Load { contender, load, core } => roles::load(contender, load, core)?,

@@ -6,7 +6,7 @@ use crate::conditions;
 use crate::contender::Contender;
 use crate::driver::{Machine, Measurement, Plan};
 use crate::scenario::{Figure, Scenario};
-use crate::summary::{self, Row};
+use crate::summary::{self, Row, Table};
 
 /// Before anything is measured.
 pub(crate) fn print_head(plan: &Plan, machine: &Machine) {
@@ -15,12 +15,9 @@ pub(crate) fn print_head(plan: &Plan, machine: &Machine) {
     println!("medians of {rounds} rounds of {time:?}; client, server, both: CPU µs per call");
 }
 
-pub(crate) fn print_tables(plan: &Plan, measurements: &[Measurement]) {
-    for &scenario in &plan.scenarios {
-        let rows = summary::rows(scenario, &plan.contenders, measurements);
-        if !rows.is_empty() {
-            print_title(scenario);
-        }
+pub(crate) fn print_tables(measurements: &[Measurement]) {
+    for Table { scenario, rows } in summary::tables(measurements) {
+        print_title(scenario);
         for row in rows {
             println!("{}", Line(scenario, row));
         }

@@ -26,14 +26,33 @@ pub(crate) struct Row {
     pub(crate) ratios: Vec<f64>,
 }
 
-/// The rows of a scenario, in the order of the contenders; those that were not measured have none.
-pub(crate) fn rows(
-    scenario: Scenario,
-    contenders: &[Contender],
-    measurements: &[Measurement],
-) -> Vec<Row> {
-    let measured: Vec<_> = measurements.iter().filter(|m| m.scenario == scenario).collect();
-    contenders.iter().filter_map(|&contender| Row::new(contender, &measured)).collect()
+/// All contenders that were measured under a scenario.
+pub(crate) struct Table {
+    pub(crate) scenario: Scenario,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// A table for each scenario that was measured, in the order in which both are listed.
+pub(crate) fn tables(measurements: &[Measurement]) -> Vec<Table> {
+    let mut tables = Vec::new();
+    for scenario in Scenario::all() {
+        let measured: Vec<_> = measurements.iter().filter(|m| m.scenario == scenario).collect();
+        let rows: Vec<_> = Contender::all().filter_map(|it| Row::new(it, &measured)).collect();
+        if !rows.is_empty() {
+            tables.push(Table { scenario, rows });
+        }
+    }
+    tables
+}
+
+/// What one contender did under one scenario.
+pub(crate) fn find<'a>(
+    tables: &'a [Table],
+    scenario: &str,
+    contender: Contender,
+) -> Option<&'a Row> {
+    let table = tables.iter().find(|table| table.scenario.name == scenario)?;
+    table.rows.iter().find(|row| row.contender == contender)
 }
 
 impl Row {
@@ -132,8 +151,9 @@ mod tests {
             measurement(2, Contender::RawMux, 1000),
             measurement(2, Contender::Ours, 800),
         ];
-        let rows = rows(measured[0].scenario, &[Contender::Ours, Contender::RawPp], &measured);
-        let [row] = &rows[..] else { panic!("only ours was measured") };
+        let tables = tables(&measured);
+        let row = find(&tables, "1x64", Contender::Ours).expect("it was measured");
+        assert!(find(&tables, "1x64", Contender::RawPp).is_none());
         assert_eq!(row.ratios, [0.5, 0.8]);
         assert_eq!((row.rate, row.figure), (425.0, 425.0));
     }
