@@ -7,14 +7,15 @@
 //! - smaller ones are copied into the batch, as headers are.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use slab::Slab;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, oneshot};
@@ -26,6 +27,9 @@ const HEADER_BYTES: usize = size_of::<u32>() + size_of::<u64>();
 
 /// From here on a body isn't copied.
 const LARGE_BYTES: usize = 16 * 1024;
+
+/// What is read of small frames at once.
+const SCRATCH_BYTES: usize = 256 * 1024;
 
 /// Buffers that a connection keeps: as many as any scenario has in flight.
 const BUFFERS_KEPT: usize = 16;
@@ -163,45 +167,84 @@ impl Batch {
     }
 }
 
-struct Reader<R> {
-    stream: BufReader<R>,
+/// Reads frames. A large body is read into its own buffer, and the header behind it with the same
+/// system call; small frames are read many at a time.
+struct Reader {
+    stream: OwnedReadHalf,
     buffers: Arc<Mutex<Vec<Vec<u8>>>>,
-    /// Whether the body before was large, so that the next one should not be read ahead.
-    was_large: bool,
+    scratch: Vec<u8>,
+    /// Where in the scratch lies what is not parsed yet.
+    ahead: Range<usize>,
+    /// How much to read ahead: after a large body only the header of the next one, which is likely
+    /// to be large as well and would have to be copied.
+    read_ahead: usize,
 }
 
-impl<R: AsyncRead + Unpin> Reader<R> {
-    fn new(stream: R) -> Self {
-        let stream = BufReader::with_capacity(LARGE_BYTES, stream);
-        Self { stream, buffers: Arc::default(), was_large: false }
+impl Reader {
+    fn new(stream: OwnedReadHalf) -> Self {
+        let scratch = vec![0; SCRATCH_BYTES];
+        Self { stream, buffers: Arc::default(), scratch, ahead: 0..0, read_ahead: SCRATCH_BYTES }
     }
 
     async fn read_frame(&mut self) -> io::Result<(u64, Bytes)> {
-        let mut header = [0; HEADER_BYTES];
-        if self.was_large && self.stream.buffer().is_empty() {
-            self.stream.get_mut().read_exact(&mut header).await?;
-        } else {
-            self.stream.read_exact(&mut header).await?;
+        self.fill(HEADER_BYTES).await?;
+        let (id, length) = self.header().expect("it has just been read");
+        self.ahead.start += HEADER_BYTES;
+        if length >= LARGE_BYTES {
+            self.read_ahead = HEADER_BYTES;
+            return Ok((id, self.read_large(length).await?));
         }
-        let (id, length) = decode_header(&header);
-        self.was_large = length >= LARGE_BYTES;
-        if !self.was_large {
-            let mut body = vec![0; length];
-            self.stream.read_exact(&mut body).await?;
-            return Ok((id, body.into()));
+        self.read_ahead = SCRATCH_BYTES;
+        self.fill(length).await?;
+        let body = Bytes::copy_from_slice(&self.scratch[self.ahead.start..][..length]);
+        self.ahead.start += length;
+        Ok((id, body))
+    }
+
+    /// Waits until so many bytes are there to be parsed: a header or a small body.
+    async fn fill(&mut self, bytes: usize) -> io::Result<()> {
+        if self.ahead.len() < bytes {
+            self.scratch.copy_within(self.ahead.clone(), 0);
+            self.ahead = 0..self.ahead.len();
         }
+        while self.ahead.len() < bytes {
+            let room = &mut self.scratch[self.ahead.end..self.read_ahead.max(bytes)];
+            self.ahead.end += not_the_end(self.stream.read(room).await?)?;
+        }
+        Ok(())
+    }
+
+    async fn read_large(&mut self, length: usize) -> io::Result<Bytes> {
         let mut body = Pooled::take(&self.buffers, length);
-        let ahead = self.stream.buffer().len().min(length);
-        self.stream.read_exact(&mut body.bytes[..ahead]).await?;
-        self.stream.get_mut().read_exact(&mut body.bytes[ahead..]).await?;
-        Ok((id, Bytes::from_owner(body)))
+        let mut filled = self.ahead.len().min(length);
+        body.bytes[..filled].copy_from_slice(&self.scratch[self.ahead.start..][..filled]);
+        self.ahead.start += filled;
+        while filled < length {
+            self.stream.readable().await?;
+            let header = &mut self.scratch[..HEADER_BYTES];
+            let mut parts = [&mut body.bytes[filled..], header].map(IoSliceMut::new);
+            match self.stream.try_read_vectored(&mut parts) {
+                Ok(count) => filled += not_the_end(count)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            self.ahead = 0..filled.saturating_sub(length);
+        }
+        Ok(Bytes::from_owner(body))
     }
 
     fn has_whole_frame(&self) -> bool {
-        let ahead = self.stream.buffer();
-        let header = ahead.first_chunk::<HEADER_BYTES>();
-        header.is_some_and(|header| ahead.len() - HEADER_BYTES >= decode_header(header).1)
+        self.header().is_some_and(|(_, length)| self.ahead.len() >= HEADER_BYTES + length)
     }
+
+    /// The next frame's, if it is there.
+    fn header(&self) -> Option<(u64, usize)> {
+        self.scratch[self.ahead.clone()].first_chunk().map(decode_header)
+    }
+}
+
+fn not_the_end(count: usize) -> io::Result<usize> {
+    if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(count) }
 }
 
 /// The id, and the length of the body.
@@ -237,6 +280,26 @@ impl Drop for Pooled {
         let mut home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
         if home.len() < BUFFERS_KEPT {
             home.push(mem::take(&mut self.bytes));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn payloads_of_all_sizes_come_back_whole() {
+        let addr = serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a listener");
+        let client = Client::connect(addr).await.expect("a connection");
+        let sizes = [0, 1, LARGE_BYTES - 1, LARGE_BYTES, 3, 1 << 20, 100_000, 100_000, 7, 200];
+        let calls = sizes.into_iter().cycle().take(100).enumerate().map(|(number, size)| {
+            let payload = Bytes::from(vec![u8::try_from(number).expect("a byte"); size]);
+            let client = client.clone();
+            tokio::spawn(async move { assert!(client.echo(payload.clone()).await == payload) })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            call.await.expect("the same payload");
         }
     }
 }
