@@ -12,13 +12,15 @@ use crate::plots;
 use crate::publish::Destination;
 use crate::report;
 use crate::scale;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Work};
 use crate::summary;
 
 /// Everything: some twenty minutes with five rounds of a second.
 pub(crate) fn plan(rounds: NonZeroUsize, time: Duration) -> Plan {
     let compared: Vec<_> = Contender::compared().collect();
-    let scenarios = Scenario::BASIC.into_iter().chain(Scenario::FURTHER);
+    // All contenders move payloads of all sizes: the plot is about those.
+    let echoes = Scenario::SCALE.into_iter().filter(|it| matches!(it.work, Work::Echo { .. }));
+    let scenarios = Scenario::BASIC.into_iter().chain(Scenario::FURTHER).chain(echoes);
     let mut pairs = Plan::pairs(scenarios, &compared);
     let further: Vec<_> = scale::pairs().into_iter().filter(|pair| !pairs.contains(pair)).collect();
     pairs.extend(further);

@@ -29,7 +29,12 @@ pub(crate) fn write_results(tables: &[Table], drawn: &[Plot], plots: &str) -> St
 /// A row for each scenario, a column for each contender.
 fn side_by_side(tables: &[Table]) -> String {
     let is_scale = |table: &&Table| Scenario::SCALE.contains(&table.scenario);
-    let shown: Vec<_> = tables.iter().filter(|table| !is_scale(table)).collect();
+    let mut shown: Vec<_> = tables.iter().filter(|table| !is_scale(table)).collect();
+    // Those that add by their size, the others behind them as they are listed.
+    shown.sort_by_key(|Table { scenario, .. }| match scenario.work {
+        Work::Add => (0, scenario.connections, scenario.in_flight),
+        Work::Echo { .. } | Work::Connect | Work::Idle => (1, 0, 0),
+    });
     let took_part = |contender: &Contender| {
         shown.iter().any(|table| table.rows.iter().any(|row| row.contender == *contender))
     };

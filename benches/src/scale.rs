@@ -6,7 +6,7 @@ use crate::contender::Contender;
 use crate::driver::{Pairs, Plan};
 use crate::scenario::{Figure, Scenario};
 use crate::summary::{self, Row, Table};
-use crate::text::short;
+use crate::text::{micros, short};
 
 const CONTENDERS: [Contender; 5] = [
     Contender::RawMux,
@@ -61,7 +61,7 @@ pub(crate) fn pairs() -> Pairs {
 /// The table in Markdown.
 pub(crate) fn write_table(tables: &[Table]) -> String {
     let mut out = String::from(
-        "CPU µs per call of both sides together, and what that comes to in a second. A connection of \
+        "CPU time per call of both sides together, and what that comes to in a second. A connection of \
          ours has 1,024 calls under way by default; further ones wait at their caller.\n\n\
          | what grows | | raw loop | ours | ours over UDP |\n|---|---|---|---|---|\n",
     );
@@ -94,7 +94,7 @@ fn cells(tables: &[Table], scenario: &str) -> [String; 3] {
 
 fn cell(row: &Row, figure: Option<Figure>) -> String {
     let unit = if figure == Some(Figure::Throughput) { "MB/s" } else { "calls/s" };
-    format!("{} µs, {} {unit}", short(row.both_cpu), short(row.figure))
+    format!("{}, {} {unit}", micros(row.both_cpu), short(row.figure))
 }
 
 #[cfg(test)]

@@ -12,6 +12,14 @@ pub(crate) fn short(number: f64) -> String {
     }
 }
 
+/// A time in µs, or in ms when it is long.
+pub(crate) fn micros(micros: f64) -> String {
+    match micros >= 1000.0 {
+        true => format!("{} ms", short(micros / 1000.0)),
+        false => format!("{} µs", short(micros)),
+    }
+}
+
 /// Bytes in the unit in which they are round.
 pub(crate) fn bytes(bytes: usize) -> String {
     match bytes {
@@ -38,6 +46,11 @@ mod tests {
         let numbers = [0.0, 0.456, 12.34, 345.6, 9_876.0, 98_765.0, 2_345_678.0, 23_456_789.0];
         let expected = ["0", "0.46", "12.3", "346", "9876", "99 k", "2.35 M", "23 M"];
         assert_eq!(numbers.map(short), expected);
+    }
+
+    #[test]
+    fn long_times_are_in_milliseconds() {
+        assert_eq!([1.91, 4161.0].map(micros), ["1.91 µs", "4.16 ms"]);
     }
 
     #[test]
