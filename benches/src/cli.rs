@@ -16,10 +16,10 @@ use crate::scale;
 use crate::scenario::Scenario;
 
 const USAGE: &str = "\
-compare [run] [--rounds N] [--seconds S] [--scenario NAME]... [--contender NAME]... [--awake]
-compare compare [--rounds N] [--seconds S] [--no-awake] [--write-to FILE]
-compare quick [--write-to FILE]
-compare scale [--rounds N] [--seconds S] [--no-awake]
+compare [run] [OPTIONS]
+compare compare [OPTIONS] [--write-to FILE]
+compare quick [OPTIONS] [--write-to FILE]
+compare scale [OPTIONS]
 compare serve CONTENDER [--addr ADDR] [--core N]
 compare load CONTENDER --addr ADDR --scenario NAME [--seconds S] [--core N]
 compare spin [--core N]
@@ -29,9 +29,14 @@ compare  every scenario, the scale table and plots, into target/compare, or betw
          a document, with the plots in benches/plots beside it
 quick    the same in less than five minutes
 scale    what calls cost as connections, calls in flight, methods and payloads grow
-serve    prints its address, then for every line of input its CPU nanoseconds and KiB; ends with its input
+serve    prints its address, then for every line of input its CPU nanoseconds and KiB; ends with
+         its input
 load     prints `begin` when it is warm, then one line of figures
-spin     keeps a core from halting; --awake, the default but for `run`, starts it for both
+spin     keeps a core from halting; ends with its input
+
+options: --rounds N, --seconds S (of each measurement), --scenario NAME and --contender NAME (only
+         what is named; both may be repeated), --awake and --no-awake (whether to keep the cores
+         from halting; `run` doesn't unless it is told to)
 ";
 
 const DEFAULT_ROUNDS: NonZeroUsize = NonZeroUsize::new(5).expect("five is not zero");
@@ -117,7 +122,7 @@ impl Options {
             ["quick"] => Ok(self.into_compare(QUICK_ROUNDS, QUICK_TIME)),
             ["scale"] => {
                 let awake = self.awake.unwrap_or(true);
-                Ok(Command::Scale { plan: self.into_plan(|_, _| scale::pairs()), awake })
+                Ok(Command::Scale { plan: self.into_plan(of_scale), awake })
             }
             ["spin"] => Ok(Command::Spin { core: self.core }),
             ["serve", contender] => Ok(Command::Serve {
@@ -139,7 +144,8 @@ impl Options {
     }
 
     fn into_compare(self, rounds: NonZeroUsize, time: Duration) -> Command {
-        let plan = compare::plan(self.rounds.unwrap_or(rounds), self.time.unwrap_or(time));
+        let mut plan = compare::plan(self.rounds.unwrap_or(rounds), self.time.unwrap_or(time));
+        plan.pairs = of_named(plan.pairs, &self.scenarios, &self.contenders);
         let awake = self.awake.unwrap_or(true);
         Command::Compare { plan, awake, destination: Destination::new(self.write_to) }
     }
@@ -157,6 +163,20 @@ impl Options {
 fn named(scenarios: Vec<Scenario>, contenders: Vec<Contender>) -> Pairs {
     let contenders = or_all(contenders, Contender::compared());
     Plan::pairs(or_all(scenarios, Scenario::BASIC), &contenders)
+}
+
+/// Those of the scale table, or what is named of them.
+fn of_scale(scenarios: Vec<Scenario>, contenders: Vec<Contender>) -> Pairs {
+    of_named(scale::pairs(), &scenarios, &contenders)
+}
+
+/// What is left when some are named.
+fn of_named(mut pairs: Pairs, scenarios: &[Scenario], contenders: &[Contender]) -> Pairs {
+    pairs.retain(|(scenario, contender)| {
+        (scenarios.is_empty() || scenarios.contains(scenario))
+            && (contenders.is_empty() || contenders.contains(contender))
+    });
+    pairs
 }
 
 fn or_all<T>(chosen: Vec<T>, all: impl IntoIterator<Item = T>) -> Vec<T> {
