@@ -197,6 +197,7 @@ mod tests {
     /// the others in numbers only.
     #[tokio::test]
     async fn every_contender_carries_its_load() {
+        crate::files::raise_limit().expect("up to the hard limit");
         for scenario in Scenario::BASIC.into_iter().chain(Scenario::FURTHER) {
             for contender in Contender::all().filter(|c| c.takes(scenario)) {
                 let addr = SocketAddr::from(([127, 0, 0, 1], 0));

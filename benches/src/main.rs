@@ -9,6 +9,7 @@ mod conditions;
 mod contender;
 mod cpu;
 mod driver;
+mod files;
 mod harness;
 mod latency;
 mod many;

@@ -7,6 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::contender::Contender;
 use crate::cpu;
+use crate::files;
 use crate::harness::Load;
 use crate::scenario::Work;
 use crate::usage::Usage;
@@ -14,6 +15,7 @@ use crate::usage::Usage;
 /// Serves until standard input ends; answers each of its lines with what it used so far.
 pub(crate) fn serve(contender: Contender, addr: SocketAddr, core: Option<usize>) -> io::Result<()> {
     core.map_or(Ok(()), cpu::pin)?;
+    files::raise_limit()?;
     let runtime = runtime()?;
     println!("{}", runtime.block_on(contender.serve(addr))?);
     for line in io::stdin().lines() {
@@ -25,6 +27,7 @@ pub(crate) fn serve(contender: Contender, addr: SocketAddr, core: Option<usize>)
 
 pub(crate) fn load(contender: Contender, load: Load, core: Option<usize>) -> io::Result<()> {
     core.map_or(Ok(()), cpu::pin)?;
+    files::raise_limit()?;
     let runtime = runtime()?;
     // Spawned: a future under `block_on` would run on this thread, beside the worker.
     let measuring = runtime.spawn(contender.measure(load));
