@@ -82,6 +82,11 @@ impl Contender {
         matches!(self, RawPp | RawMux | RawEcho | UdpPp | UdpPlain | UdpGso)
     }
 
+    /// Whether it is another framework.
+    pub(crate) fn is_peer(self) -> bool {
+        !self.is_raw() && !matches!(self, Self::Ours | Self::OursUdp | Self::OursMany)
+    }
+
     /// In plots: raw loops are grey, and what is over UDP is green.
     pub(crate) fn color(self) -> &'static str {
         match self {

@@ -6,13 +6,15 @@ use crate::contender::Contender;
 use crate::plots::Plot;
 use crate::scale;
 use crate::scenario::{Figure, Scenario, Work};
-use crate::summary::{self, Row, Table};
+use crate::summary::{self, Ratios, Row, Table};
 use crate::text::{bytes, short};
 
 /// Everything below the conditions. `plots` says where the plots are, as the document links them.
 pub(crate) fn write_results(tables: &[Table], drawn: &[Plot], plots: &str) -> String {
     let mut out = String::new();
-    out += &side_by_side(tables);
+    let shown = shown(tables);
+    out += &side_by_side(tables, &shown);
+    out += &ratios(&shown);
     for Plot { file, shows, .. } in drawn {
         add(&mut out, format_args!("\n![{shows}]({plots}/{file})\n"));
     }
@@ -26,15 +28,19 @@ pub(crate) fn write_results(tables: &[Table], drawn: &[Plot], plots: &str) -> St
     out
 }
 
-/// A row for each scenario, a column for each contender.
-fn side_by_side(tables: &[Table]) -> String {
+/// All but those of the scale table: those that add by their size, the others as they are listed.
+fn shown(tables: &[Table]) -> Vec<&Table> {
     let is_scale = |table: &&Table| Scenario::SCALE.contains(&table.scenario);
     let mut shown: Vec<_> = tables.iter().filter(|table| !is_scale(table)).collect();
-    // Those that add by their size, the others behind them as they are listed.
     shown.sort_by_key(|Table { scenario, .. }| match scenario.work {
         Work::Add => (0, scenario.connections, scenario.in_flight),
         Work::Echo { .. } | Work::Connect | Work::Idle => (1, 0, 0),
     });
+    shown
+}
+
+/// A row for each scenario, a column for each contender.
+fn side_by_side(tables: &[Table], shown: &[&Table]) -> String {
     let took_part = |contender: &Contender| {
         shown.iter().any(|table| table.rows.iter().any(|row| row.contender == *contender))
     };
@@ -52,13 +58,47 @@ fn side_by_side(tables: &[Table]) -> String {
         }
         out.push('\n');
     };
-    for table in &shown {
+    for table in shown {
         let row = |contender| table.rows.iter().find(|row| row.contender == contender);
         line(&label(table.scenario), &|contender| row(contender).map(|row| row.figure));
     }
     let cpu = |contender| summary::find(tables, "1x64", contender).map(|row| row.both_cpu);
     line("1 connection × 64, CPU of both sides per call, µs", &cpu);
     out
+}
+
+/// How far ours is from the raw loops, and from the best of the others.
+fn ratios(shown: &[&Table]) -> String {
+    let mut out = String::from(
+        "\nRatios within a round: the median, and the range over the rounds.\n\n\
+         | | ours ÷ raw loop | ours over UDP ÷ raw loop | ours ÷ best peer | better is |\n\
+         |---|---|---|---|---|\n",
+    );
+    for table in shown {
+        let to_limit = |contender| {
+            let row = table.rows.iter().find(|row| row.contender == contender);
+            row.map(|row| with_range(&row.ratios)).unwrap_or_default()
+        };
+        add(
+            &mut out,
+            format_args!(
+                "| {} | {} | {} | {} | {} |\n",
+                label(table.scenario),
+                to_limit(Contender::Ours),
+                to_limit(Contender::OursUdp),
+                with_range(&table.ratios_to_best_peer()),
+                if table.scenario.figure().lower_is_better() { "lower" } else { "higher" },
+            ),
+        );
+    }
+    out
+}
+
+fn with_range(ratios: &Ratios) -> String {
+    match (ratios.median(), ratios.range()) {
+        (Some(median), Some((from, to))) => format!("**{median:.2}** ({from:.2} to {to:.2})"),
+        _ => String::new(),
+    }
 }
 
 /// Ours are what readers look for.
@@ -107,8 +147,11 @@ fn details(Table { scenario, rows }: &Table) -> String {
                 row.client_cpu,
                 row.server_cpu,
                 row.both_cpu,
-                row.ratio().map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
-                row.range().map(|(from, to)| format!("{from:.2} to {to:.2}")).unwrap_or_default(),
+                row.ratios.median().map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
+                row.ratios
+                    .range()
+                    .map(|(from, to)| format!("{from:.2} to {to:.2}"))
+                    .unwrap_or_default(),
             ),
         );
     }

@@ -82,9 +82,9 @@ impl fmt::Display for Line {
             row.client_cpu,
             row.server_cpu,
             row.both_cpu,
-            or_dash(row.ratio(), 2),
+            or_dash(row.ratios.median(), 2),
         )?;
-        match row.range() {
+        match row.ratios.range() {
             Some((lowest, highest)) => write!(f, "   {lowest:.2} to {highest:.2}"),
             None => write!(f, "   -"),
         }

@@ -18,13 +18,19 @@ pub(crate) struct Row {
     pub(crate) rate: f64,
     /// What the scenario compares contenders by, in its unit.
     pub(crate) figure: f64,
+    /// The same, round by round.
+    figures: Vec<f64>,
     /// CPU µs per call.
     pub(crate) client_cpu: f64,
     pub(crate) server_cpu: f64,
     pub(crate) both_cpu: f64,
     /// This contender's figure over the limit's, round by round; empty without the limit.
-    pub(crate) ratios: Vec<f64>,
+    pub(crate) ratios: Ratios,
 }
+
+/// Ratios of the rounds.
+#[derive(Debug, Default)]
+pub(crate) struct Ratios(Vec<f64>);
 
 /// All contenders that were measured under a scenario.
 pub(crate) struct Table {
@@ -71,22 +77,41 @@ impl Row {
             p999: percentile(|latency| latency.p999),
             rate: over_rounds(rate)?,
             figure: over_rounds(compared_figure)?,
+            figures: own.iter().map(|m| compared_figure(m)).collect(),
             client_cpu: over_rounds(|m| per_call(m, m.client.cpu))?,
             server_cpu: over_rounds(|m| per_call(m, m.server_cpu))?,
             both_cpu: over_rounds(|m| per_call(m, m.client.cpu + m.server_cpu))?,
-            ratios: own.iter().filter_map(|m| ratio_to_limit(m, measured)).collect(),
+            ratios: Ratios(own.iter().filter_map(|m| ratio_to_limit(m, measured)).collect()),
         })
     }
+}
 
-    /// The median ratio to the limit.
-    pub(crate) fn ratio(&self) -> Option<f64> {
-        median(self.ratios.clone())
+impl Table {
+    /// The ratios of ours to whichever peer was best in the same round.
+    pub(crate) fn ratios_to_best_peer(&self) -> Ratios {
+        let Some(ours) = self.rows.iter().find(|row| row.contender == Contender::Ours) else {
+            return Ratios::default();
+        };
+        let best = |round: usize| {
+            let peers = self.rows.iter().filter(|row| row.contender.is_peer());
+            let figures = peers.filter_map(|row| row.figures.get(round).copied());
+            let lower = self.scenario.figure().lower_is_better();
+            figures.reduce(if lower { f64::min } else { f64::max })
+        };
+        let ratio = |(round, figure): (usize, &f64)| Some(figure / best(round)?);
+        Ratios(ours.figures.iter().enumerate().filter_map(ratio).collect())
+    }
+}
+
+impl Ratios {
+    pub(crate) fn median(&self) -> Option<f64> {
+        median(self.0.clone())
     }
 
-    /// The lowest and the highest ratio of any round.
+    /// The lowest and the highest of any round.
     pub(crate) fn range(&self) -> Option<(f64, f64)> {
-        let lowest = self.ratios.iter().copied().reduce(f64::min)?;
-        let highest = self.ratios.iter().copied().reduce(f64::max)?;
+        let lowest = self.0.iter().copied().reduce(f64::min)?;
+        let highest = self.0.iter().copied().reduce(f64::max)?;
         Some((lowest, highest))
     }
 }
@@ -154,8 +179,23 @@ mod tests {
         let tables = tables(&measured);
         let row = find(&tables, "1x64", Contender::Ours).expect("it was measured");
         assert!(find(&tables, "1x64", Contender::RawPp).is_none());
-        assert_eq!(row.ratios, [0.5, 0.8]);
+        assert_eq!(row.ratios.0, [0.5, 0.8]);
         assert_eq!((row.rate, row.figure), (425.0, 425.0));
+    }
+
+    #[cfg(feature = "peers")]
+    #[test]
+    fn the_best_peer_is_that_of_each_round() {
+        let measured = [
+            measurement(1, Contender::Tarpc, 10),
+            measurement(1, Contender::Tonic, 20),
+            measurement(1, Contender::Ours, 100),
+            measurement(2, Contender::Tarpc, 40),
+            measurement(2, Contender::Tonic, 20),
+            measurement(2, Contender::Ours, 120),
+        ];
+        let [table] = &tables(&measured)[..] else { panic!("one scenario was measured") };
+        assert_eq!(table.ratios_to_best_peer().range(), Some((3.0, 5.0)));
     }
 
     #[test]
