@@ -32,19 +32,20 @@ pub(crate) fn run(plan: &Plan, awake: bool, destination: &Destination) -> io::Re
     let machine = Machine::prepare(awake);
     report::print_head(plan, &machine);
     let conditions = conditions::describe_at_length(&machine, plan);
-    let measurements = machine.run(plan)?;
+    let measurements = machine.run(plan);
     report::print_tables(&measurements);
     let tables = summary::tables(&measurements);
     let drawn = plots::draw_all(&tables);
     let results = markdown::write_results(&tables, &drawn, destination.plots());
-    destination.write(&[conditions, results].join("\n"), &drawn)
+    destination.write(&[conditions, results].join("\n"), &drawn)?;
+    plan.check_complete(&measurements)
 }
 
 /// The scale table alone, on standard output.
 pub(crate) fn run_scale(plan: &Plan, awake: bool) -> io::Result<()> {
     let machine = Machine::prepare(awake);
     report::print_head(plan, &machine);
-    let measurements = machine.run(plan)?;
+    let measurements = machine.run(plan);
     println!("\n{}", scale::write_table(&summary::tables(&measurements)));
-    Ok(())
+    plan.check_complete(&measurements)
 }

@@ -59,7 +59,9 @@ fn execute() -> Result<(), Box<dyn Error>> {
         Command::Run { plan, awake } => {
             let machine = Machine::prepare(awake);
             report::print_head(&plan, &machine);
-            report::print_tables(&machine.run(&plan)?);
+            let measurements = machine.run(&plan);
+            report::print_tables(&measurements);
+            plan.check_complete(&measurements)?;
         }
         Command::Compare { plan, awake, destination } => compare::run(&plan, awake, &destination)?,
         Command::Scale { plan, awake } => compare::run_scale(&plan, awake)?,

@@ -28,7 +28,7 @@ impl Destination {
         document.map_or_else(|| Self::Folder(here().join("target/compare")), Self::Document)
     }
 
-    /// Refuses, before hours are spent on measuring, a document without markers.
+    /// Refuses, before minutes are spent on measuring, a document without markers.
     pub(crate) fn check(&self) -> io::Result<()> {
         match self {
             Self::Document(path) => replace(&fs::read_to_string(path)?, "").map(drop),

@@ -2,6 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::process;
+use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -11,6 +14,10 @@ use crate::files;
 use crate::harness::Load;
 use crate::scenario::Work;
 use crate::usage::Usage;
+
+/// How long a client may take in any case, and how many times the measured time on top.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE_FACTOR: u32 = 20;
 
 /// Serves until standard input ends; answers each of its lines with what it used so far.
 pub(crate) fn serve(contender: Contender, addr: SocketAddr, core: Option<usize>) -> io::Result<()> {
@@ -26,6 +33,7 @@ pub(crate) fn serve(contender: Contender, addr: SocketAddr, core: Option<usize>)
 }
 
 pub(crate) fn load(contender: Contender, load: Load, core: Option<usize>) -> io::Result<()> {
+    give_up_after(PATIENCE + load.time * PATIENCE_FACTOR);
     core.map_or(Ok(()), cpu::pin)?;
     files::raise_limit()?;
     let runtime = runtime()?;
@@ -37,6 +45,16 @@ pub(crate) fn load(contender: Contender, load: Load, core: Option<usize>) -> io:
         io::copy(&mut io::stdin(), &mut io::sink())?;
     }
     Ok(())
+}
+
+/// Ends the process if it still runs then. Raw loops over UDP wait for ever for what was lost, and a
+/// long comparison should not.
+fn give_up_after(limit: Duration) {
+    thread::spawn(move || {
+        thread::sleep(limit);
+        eprintln!("given up after {limit:?}");
+        process::exit(1);
+    });
 }
 
 fn runtime() -> io::Result<Runtime> {

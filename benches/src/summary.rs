@@ -19,7 +19,7 @@ pub(crate) struct Row {
     /// What the scenario compares contenders by, in its unit.
     pub(crate) figure: f64,
     /// The same, round by round.
-    figures: Vec<f64>,
+    figures: Vec<(usize, f64)>,
     /// CPU µs per call.
     pub(crate) client_cpu: f64,
     pub(crate) server_cpu: f64,
@@ -77,7 +77,7 @@ impl Row {
             p999: percentile(|latency| latency.p999),
             rate: over_rounds(rate)?,
             figure: over_rounds(compared_figure)?,
-            figures: own.iter().map(|m| compared_figure(m)).collect(),
+            figures: own.iter().map(|m| (m.round, compared_figure(m))).collect(),
             client_cpu: over_rounds(|m| per_call(m, m.client.cpu))?,
             server_cpu: over_rounds(|m| per_call(m, m.server_cpu))?,
             both_cpu: over_rounds(|m| per_call(m, m.client.cpu + m.server_cpu))?,
@@ -94,12 +94,13 @@ impl Table {
         };
         let best = |round: usize| {
             let peers = self.rows.iter().filter(|row| row.contender.is_peer());
-            let figures = peers.filter_map(|row| row.figures.get(round).copied());
+            let figures = peers.flat_map(|row| &row.figures).filter(|(of, _)| *of == round);
+            let figures = figures.map(|(_, figure)| *figure);
             let lower = self.scenario.figure().lower_is_better();
             figures.reduce(if lower { f64::min } else { f64::max })
         };
-        let ratio = |(round, figure): (usize, &f64)| Some(figure / best(round)?);
-        Ratios(ours.figures.iter().enumerate().filter_map(ratio).collect())
+        let ratio = |&(round, figure): &(usize, f64)| Some(figure / best(round)?);
+        Ratios(ours.figures.iter().filter_map(ratio).collect())
     }
 }
 
