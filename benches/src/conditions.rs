@@ -28,7 +28,7 @@ pub(crate) fn describe_at_length(machine: &Machine, plan: &Plan) -> String {
     let Plan { rounds, time, .. } = plan;
     let mut out = describe(machine).replace('\n', "  \n");
     let rustc = first_line_of("rustc", &["--version"]);
-    let commit = first_line_of("git", &["rev-parse", "--short", "HEAD"]);
+    let commit = first_line_of("git", &["describe", "--always", "--dirty", "--exclude=*"]);
     write!(out, "  \n{rustc}; commit {commit}").expect("a String takes all that is written");
     let peers: &[_] = if cfg!(feature = "peers") { &["tarpc", "tonic", "prost"] } else { &[] };
     for name in ["tokio"].iter().chain(peers) {
