@@ -2,32 +2,56 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use crate::compare;
 use crate::contender::Contender;
-use crate::driver::Plan;
+use crate::driver::{Pairs, Plan};
 use crate::harness::Load;
+use crate::publish::Destination;
+use crate::scale;
 use crate::scenario::Scenario;
 
 const USAGE: &str = "\
-compare [run] [--rounds N] [--seconds S] [--scenario NAME]... [--contender NAME]...
+compare [run] [OPTIONS]
+compare compare [OPTIONS] [--write-to FILE]
+compare quick [OPTIONS] [--write-to FILE]
+compare scale [OPTIONS]
 compare serve CONTENDER [--addr ADDR] [--core N]
 compare load CONTENDER --addr ADDR --scenario NAME [--seconds S] [--core N]
+compare spin [--core N]
 
 run      starts server and client processes by itself and prints the comparison (default)
-serve    prints its address, then its CPU nanoseconds for every line of input; ends with its input
+compare  every scenario, the scale table and plots, into target/compare, or between the markers of
+         a document, with the plots in benches/plots beside it
+quick    the same in less than five minutes
+scale    what calls cost as connections, calls in flight, methods and payloads grow
+serve    prints its address, then for every line of input its CPU nanoseconds and KiB; ends with
+         its input
 load     prints `begin` when it is warm, then one line of figures
+spin     keeps a core from halting; ends with its input
+
+options: --rounds N, --seconds S (of each measurement), --scenario NAME and --contender NAME (only
+         what is named; both may be repeated), --awake and --no-awake (whether to keep the cores
+         from halting; `run` doesn't unless it is told to)
 ";
 
 const DEFAULT_ROUNDS: NonZeroUsize = NonZeroUsize::new(5).expect("five is not zero");
 const DEFAULT_TIME: Duration = Duration::from_secs(1);
 
+const QUICK_ROUNDS: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
+const QUICK_TIME: Duration = Duration::from_millis(300);
+
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
-    Run(Plan),
+    Run { plan: Plan, awake: bool },
+    Compare { plan: Plan, awake: bool, destination: Destination },
+    Scale { plan: Plan, awake: bool },
+    Spin { core: Option<usize> },
     Serve { contender: Contender, addr: SocketAddr, core: Option<usize> },
     Load { contender: Contender, load: Load, core: Option<usize> },
 }
@@ -43,12 +67,15 @@ struct Options {
     contenders: Vec<Contender>,
     addr: Option<SocketAddr>,
     core: Option<usize>,
+    awake: Option<bool>,
+    write_to: Option<PathBuf>,
 }
 
 /// The commands, and the names they take.
 pub(crate) fn help() -> String {
-    let contenders = Contender::ALL.map(Contender::name).join(" ");
-    let scenarios = Scenario::ALL.map(|scenario| scenario.name).join(" ");
+    let contenders: Vec<_> = Contender::all().map(Contender::name).collect();
+    let scenarios: Vec<_> = Scenario::all().map(|scenario| scenario.name).collect();
+    let [contenders, scenarios] = [contenders, scenarios].map(|names| names.join(" "));
     format!("{USAGE}\ncontenders: {contenders}\nscenarios:  {scenarios}")
 }
 
@@ -72,6 +99,9 @@ fn read_options(mut parser: Parser) -> Result<Options, lexopt::Error> {
             Arg::Long("contender") => options.contenders.push(parser.value()?.parse()?),
             Arg::Long("addr") => options.addr = Some(parser.value()?.parse()?),
             Arg::Long("core") => options.core = Some(parser.value()?.parse()?),
+            Arg::Long("awake") => options.awake = Some(true),
+            Arg::Long("no-awake") => options.awake = Some(false),
+            Arg::Long("write-to") => options.write_to = Some(parser.value()?.into()),
             Arg::Value(word) => options.words.push(word.string()?),
             other => return Err(other.unexpected()),
         }
@@ -84,7 +114,17 @@ impl Options {
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         match words[..] {
             _ if self.help => Ok(Command::Help),
-            [] | ["run"] => Ok(Command::Run(self.into_plan())),
+            [] | ["run"] => {
+                let awake = self.awake.unwrap_or(false);
+                Ok(Command::Run { plan: self.into_plan(named), awake })
+            }
+            ["compare"] => Ok(self.into_compare(DEFAULT_ROUNDS, DEFAULT_TIME)),
+            ["quick"] => Ok(self.into_compare(QUICK_ROUNDS, QUICK_TIME)),
+            ["scale"] => {
+                let awake = self.awake.unwrap_or(true);
+                Ok(Command::Scale { plan: self.into_plan(of_scale), awake })
+            }
+            ["spin"] => Ok(Command::Spin { core: self.core }),
             ["serve", contender] => Ok(Command::Serve {
                 contender: contender.parse()?,
                 addr: self.addr.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
@@ -103,16 +143,42 @@ impl Options {
         }
     }
 
-    fn into_plan(self) -> Plan {
+    fn into_compare(self, rounds: NonZeroUsize, time: Duration) -> Command {
+        let mut plan = compare::plan(self.rounds.unwrap_or(rounds), self.time.unwrap_or(time));
+        plan.pairs = of_named(plan.pairs, &self.scenarios, &self.contenders);
+        let awake = self.awake.unwrap_or(true);
+        Command::Compare { plan, awake, destination: Destination::new(self.write_to) }
+    }
+
+    fn into_plan(self, pairs: fn(Vec<Scenario>, Vec<Contender>) -> Pairs) -> Plan {
         Plan {
             rounds: self.rounds.unwrap_or(DEFAULT_ROUNDS),
             time: self.time.unwrap_or(DEFAULT_TIME),
-            scenarios: or_all(self.scenarios, &Scenario::ALL),
-            contenders: or_all(self.contenders, &Contender::ALL),
+            pairs: pairs(self.scenarios, self.contenders),
         }
     }
 }
 
-fn or_all<T: Clone>(chosen: Vec<T>, all: &[T]) -> Vec<T> {
-    if chosen.is_empty() { all.to_vec() } else { chosen }
+/// Those that were named, or the basic ones.
+fn named(scenarios: Vec<Scenario>, contenders: Vec<Contender>) -> Pairs {
+    let contenders = or_all(contenders, Contender::compared());
+    Plan::pairs(or_all(scenarios, Scenario::BASIC), &contenders)
+}
+
+/// Those of the scale table, or what is named of them.
+fn of_scale(scenarios: Vec<Scenario>, contenders: Vec<Contender>) -> Pairs {
+    of_named(scale::pairs(), &scenarios, &contenders)
+}
+
+/// What is left when some are named.
+fn of_named(mut pairs: Pairs, scenarios: &[Scenario], contenders: &[Contender]) -> Pairs {
+    pairs.retain(|(scenario, contender)| {
+        (scenarios.is_empty() || scenarios.contains(scenario))
+            && (contenders.is_empty() || contenders.contains(contender))
+    });
+    pairs
+}
+
+fn or_all<T>(chosen: Vec<T>, all: impl IntoIterator<Item = T>) -> Vec<T> {
+    if chosen.is_empty() { all.into_iter().collect() } else { chosen }
 }

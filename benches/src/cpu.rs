@@ -1,5 +1,6 @@
 //! The process and its core: pins one to the other and reads the CPU time spent.
 
+use std::fs;
 use std::io;
 use std::time::Duration;
 
@@ -27,6 +28,18 @@ pub(crate) fn first_two() -> Option<[usize; 2]> {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn first_two() -> Option<[usize; 2]> {
     None
+}
+
+/// Whether this process runs at `SCHED_IDLE`: only when nothing else wants its core.
+pub(crate) fn is_scheduled_when_idle() -> bool {
+    /// `SCHED_IDLE` in the kernel's headers.
+    const IDLE: &str = "5";
+    /// Of the scheduling policy in `/proc/self/stat`, counted from what follows the command's name.
+    const FIELD: usize = 38;
+
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map(|(_, fields)| fields);
+    fields.and_then(|fields| fields.split_whitespace().nth(FIELD)) == Some(IDLE)
 }
 
 /// Pins this thread, and every thread it starts from now on, to one core.

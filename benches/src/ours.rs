@@ -1,25 +1,31 @@
 //! Our calls over TCP and over UDP, with every default: deadlines, the fence, limits.
 
 use std::io;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use rpc_core::transport::{Connector, Listener};
 use rpc_core::{Channel, Server};
 use rpc_transport_tcp as tcp;
 use rpc_transport_udp as udp;
 
-use crate::harness::Target;
+use crate::harness::{Adds, Echoes, Target};
 
 #[rpc_core::service]
-trait Adder {
+trait Bench {
     async fn add(&self, a: u64, b: u64) -> u64;
+    async fn echo(&self, payload: Bytes) -> Bytes;
 }
 
-struct Wrapping;
+struct Plain;
 
-impl Adder for Wrapping {
+impl Bench for Plain {
     async fn add(&self, a: u64, b: u64) -> u64 {
         a.wrapping_add(b)
+    }
+    async fn echo(&self, payload: Bytes) -> Bytes {
+        payload
     }
 }
 
@@ -41,7 +47,7 @@ pub(crate) async fn serve_udp(addr: SocketAddr) -> io::Result<SocketAddr> {
 
 fn serve(listener: impl Listener) -> io::Result<()> {
     let mut server = Server::builder()
-        .service(AdderServer::new(Wrapping))
+        .service(BenchServer::new(Plain))
         .listen(listener)
         .start()
         .map_err(io::Error::other)?;
@@ -49,39 +55,53 @@ fn serve(listener: impl Listener) -> io::Result<()> {
     Ok(())
 }
 
-#[derive(Clone)]
-pub(crate) struct TcpClient(AdderClient);
-
-impl Target for TcpClient {
-    async fn connect(addr: SocketAddr) -> io::Result<Self> {
-        connect(tcp::connector(addr)).await.map(Self)
-    }
-
-    async fn add(&self, a: u64, b: u64) -> u64 {
-        add(&self.0, a, b).await
-    }
+/// What differs between a client over TCP and one over UDP.
+pub(crate) trait Over: Clone + Send + Sync + 'static {
+    fn connector(addr: SocketAddr) -> impl Connector;
 }
 
 #[derive(Clone)]
-pub(crate) struct UdpClient(AdderClient);
+pub(crate) struct Tcp;
 
-impl Target for UdpClient {
+impl Over for Tcp {
+    fn connector(addr: SocketAddr) -> impl Connector {
+        tcp::connector(addr)
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Udp;
+
+impl Over for Udp {
+    fn connector(addr: SocketAddr) -> impl Connector {
+        udp::connector(addr)
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Client<O>(BenchClient, PhantomData<O>);
+
+impl<O: Over> Target for Client<O> {
     async fn connect(addr: SocketAddr) -> io::Result<Self> {
-        connect(udp::connector(addr)).await.map(Self)
+        let channel = Channel::connect(O::connector(addr)).await.map_err(io::Error::other)?;
+        Ok(Self(BenchClient::new(channel), PhantomData))
     }
+}
 
+impl<O: Over> Adds for Client<O> {
     async fn add(&self, a: u64, b: u64) -> u64 {
-        add(&self.0, a, b).await
+        match self.0.add(a, b).await {
+            Ok(sum) => sum,
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
-async fn connect(connector: impl Connector) -> io::Result<AdderClient> {
-    Channel::connect(connector).await.map(AdderClient::new).map_err(io::Error::other)
-}
-
-async fn add(client: &AdderClient, a: u64, b: u64) -> u64 {
-    match client.add(a, b).await {
-        Ok(sum) => sum,
-        Err(error) => panic!("{error}"),
+impl<O: Over> Echoes for Client<O> {
+    async fn echo(&self, payload: Bytes) -> Bytes {
+        match self.0.echo(payload).await {
+            Ok(payload) => payload,
+            Err(error) => panic!("{error}"),
+        }
     }
 }

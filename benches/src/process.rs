@@ -15,7 +15,24 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(args: &[&str], core: Option<usize>) -> io::Result<Self> {
-        let mut command = Command::new(env::current_exe()?);
+        Self::start_under(&[], args, core)
+    }
+
+    /// Lets another program start it, such as one that sets its priority.
+    pub(crate) fn start_under(
+        launcher: &[&str],
+        args: &[&str],
+        core: Option<usize>,
+    ) -> io::Result<Self> {
+        let exe = env::current_exe()?;
+        let mut command = match launcher {
+            [] => Command::new(exe),
+            [program, options @ ..] => {
+                let mut command = Command::new(program);
+                command.args(options).arg(exe);
+                command
+            }
+        };
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
         if let Some(core) = core {
             command.args(["--core", &core.to_string()]);

@@ -10,7 +10,6 @@ use std::future::poll_fn;
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
-use std::process;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
@@ -19,8 +18,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use crate::harness::Target;
-use crate::tcp::{self, Inbox, push_frame};
+use crate::harness::{Adds, Target};
+use crate::tcp::{self, Inbox, Pumps, push_frame};
 
 pub(crate) async fn serve(addr: SocketAddr) -> io::Result<SocketAddr> {
     tcp::serve(addr, answer).await
@@ -40,36 +39,33 @@ async fn answer(mut stream: TcpStream) -> io::Result<()> {
 }
 
 #[derive(Clone)]
-pub(crate) struct Client(Arc<Mux>);
+pub(crate) struct Client {
+    mux: Arc<Mux>,
+    _pumps: Arc<Pumps>,
+}
 
 impl Target for Client {
     async fn connect(addr: SocketAddr) -> io::Result<Self> {
         let (read_half, write_half) = tcp::connect(addr).await?.into_split();
         let mux = Arc::new(Mux::default());
         let (reader, writer) = (Arc::clone(&mux), Arc::clone(&mux));
-        tokio::spawn(async move { exit_on_loss(reader.read_replies(read_half).await) });
-        tokio::spawn(async move { exit_on_loss(writer.write_requests(write_half).await) });
-        Ok(Self(mux))
+        let reading = async move { reader.read_replies(read_half).await };
+        let writing = async move { writer.write_requests(write_half).await };
+        Ok(Self { mux, _pumps: Arc::new(Pumps::spawn("raw-mux", reading, writing)) })
     }
+}
 
+impl Adds for Client {
     async fn add(&self, a: u64, b: u64) -> u64 {
         let mut sent = None;
         poll_fn(|cx| match sent {
             None => {
-                sent = Some(self.0.send(a, b, cx.waker()));
+                sent = Some(self.mux.send(a, b, cx.waker()));
                 Poll::Pending
             }
-            Some(id) => self.0.poll_reply(id, cx),
+            Some(id) => self.mux.poll_reply(id, cx),
         })
         .await
-    }
-}
-
-/// Without its connection a benchmark has nothing left to measure, and its callers would hang.
-fn exit_on_loss(pumped: io::Result<()>) {
-    if let Err(error) = pumped {
-        eprintln!("raw-mux: connection lost: {error}");
-        process::exit(1);
     }
 }
 
@@ -131,7 +127,7 @@ impl Mux {
         let mut batch = Vec::new();
         loop {
             poll_fn(|cx| self.poll_queued(cx)).await;
-            step_behind_runnable_tasks().await;
+            tcp::step_behind_runnable_tasks().await;
             mem::swap(&mut batch, &mut self.lock().out);
             stream.write_all(&batch).await?;
             batch.clear();
@@ -168,21 +164,4 @@ impl Mux {
             }
         }
     }
-}
-
-/// Lets every task that can run now run first, so that their requests join the batch.
-///
-/// The first request of a batch wakes the writer into tokio's LIFO slot, where it would run next
-/// and write that request alone. Waking itself while it runs puts it at the end of the queue
-/// instead. (`tokio::task::yield_now` would also wait for a poll of the I/O driver.)
-async fn step_behind_runnable_tasks() {
-    let mut stepped = false;
-    poll_fn(|cx| {
-        if mem::replace(&mut stepped, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-use crate::harness::Target;
+use crate::harness::{Adds, Target};
 use crate::tcp::{self, Inbox, push_frame};
 
 pub(crate) async fn serve(addr: SocketAddr) -> io::Result<SocketAddr> {
@@ -44,7 +44,9 @@ impl Target for Client {
         let connection = Connection { stream, inbox: Inbox::new(), request: Vec::new() };
         Ok(Self(Arc::new(Mutex::new(connection))))
     }
+}
 
+impl Adds for Client {
     async fn add(&self, a: u64, b: u64) -> u64 {
         self.0.lock().await.add(a, b).await.expect("the connection holds")
     }

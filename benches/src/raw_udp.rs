@@ -9,10 +9,11 @@ use slab::Slab;
 use socket2::SockRef;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
-use crate::harness::Target;
+use crate::harness::{Adds, Target};
 
-const FIELD_BYTES: usize = size_of::<u64>();
+pub(crate) const FIELD_BYTES: usize = size_of::<u64>();
 
 /// What sockets hold of datagrams that wait to be read: the default is full with the calls in flight
 /// of some scenarios, and nothing here repeats what is lost.
@@ -41,17 +42,17 @@ async fn connect(addr: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-async fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
+pub(crate) async fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(addr).await?;
     SockRef::from(&socket).set_recv_buffer_size(BUFFER_BYTES)?;
     Ok(socket)
 }
 
-fn datagram<const N: usize>(fields: [u64; N]) -> Vec<u8> {
+pub(crate) fn datagram<const N: usize>(fields: [u64; N]) -> Vec<u8> {
     fields.iter().flat_map(|field| field.to_le_bytes()).collect()
 }
 
-fn fields<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
+pub(crate) fn fields<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
     let (fields, []) = bytes.as_chunks::<FIELD_BYTES>() else { return None };
     let fields: &[_; N] = fields.try_into().ok()?;
     Some(fields.map(u64::from_le_bytes))
@@ -65,7 +66,9 @@ impl Target for InTurns {
     async fn connect(addr: SocketAddr) -> io::Result<Self> {
         Ok(Self(Arc::new(tokio::sync::Mutex::new(connect(addr).await?))))
     }
+}
 
+impl Adds for InTurns {
     async fn add(&self, a: u64, b: u64) -> u64 {
         let socket = self.0.lock().await;
         let mut buffer = [0; 64];
@@ -78,7 +81,19 @@ impl Target for InTurns {
 
 /// Many calls at a time, told apart by ids.
 #[derive(Clone)]
-pub(crate) struct Client(Arc<Shared>);
+pub(crate) struct Client {
+    shared: Arc<Shared>,
+    _receiving: Arc<Receiving>,
+}
+
+/// The task that receives; ends with the client.
+struct Receiving(AbortHandle);
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 struct Shared {
     socket: UdpSocket,
@@ -89,14 +104,16 @@ impl Target for Client {
     async fn connect(addr: SocketAddr) -> io::Result<Self> {
         let shared =
             Arc::new(Shared { socket: connect(addr).await?, calls: Mutex::new(Slab::new()) });
-        tokio::spawn(receive(Arc::clone(&shared)));
-        Ok(Self(shared))
+        let receiving = tokio::spawn(receive(Arc::clone(&shared))).abort_handle();
+        Ok(Self { shared, _receiving: Arc::new(Receiving(receiving)) })
     }
+}
 
+impl Adds for Client {
     async fn add(&self, a: u64, b: u64) -> u64 {
         let (sender, receiver) = oneshot::channel();
-        let id = self.0.lock().insert(sender) as u64;
-        self.0.socket.send(&datagram([id, a, b])).await.expect("loopback takes it");
+        let id = self.shared.lock().insert(sender) as u64;
+        self.shared.socket.send(&datagram([id, a, b])).await.expect("loopback takes it");
         receiver.await.expect("the server answers")
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::latency::Latency;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sample {
     pub(crate) calls: u64,
@@ -15,27 +17,13 @@ pub(crate) struct Sample {
     pub(crate) latency: Option<Latency>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Latency {
-    pub(crate) p50: Duration,
-    pub(crate) p99: Duration,
-}
-
-impl Latency {
-    /// The percentiles of at least one latency.
-    pub(crate) fn of(mut latencies: Vec<Duration>) -> Self {
-        latencies.sort_unstable();
-        let percentile = |percent| latencies[(latencies.len() - 1) * percent / 100];
-        Self { p50: percentile(50), p99: percentile(99) }
-    }
-}
-
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { calls, elapsed, cpu, latency } = self;
         write!(f, "calls={calls} elapsed_ns={} cpu_ns={}", elapsed.as_nanos(), cpu.as_nanos())?;
-        if let Some(Latency { p50, p99 }) = latency {
-            write!(f, " p50_ns={} p99_ns={}", p50.as_nanos(), p99.as_nanos())?;
+        if let Some(Latency { p50, p99, p999 }) = latency {
+            let [p50, p99, p999] = [p50, p99, p999].map(|latency| latency.as_nanos());
+            write!(f, " p50_ns={p50} p99_ns={p99} p999_ns={p999}")?;
         }
         Ok(())
     }
@@ -50,10 +38,11 @@ impl FromStr for Sample {
             pairs.find(|(key, _)| *key == name)?.1.parse().ok()
         };
         let need = |name| field(name).ok_or_else(|| format!("no {name} in {line:?}"));
-        let latency = field("p50_ns").zip(field("p99_ns")).map(|(p50, p99)| Latency {
-            p50: Duration::from_nanos(p50),
-            p99: Duration::from_nanos(p99),
-        });
+        let percentile = |name| field(name).map(Duration::from_nanos);
+        let latency = match ["p50_ns", "p99_ns", "p999_ns"].map(percentile) {
+            [Some(p50), Some(p99), Some(p999)] => Some(Latency { p50, p99, p999 }),
+            _ => None,
+        };
         Ok(Self {
             calls: need("calls")?,
             elapsed: Duration::from_nanos(need("elapsed_ns")?),
@@ -69,22 +58,15 @@ mod tests {
 
     #[test]
     fn a_sample_survives_its_line() {
-        let latencies = (1..=101).map(Duration::from_micros).collect();
+        let [p50, p99, p999] = [51, 100, 107].map(Duration::from_micros);
         let timed = Sample {
             calls: 7,
             elapsed: Duration::from_millis(5),
             cpu: Duration::from_micros(3),
-            latency: Some(Latency::of(latencies)),
+            latency: Some(Latency { p50, p99, p999 }),
         };
         let counted = Sample { latency: None, ..timed };
         assert_eq!(timed.to_string().parse(), Ok(timed));
         assert_eq!(counted.to_string().parse(), Ok(counted));
-    }
-
-    #[test]
-    fn percentiles_are_taken_from_the_sorted_latencies() {
-        let latencies = (1..=101).rev().map(Duration::from_micros).collect();
-        let expected = Latency { p50: Duration::from_micros(51), p99: Duration::from_micros(100) };
-        assert_eq!(Latency::of(latencies), expected);
     }
 }

@@ -1,10 +1,16 @@
-//! What the raw loops share: sockets with NODELAY, and length-prefixed frames of `u64` fields.
+//! What the raw loops share: sockets with NODELAY, the two tasks of a client's connection, and
+//! length-prefixed frames of `u64` fields.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
+use std::process;
+use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 
 /// Large enough that a read is nearly always short, which tells tokio that the socket is drained
 /// without another system call.
@@ -44,6 +50,52 @@ where
         // Every connection ends in an error: the client's exit is the end of its stream.
         tokio::spawn(handle(stream));
     }
+}
+
+/// The two tasks of a client's connection; dropping this ends them, and the connection with them.
+pub(crate) struct Pumps([AbortHandle; 2]);
+
+impl Pumps {
+    pub(crate) fn spawn(
+        contender: &'static str,
+        reading: impl Future<Output = io::Result<()>> + Send + 'static,
+        writing: impl Future<Output = io::Result<()>> + Send + 'static,
+    ) -> Self {
+        let reading = tokio::spawn(async move { exit_on_loss(contender, reading.await) });
+        let writing = tokio::spawn(async move { exit_on_loss(contender, writing.await) });
+        Self([reading.abort_handle(), writing.abort_handle()])
+    }
+}
+
+impl Drop for Pumps {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Without its connection a benchmark has nothing left to measure, and its callers would hang.
+fn exit_on_loss(contender: &str, pumped: io::Result<()>) {
+    if let Err(error) = pumped {
+        eprintln!("{contender}: connection lost: {error}");
+        process::exit(1);
+    }
+}
+
+/// Lets every task that can run now run first, so that their requests join the batch.
+///
+/// The first request of a batch wakes the writer into tokio's LIFO slot, where it would run next
+/// and write that request alone. Waking itself while it runs puts it at the end of the queue
+/// instead. (`tokio::task::yield_now` would also wait for a poll of the I/O driver.)
+pub(crate) async fn step_behind_runnable_tasks() {
+    let mut stepped = false;
+    poll_fn(|cx| {
+        if mem::replace(&mut stepped, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Appends one frame: the length of what follows as a little-endian `u32`, then the fields.
