@@ -33,6 +33,9 @@ use crate::{
 /// Reads in a row before other tasks get their turn.
 const READS_PER_POLL: usize = 16;
 
+/// Rounds of receiving and sending in a row before other tasks get their turn.
+const STEPS_PER_POLL: usize = 16;
+
 /// How long a side that has closed waits for the other to read what was sent and close too.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -142,6 +145,7 @@ impl<T: Transport> Driver<T> {
             woke.add(now_woke);
             match received {
                 Ok(Received::Some) => {}
+                Ok(Received::Part) => return (Step::Again, woke),
                 Ok(Received::End) => return (self.peer_finished(), woke),
                 Err(TransportError::Io(error)) => return (Step::Over(broken(error)), woke),
                 Err(error) => return (self.refuse_peer(&error), woke),
@@ -160,7 +164,7 @@ impl<T: Transport> Driver<T> {
         let mut inbox = MuxInbox { connection: &self.connection, locked: None };
         let received = ready!(self.transport.poll_recv(cx, &mut inbox));
         let Some((state, now)) = inbox.locked else {
-            if matches!(received, Ok(Received::Some)) {
+            if matches!(received, Ok(Received::Some | Received::Part)) {
                 // A part of a frame: over a slow link a whole one takes its time.
                 self.connection.lock().mux.hear(clock::now());
             }
@@ -369,6 +373,11 @@ impl<T: Transport> Driver<T> {
         if self.ending != Ending::No {
             return self.finish(cx);
         }
+        // It has stepped behind the others: what they have queued goes first.
+        if self.behind {
+            let sent = self.send(cx, Woke::default());
+            return if let Step::Over(_) = sent { sent } else { Step::Again };
+        }
         let (received, woke) = self.receive(cx);
         if let Step::Over(_) = received {
             return received;
@@ -378,7 +387,7 @@ impl<T: Transport> Driver<T> {
             return sent;
         }
         self.keep_time(cx);
-        if matches!(received, Step::Again) {
+        if matches!(received, Step::Again) && !self.behind {
             return Step::Again;
         }
         self.sleep(cx)
@@ -438,7 +447,7 @@ impl<T: Transport> Driver<T> {
             match self.transport.poll_recv(cx, &mut inbox) {
                 // It isn't looked at any more, so it need not be frames.
                 Poll::Ready(
-                    Ok(Received::Some)
+                    Ok(Received::Some | Received::Part)
                     | Err(
                         TransportError::FrameTooLarge { .. }
                         | TransportError::Version { .. }
@@ -474,7 +483,7 @@ impl<T: Transport> Future for Driver<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        loop {
+        for _ in 0..STEPS_PER_POLL {
             match this.step(cx) {
                 Step::Again => {}
                 Step::Wait => return Poll::Pending,
@@ -484,6 +493,8 @@ impl<T: Transport> Future for Driver<T> {
                 }
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

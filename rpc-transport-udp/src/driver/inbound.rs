@@ -59,6 +59,17 @@ impl Received {
         Self { from, to, marked, bytes: buffer, stride }
     }
 
+    /// A copy of what is left of a piece.
+    pub(super) fn rest_of(piece: &Piece<'_>) -> Self {
+        let &Piece { from, to, marked, bytes, stride } = piece;
+        Self { from, to, marked, bytes: bytes.to_vec(), stride }
+    }
+
+    pub(super) fn piece(&self) -> Piece<'_> {
+        let &Self { from, to, marked, ref bytes, stride } = self;
+        Piece { from, to, marked, bytes, stride }
+    }
+
     /// It was handled.
     pub(super) fn recycle(self, spares: &Mutex<Spares>) {
         if self.bytes.len() >= LARGE {

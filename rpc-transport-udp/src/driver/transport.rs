@@ -13,20 +13,23 @@ use std::{
 };
 
 use rpc_core::transport::{
-    Address, Batch, InFrame, Inbox, Peer, Received as Progress, Transport, TransportError,
+    Address, Batch, Inbox, Peer, Received as Progress, Transport, TransportError,
 };
 use tokio::time::Sleep;
 
 use super::{
     clock::{self, SleepWatch},
     endpoint::{Begun, Endpoint, is_passing},
+    ends::{Frames, Nobody, Nothing},
+    failure::{Failure, into_io},
     inbound::{Broken, Inbound, Received},
+    intake::{Came, Input},
     positions::Positions,
     socket::{Datagrams, Piece, Writable},
 };
 use crate::proto::{
     packet::{self, Epoch, FRAME_BYTES, Kind, Peek, Reset},
-    session::{Arrived, Budget, Lost, Session, Source, Transmit, Violation, Worth},
+    session::{Budget, Session, Source, Transmit},
     setup::{Established, Judgement},
 };
 
@@ -38,6 +41,8 @@ pub struct UdpTransport {
     session: Session,
     socket: Arc<dyn Datagrams>,
     feed: Feed,
+    /// What has come and wasn't looked at yet.
+    rest: VecDeque<Received>,
     peer: Peer,
     /// The address at which the peer reaches this side.
     local_ip: Option<IpAddr>,
@@ -62,20 +67,7 @@ enum Feed {
     /// The session's own socket. What a reset from there means depends on the rest.
     Socket { epoch: Epoch, retention: Duration, sleep: SleepWatch },
     /// The task that reads the socket of a server.
-    Endpoint { endpoint: Arc<Endpoint>, inbound: Arc<Inbound>, taken: VecDeque<Received> },
-}
-
-/// Why a session is over before its time.
-#[derive(Debug, Clone)]
-enum Failure {
-    Lost(Lost),
-    /// The peer doesn't know the session.
-    Reset {
-        reset: Reset,
-        never_ran_from: Option<u64>,
-    },
-    /// The socket broke.
-    Socket(io::ErrorKind, String),
+    Endpoint { endpoint: Arc<Endpoint>, inbound: Arc<Inbound> },
 }
 
 impl UdpTransport {
@@ -99,7 +91,7 @@ impl UdpTransport {
     pub(super) fn accepted(endpoint: Arc<Endpoint>, begun: Begun) -> Self {
         let Begun { socket, agreed, inbound } = begun;
         let session = Session::new(agreed, endpoint.budget.share(), socket.seed());
-        Self::new(session, socket, Feed::Endpoint { endpoint, inbound, taken: VecDeque::new() })
+        Self::new(session, socket, Feed::Endpoint { endpoint, inbound })
     }
 
     fn new(session: Session, socket: Arc<dyn Datagrams>, feed: Feed) -> Self {
@@ -109,6 +101,7 @@ impl UdpTransport {
             session,
             socket,
             feed,
+            rest: VecDeque::new(),
             peer: Peer::new(Address::Socket(remote)),
             local_ip: None,
             blocked: None,
@@ -122,70 +115,65 @@ impl UdpTransport {
         }
     }
 
-    /// Takes what has come. `Pending` when that is nothing, and then it will wake.
+    /// Takes what has come, or a part of it. `Pending` when that is nothing, and then it will wake.
     fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
         inbox: &mut impl Inbox,
-    ) -> Poll<Result<Worth, Failure>> {
-        let Self { session, socket, feed, local_ip, positions, .. } = self;
-        let mut worth = Worth::Nothing;
-        let mut failed = None;
+    ) -> Poll<Result<Came, Failure>> {
+        let Self { session, socket, feed, local_ip, positions, rest, .. } = self;
+        let mut input = Input { session, now, inbox, came: Came::Nothing, failed: None };
         match feed {
             Feed::Socket { epoch, retention, sleep } => {
-                let mut take = |piece: Piece<'_>| {
-                    for bytes in piece.bytes.chunks(piece.stride) {
-                        let arrived = Arrived { from: piece.from, bytes, marked: piece.marked };
-                        match session.handle_datagram(now, arrived, inbox) {
-                            Ok(Worth::New) => worth = Worth::New,
-                            Ok(Worth::Nothing) => {
-                                let Some(reset) = reset_of(session, bytes) else { continue };
-                                let judged = Judgement::of(&reset, *epoch, *retention);
-                                let age = judged.never_ran_since.saturating_sub(sleep.slept());
-                                let never_ran_from = positions.sent_since(now.checked_sub(age));
-                                failed = Some(Failure::Reset { reset, never_ran_from });
-                            }
-                            Err(lost) => failed = Some(Failure::Lost(lost)),
-                        }
-                    }
+                let mut when_worthless = |session: &Session, bytes: &[u8]| {
+                    let reset = reset_of(session, bytes)?;
+                    let judged = Judgement::of(&reset, *epoch, *retention);
+                    let age = judged.never_ran_since.saturating_sub(sleep.slept());
+                    let never_ran_from = positions.sent_since(now.checked_sub(age));
+                    Some(Failure::Reset { reset, never_ran_from })
                 };
-                match ready!(socket.poll_recv(cx, &mut take)) {
-                    Ok(()) => {}
-                    Err(error) if is_passing(&error) => {}
-                    Err(error) => failed = Some(Failure::socket(&error)),
+                if let Some(received) = rest.pop_front() {
+                    input.take(&received.piece(), &mut when_worthless);
+                } else {
+                    let received = ready!(socket.poll_recv(cx, &mut |piece| {
+                        let left = input.take(&piece, &mut when_worthless);
+                        if !left.is_empty() {
+                            rest.push_back(Received::rest_of(&Piece { bytes: left, ..piece }));
+                        }
+                    }));
+                    match received {
+                        Ok(()) => {}
+                        Err(error) if is_passing(&error) => {}
+                        Err(error) => input.failed = Some(Failure::socket(&error)),
+                    }
                 }
             }
-            Feed::Endpoint { inbound, taken, endpoint } => {
-                match inbound.poll_take(cx, taken) {
-                    None => return Poll::Pending,
-                    Some(Ok(())) => {}
-                    Some(Err(Broken)) => {
-                        let text = "the socket that it came in at is closed".to_owned();
-                        return Poll::Ready(Err(Failure::Socket(
-                            io::ErrorKind::NotConnected,
-                            text,
-                        )));
+            Feed::Endpoint { endpoint, inbound } => {
+                if rest.is_empty() {
+                    match inbound.poll_take(cx, rest) {
+                        None => return Poll::Pending,
+                        Some(Ok(())) => {}
+                        Some(Err(Broken)) => return Poll::Ready(Err(Failure::closed())),
                     }
                 }
-                for received in taken.drain(..) {
-                    let Received { from, to, marked, .. } = received;
-                    for bytes in received.bytes.chunks(received.stride) {
-                        match session.handle_datagram(now, Arrived { from, bytes, marked }, inbox) {
-                            Ok(Worth::New) => worth = Worth::New,
-                            Ok(Worth::Nothing) => {}
-                            Err(lost) => failed = Some(Failure::Lost(lost)),
-                        }
+                while input.came != Came::Part {
+                    let Some(received) = rest.pop_front() else { break };
+                    let piece = received.piece();
+                    let left = input.take(&piece, &mut |_, _| None);
+                    if !left.is_empty() {
+                        rest.push_front(Received::rest_of(&Piece { bytes: left, ..piece }));
                     }
-                    if from == session.remote() {
-                        *local_ip = to;
+                    if received.from == input.session.remote() {
+                        *local_ip = received.to;
                     }
                     received.recycle(&endpoint.spares);
                 }
             }
         }
-        self.is_settled &= worth == Worth::Nothing;
-        Poll::Ready(failed.map_or(Ok(worth), Err))
+        let Input { came, failed, .. } = input;
+        self.is_settled &= came == Came::Nothing;
+        Poll::Ready(failed.map_or(Ok(came), Err))
     }
 
     /// Sends what the session has to send, with new frames from `source`. `Pending` when the socket
@@ -354,10 +342,12 @@ impl UdpTransport {
         cx: &mut Context<'_>,
         now: Instant,
         inbox: &mut impl Inbox,
-    ) -> Poll<Result<(), Failure>> {
+    ) -> Poll<Result<Progress, Failure>> {
         for _ in 0..READS_PER_POLL {
-            if ready!(self.poll_receive(cx, now, inbox))? == Worth::New {
-                return Poll::Ready(Ok(()));
+            match ready!(self.poll_receive(cx, now, inbox))? {
+                Came::Nothing => {}
+                Came::Some => return Poll::Ready(Ok(Progress::Some)),
+                Came::Part => return Poll::Ready(Ok(Progress::Part)),
             }
         }
         cx.waker().wake_by_ref();
@@ -424,12 +414,12 @@ impl Transport for UdpTransport {
             return Poll::Ready(self.end(cx, now));
         }
         match self.poll_worth(cx, now, inbox) {
-            Poll::Ready(Ok(())) => {
+            Poll::Ready(Ok(progress)) => {
                 // There may be room now, and sending need not come after receiving.
                 if mem::take(&mut self.is_full) {
                     cx.waker().wake_by_ref();
                 }
-                return Poll::Ready(Ok(Progress::Some));
+                return Poll::Ready(Ok(progress));
             }
             Poll::Ready(Err(failure)) => return Poll::Ready(Err(self.fail(cx, now, failure))),
             Poll::Pending => {}
@@ -485,88 +475,5 @@ impl fmt::Debug for UdpTransport {
             .field("session", &self.session.id())
             .field("lost", &self.lost)
             .finish_non_exhaustive()
-    }
-}
-
-impl Failure {
-    fn socket(error: &io::Error) -> Self {
-        Self::Socket(error.kind(), error.to_string())
-    }
-
-    fn error(&self) -> TransportError {
-        use io::ErrorKind::{ConnectionReset, InvalidData, TimedOut};
-        match *self {
-            Self::Lost(Lost::Violation(Violation::FrameTooLarge { bytes, limit })) => {
-                TransportError::FrameTooLarge { bytes, limit }
-            }
-            Self::Lost(lost) => {
-                let kind = match lost {
-                    Lost::Closed(_) => ConnectionReset,
-                    Lost::Violation(_) => InvalidData,
-                    Lost::Silent => TimedOut,
-                };
-                io::Error::new(kind, lost).into()
-            }
-            Self::Reset { reset, never_ran_from } => {
-                TransportError::Reset { reason: reset.reason.to_string(), never_ran_from }
-            }
-            Self::Socket(kind, ref text) => io::Error::new(kind, text.clone()).into(),
-        }
-    }
-}
-
-fn into_io(error: TransportError) -> io::Error {
-    match error {
-        TransportError::Io(error) => error,
-        error => io::Error::other(error),
-    }
-}
-
-/// The frames of a batch, as the session takes them.
-struct Frames<'a>(&'a mut Batch);
-
-impl Source for Frames<'_> {
-    #[inline]
-    fn peek(&self) -> Option<(u64, bool, usize)> {
-        self.0.peek().map(|info| (info.lane.number(), info.end, info.bytes))
-    }
-
-    #[inline]
-    fn take(&mut self, out: &mut Vec<u8>) {
-        self.0.next_frame_into(out);
-    }
-
-    fn remaining(&self) -> usize {
-        bytes::Buf::remaining(self.0)
-    }
-}
-
-/// No new frames.
-struct Nothing;
-
-impl Source for Nothing {
-    fn is_all(&self) -> bool {
-        false
-    }
-
-    fn peek(&self) -> Option<(u64, bool, usize)> {
-        None
-    }
-
-    fn take(&mut self, _: &mut Vec<u8>) {}
-
-    fn remaining(&self) -> usize {
-        0
-    }
-}
-
-/// Receives when nothing is to come.
-struct Nobody;
-
-impl Inbox for Nobody {
-    fn push(&mut self, _: InFrame<'_>) {}
-
-    fn frame_bytes_max(&self) -> usize {
-        0
     }
 }

@@ -86,7 +86,7 @@ async fn received(incoming: &[u8], piece: usize) -> (Frames, Result<(), Transpor
     let mut frames = Frames::default();
     loop {
         match poll_fn(|cx| transport.poll_recv(cx, &mut frames)).await {
-            Ok(Received::Some) => {}
+            Ok(Received::Some | Received::Part) => {}
             Ok(Received::End) => return (frames, Ok(())),
             Err(error) => return (frames, Err(error)),
         }

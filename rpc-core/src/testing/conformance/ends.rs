@@ -194,7 +194,7 @@ impl<T: Transport> End<T> {
                 return Poll::Ready(if in_order { self.poll_ended(cx) } else { Ok(()) });
             }
             match self.transport.poll_recv(cx, &mut self.incoming) {
-                Poll::Ready(Ok(Received::Some)) => {}
+                Poll::Ready(Ok(Received::Some | Received::Part)) => {}
                 Poll::Ready(Ok(Received::End)) => self.incoming.ended = Some(Ended::End),
                 Poll::Ready(Err(error)) => {
                     self.incoming.ended = Some(Ended::Error(error.to_string()));

@@ -201,7 +201,7 @@ impl<T: Transport> Transport for Liar<T> {
             inbox.push(InFrame { lane, end, payload: Payload::Owned(payload) });
         }
         match received {
-            Poll::Ready(Ok(Received::Some)) | Poll::Pending => received,
+            Poll::Ready(Ok(Received::Some | Received::Part)) | Poll::Pending => received,
             _ if self.lie == Lie::HidesTheEnd => Poll::Pending,
             received => received,
         }

@@ -200,6 +200,11 @@ impl Session {
         self.sending.is_known() && !self.sent.has_frames()
     }
 
+    /// Whether the peer has frames to work on, as far as this side knows.
+    pub(crate) fn has_frames_under_way(&self) -> bool {
+        self.sent.has_frames()
+    }
+
     /// Whether everything that the peer sends has come, the end included.
     pub(crate) fn is_received(&self) -> bool {
         self.receiving.is_complete()

@@ -1,0 +1,157 @@
+//! Datagrams on their way into a session: all of them, or half, so that the peer needn't wait.
+
+use std::time::Instant;
+
+use rpc_core::transport::Inbox;
+
+use super::{failure::Failure, socket::Piece};
+use crate::proto::session::{Arrived, Session, Worth};
+
+/// Input of which no part is answered before the rest is looked at: it is bulk, not calls.
+const PART_OF_MAX: usize = 16 * 1024;
+
+/// What has come, as far as it was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Came {
+    /// Nothing that is worth it.
+    Nothing,
+    Some,
+    /// There is more, for after what this leads to was sent.
+    Part,
+}
+
+/// Datagrams on their way into the session.
+pub(super) struct Input<'a, I> {
+    pub(super) session: &'a mut Session,
+    pub(super) now: Instant,
+    pub(super) inbox: &'a mut I,
+    pub(super) came: Came,
+    pub(super) failed: Option<Failure>,
+}
+
+impl<I: Inbox> Input<'_, I> {
+    /// Takes the datagrams of a piece. Returns those that are left for later: when the peer has
+    /// nothing from this side, about half of them, so that afterwards both sides have something to do
+    /// instead of waiting for each other in turns.
+    pub(super) fn take<'p>(
+        &mut self,
+        piece: &Piece<'p>,
+        when_worthless: &mut impl FnMut(&Session, &[u8]) -> Option<Failure>,
+    ) -> &'p [u8] {
+        let (all, is_bulk) = (piece.bytes.len(), piece.bytes.len() > PART_OF_MAX);
+        let mut left = piece.bytes;
+        while !left.is_empty() && self.came != Came::Part {
+            let (bytes, after) = left.split_at_checked(piece.stride).unwrap_or((left, &[]));
+            left = after;
+            let arrived = Arrived { from: piece.from, bytes, marked: piece.marked };
+            match self.session.handle_datagram(self.now, arrived, self.inbox) {
+                Ok(Worth::New) => {
+                    let at_half = 2 * left.len() <= all + piece.stride && !left.is_empty();
+                    let is_part = at_half && !is_bulk && !self.session.has_frames_under_way();
+                    self.came = if is_part { Came::Part } else { Came::Some };
+                }
+                Ok(Worth::Nothing) => {
+                    if let Some(failure) = when_worthless(self.session, bytes) {
+                        self.failed = Some(failure);
+                    }
+                }
+                Err(lost) => self.failed = Some(Failure::Lost(lost)),
+            }
+        }
+        left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use rpc_core::transport::{InFrame, Inbox};
+
+    use super::*;
+    use crate::proto::{
+        packet::{Epoch, Params, SessionId},
+        session::{Agreed, Budget, Side, Source},
+    };
+
+    /// So many frames that each fill most of a datagram.
+    struct Large(u64);
+
+    impl Source for Large {
+        fn peek(&self) -> Option<(u64, bool, usize)> {
+            (self.0 > 0).then_some((0, false, 1000))
+        }
+
+        fn take(&mut self, out: &mut Vec<u8>) {
+            self.0 -= 1;
+            out.extend_from_slice(&[1; 1000]);
+        }
+
+        fn remaining(&self) -> usize {
+            0
+        }
+    }
+
+    struct Count(usize);
+
+    impl Inbox for Count {
+        fn push(&mut self, _: InFrame<'_>) {
+            self.0 += 1;
+        }
+
+        fn frame_bytes_max(&self) -> usize {
+            65_536
+        }
+    }
+
+    fn address() -> SocketAddr {
+        ([127, 0, 0, 1], 7000).into()
+    }
+
+    fn session(side: Side) -> Session {
+        let params = Params { datagram_bytes: 1452, ack_delay_ms: 25, window: 4096, features: 0 };
+        let (id, epoch, remote) = (SessionId(7), Epoch(9), address());
+        let agreed = Agreed { side, id, epoch, remote, ours: params, theirs: params, cookie: None };
+        Session::new(agreed, Budget::new(1 << 20), 1)
+    }
+
+    /// How many of `sent` frames the server takes at once, and then of the rest.
+    fn taken(server: &mut Session, sent: u64) -> (usize, usize) {
+        let (now, mut client) = (Instant::now(), session(Side::Client));
+        let transmit = client.poll_transmit(now, &mut Large(sent), 64).expect("there are frames");
+        let mut piece = Piece {
+            from: address(),
+            to: None,
+            marked: false,
+            bytes: &transmit.bytes,
+            stride: transmit.segment_bytes,
+        };
+        let mut counts = [0, 0];
+        for count in &mut counts {
+            let mut inbox = Count(0);
+            let (came, failed) = (Came::Nothing, None);
+            let mut input = Input { session: server, now, inbox: &mut inbox, came, failed };
+            piece.bytes = input.take(&piece, &mut |_, _| None);
+            assert_eq!(input.came == Came::Part, !piece.bytes.is_empty());
+            *count = inbox.0;
+            // What the first part led to.
+            assert!(server.poll_transmit(now, &mut Large(1), 1).is_some());
+        }
+        (counts[0], counts[1])
+    }
+
+    #[test]
+    fn a_peer_that_waits_is_answered_by_halves() {
+        assert_eq!(taken(&mut session(Side::Server), 1), (1, 0));
+        assert_eq!(taken(&mut session(Side::Server), 2), (1, 1));
+        assert_eq!(taken(&mut session(Side::Server), 3), (1, 2));
+        assert_eq!(taken(&mut session(Side::Server), 8), (4, 4));
+    }
+
+    #[test]
+    fn a_peer_that_has_something_to_do_is_not() {
+        let mut server = session(Side::Server);
+        assert!(server.poll_transmit(Instant::now(), &mut Large(1), 1).is_some());
+        assert_eq!(taken(&mut server, 8), (8, 0));
+    }
+}
