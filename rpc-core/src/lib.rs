@@ -62,6 +62,14 @@
         reason = "without the runtime nothing drives the state machine"
     )
 )]
+#![cfg_attr(
+    all(fuzzing, not(test)),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "targets share their rigs with tests, which are compiled without what is tested"
+    )
+)]
 
 // Lets generated code name this crate from within it (tests, doctests).
 extern crate self as rpc_core;
@@ -83,6 +91,9 @@ mod context;
 mod counters;
 mod error;
 mod frame;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzz;
 mod limits;
 mod mux;
 mod outbox;
