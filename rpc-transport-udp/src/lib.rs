@@ -88,7 +88,18 @@
 //! the next one beside the last after 250 ms; the first that answers wins. **Port 0** lets the system
 //! choose; [`UdpListener::local_addr`] tells which.
 
+#![cfg_attr(
+    all(fuzzing, not(test)),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "targets share their rigs with tests, which are compiled without what is tested"
+    )
+)]
 mod driver;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzz;
 mod options;
 mod proto;
 #[cfg(feature = "testing")]

@@ -119,7 +119,8 @@ fn a_piece_that_is_missing_is_taken_although_all_that_came_early_waits_for_it() 
     let payload = [1; 100];
     take(&mut receiving, &mut out, &[frame(0, 0, 0, b"hello")]);
     let mut early = 2;
-    while receiving.handle_frame(&frame(early, 9, early - 1, &payload), &mut out) == Ok(Taken::New) {
+    while receiving.handle_frame(&frame(early, 9, early - 1, &payload), &mut out) == Ok(Taken::New)
+    {
         early += 1;
     }
     assert_eq!(out.0.len(), 1, "everything waits");
