@@ -70,6 +70,19 @@
         reason = "targets share their rigs with tests, which are compiled without what is tested"
     )
 )]
+// Nothing that a peer sends may end the process: what could panic is refused, or says why it can't.
+#![cfg_attr(
+    not(any(fuzzing, test)),
+    warn(
+        clippy::disallowed_methods,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unimplemented,
+        clippy::unreachable
+    )
+)]
 
 // Lets generated code name this crate from within it (tests, doctests).
 extern crate self as rpc_core;

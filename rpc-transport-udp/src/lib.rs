@@ -96,6 +96,20 @@
         reason = "targets share their rigs with tests, which are compiled without what is tested"
     )
 )]
+// Nothing that a peer sends may end the process: what could panic is refused, or says why it can't.
+#![cfg_attr(
+    not(any(fuzzing, test)),
+    warn(
+        clippy::disallowed_methods,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unimplemented,
+        clippy::unreachable
+    )
+)]
+
 mod driver;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
