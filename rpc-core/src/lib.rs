@@ -62,6 +62,27 @@
         reason = "without the runtime nothing drives the state machine"
     )
 )]
+#![cfg_attr(
+    all(fuzzing, not(test)),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "targets share their rigs with tests, which are compiled without what is tested"
+    )
+)]
+// Nothing that a peer sends may end the process: what could panic is refused, or says why it can't.
+#![cfg_attr(
+    not(any(fuzzing, test)),
+    warn(
+        clippy::disallowed_methods,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unimplemented,
+        clippy::unreachable
+    )
+)]
 
 // Lets generated code name this crate from within it (tests, doctests).
 extern crate self as rpc_core;
@@ -83,6 +104,9 @@ mod context;
 mod counters;
 mod error;
 mod frame;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzz;
 mod limits;
 mod mux;
 mod outbox;

@@ -76,6 +76,20 @@
 //!   interface: `[fe80::1%eth0]:7000` or `[fe80::1%2]:7000`.
 //! - **Port 0** lets the system choose; [`TcpListener::local_addr`] tells which.
 
+// Nothing that a peer sends may end the process: what could panic is refused, or says why it can't.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::disallowed_methods,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unimplemented,
+        clippy::unreachable
+    )
+)]
+
 mod connector;
 mod listener;
 mod options;

@@ -88,7 +88,32 @@
 //! the next one beside the last after 250 ms; the first that answers wins. **Port 0** lets the system
 //! choose; [`UdpListener::local_addr`] tells which.
 
+#![cfg_attr(
+    all(fuzzing, not(test)),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "targets share their rigs with tests, which are compiled without what is tested"
+    )
+)]
+// Nothing that a peer sends may end the process: what could panic is refused, or says why it can't.
+#![cfg_attr(
+    not(any(fuzzing, test)),
+    warn(
+        clippy::disallowed_methods,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unimplemented,
+        clippy::unreachable
+    )
+)]
+
 mod driver;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzz;
 mod options;
 mod proto;
 mod spares;

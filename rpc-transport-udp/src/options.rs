@@ -134,7 +134,8 @@ impl UdpOptions {
     }
 
     /// How many bytes of frames that wait for others all sessions of a server may hold. Default
-    /// 256 MiB. Beyond it datagrams that come too early are dropped, and sent again.
+    /// 256 MiB. Beyond seven eighths of it datagrams that come too early are dropped, and sent again;
+    /// the rest is for large frames that come in their turn.
     pub const fn held_bytes(mut self, bytes: usize) -> Self {
         self.held_bytes = bytes;
         self

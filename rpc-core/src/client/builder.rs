@@ -161,6 +161,7 @@ impl ChannelBuilder {
     /// Two [services](Self::service) have the same name, or two methods the same id.
     #[must_use]
     #[track_caller]
+    #[expect(clippy::panic, reason = "a mistake in the program, found when it starts")]
     pub fn lazy(self, connector: impl Connector) -> Channel {
         let capacity = Capacity {
             calls: self.served_calls,

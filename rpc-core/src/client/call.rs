@@ -301,6 +301,7 @@ impl Untyped {
             .of_method(self.method)
     }
 
+    #[expect(clippy::panic, reason = "what every future may do that is polled after its end")]
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ending, Gone>> {
         loop {
             match &mut self.state {

@@ -14,7 +14,8 @@ use super::{BODY_BYTES_MAX, Codec, DecodeError, EncodeError, printable};
 /// the tag of an option, nothing for the names of anything.
 ///
 /// `spec/vectors/codec.txt` shows one of each. Every value has exactly one encoding, `HashMap` and
-/// `HashSet` aside; a map that repeats a key is read without complaint, and the last one counts.
+/// `HashSet` aside; a map that repeats a key is read without complaint, and the last one counts, and
+/// so is a `Duration` of more nanoseconds than make a second, which serde carries over.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub(crate) struct Bincode;

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 mod bincode;
 mod fence;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
 mod octets;
 pub(crate) mod whole;
 

@@ -1,6 +1,6 @@
 //! Reads frames: a total function from any bytes to a frame or an error; it keeps no state.
 
-use super::{CallId, Extensions, Hello, Kind, Lane, flag};
+use super::{CallId, Extensions, Features, Hello, Kind, Lane, flag};
 use crate::{
     error::{CloseReason, Ran},
     service::MethodId,
@@ -209,7 +209,18 @@ impl<'a> Fields<'a> {
     }
 
     fn hello(&mut self) -> Result<Frame<'a>, FrameError> {
-        let hello = Hello::decode(&self.take()?);
+        // r[impl hello.layout]
+        let hello = Hello {
+            version: self.u16()?,
+            codec: self.u16()?,
+            features: Features(self.u32()?),
+            instance: u128::from_le_bytes(self.take()?),
+            frame_bytes: self.u32()?,
+            message_bytes: self.u32()?,
+            calls: self.u32()?,
+            metadata_bytes: self.u32()?,
+            window_bytes: self.u32()?,
+        };
         self.body()?;
         Ok(Frame::Hello(hello))
     }

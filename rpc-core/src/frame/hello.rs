@@ -1,8 +1,5 @@
 //! The hello: what each side tells the other about itself before anything else; no negotiation.
 
-/// Bytes of a hello after the common bytes. Spec: `r[hello.layout]`.
-pub(super) const BYTES: usize = 44;
-
 /// What one side tells the other in its first frame. Spec: `r[hello.layout]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hello {
@@ -45,25 +42,6 @@ impl Hello {
             self.window_bytes,
         ] {
             out.extend_from_slice(&limit.to_le_bytes());
-        }
-    }
-
-    pub(super) fn decode(bytes: &[u8; BYTES]) -> Self {
-        let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-        let u32_at = |at: usize| {
-            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-        };
-        let instance = bytes[8..24].iter().rev().fold(0, |n, byte| n << 8 | u128::from(*byte));
-        Self {
-            version: u16_at(0),
-            codec: u16_at(2),
-            features: Features(u32_at(4)),
-            instance,
-            frame_bytes: u32_at(24),
-            message_bytes: u32_at(28),
-            calls: u32_at(32),
-            metadata_bytes: u32_at(36),
-            window_bytes: u32_at(40),
         }
     }
 }

@@ -10,6 +10,8 @@
 mod decode;
 mod encode;
 mod extension;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
 mod hello;
 #[cfg(test)]
 mod tests;

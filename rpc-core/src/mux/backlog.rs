@@ -48,12 +48,12 @@ impl Backlog {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn oldest(&self) -> Option<CallId> {
         self.parked.keys().next().copied()
     }
 
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn is_empty(&self) -> bool {
         self.bytes == 0 && self.parked.is_empty()
     }

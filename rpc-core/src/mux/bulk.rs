@@ -43,18 +43,18 @@ impl BulkIn {
     }
 
     /// What the peer may still send, and what is beyond what every peer begins with.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn allowed(&self) -> (usize, usize) {
         (self.credit, self.window - BULK_WINDOW_BASE)
     }
 
     /// What the peer may still send, or will be granted, once nothing is under way.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn window_of_peer(&self) -> usize {
         self.window - self.arrived
     }
 
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.credit + self.arrived, self.window, "credit is conserved");
     }

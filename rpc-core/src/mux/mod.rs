@@ -23,7 +23,7 @@ mod outgoing;
 mod requests;
 mod shelf;
 mod streams;
-#[cfg(test)]
+#[cfg(any(fuzzing, test))]
 mod tests;
 mod types;
 mod waiters;
@@ -41,6 +41,8 @@ pub(crate) use incoming::ReplyLimits;
 pub(crate) use requests::Accepted;
 pub(crate) use shelf::Shelf;
 pub(crate) use streams::{ITEM_COST, Need, NextItem, Room, StreamEnd};
+#[cfg(any(fuzzing, test))]
+pub(crate) use tests::fuzz;
 pub(crate) use types::{Cause, Closed, NewCall, Opened, Output, Phase, Reach, Settings};
 pub(crate) use waiters::Ticket;
 
@@ -480,7 +482,7 @@ impl Mux {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(fuzzing, test))]
 impl Mux {
     /// Checks that counters equal what the tables say.
     pub(crate) fn check_invariants(&self) {

@@ -350,7 +350,7 @@ impl Requests {
         self.slots.len()
     }
 
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn check_invariants(&self) {
         let (mut open, mut partial_bytes) = (0, 0);
         for (at, slot) in self.slots.iter().enumerate() {
@@ -370,7 +370,7 @@ impl Requests {
     }
 
     /// Whether no slot is in use, not even by a cancel that came too early.
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(any(fuzzing, test, feature = "testing"))]
     pub(super) fn at_rest(&self) -> bool {
         self.slots.iter().all(|slot| matches!(slot.state, State::Vacant))
     }

@@ -95,7 +95,7 @@ impl Shelf {
     }
 
     /// How large the kept buffer is, 0 if there is none.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn kept_bytes(&self) -> usize {
         self.lock().buffer.capacity()
     }

@@ -156,7 +156,7 @@ impl Waiters {
         (self.waiting, self.granted) = (0, 0);
     }
 
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn check_invariants(&self) {
         let count = |is: fn(&State) -> bool| self.queue.values().filter(|w| is(&w.state)).count();
         assert_eq!(self.waiting, count(|state| matches!(state, State::Waiting(_))));
@@ -167,7 +167,7 @@ impl Waiters {
     }
 
     /// Tickets that are held.
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(any(fuzzing, test, feature = "testing"))]
     pub(super) fn held(&self) -> usize {
         self.queue.len()
     }

@@ -357,7 +357,7 @@ pub(crate) struct Drawn {
     pub(crate) credit: usize,
 }
 
-#[cfg(test)]
+#[cfg(any(fuzzing, test))]
 impl Outbox {
     /// Small frames, as they lie.
     pub(crate) fn small_frames(&self) -> &[u8] {

@@ -96,6 +96,10 @@ impl Method {
     /// In a `const`, as a compile error, when two methods have the same name, or names that hash to
     /// the same id.
     #[must_use]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "there is no other way in a const, and it is below the length"
+    )]
     pub const fn unique(methods: &[Self]) -> &[Self] {
         let mut i = 0;
         while i < methods.len() {
@@ -123,6 +127,10 @@ impl fmt::Display for Method {
 const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
+#[expect(
+    clippy::indexing_slicing,
+    reason = "there is no other way in a const, and it is below the length"
+)]
 const fn fnv1a(mut hash: u64, bytes: &[u8]) -> u64 {
     let mut i = 0;
     while i < bytes.len() {

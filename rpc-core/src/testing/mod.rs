@@ -12,6 +12,14 @@
 //!
 //! Everything random here comes from a seed, and never from anywhere else.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable,
+    reason = "tests run it, and a panic is how it reports"
+)]
+
 pub mod adversary;
 pub mod conformance;
 pub mod mortal;

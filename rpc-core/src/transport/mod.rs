@@ -22,6 +22,8 @@
 //! `AsyncRead + AsyncWrite`), and one that misbehaves on purpose in `testing`.
 
 mod address;
+#[cfg(all(feature = "runtime", any(fuzzing, test)))]
+pub(crate) mod fuzz;
 #[cfg(feature = "runtime")]
 pub mod ip;
 #[cfg(feature = "runtime")]

@@ -272,18 +272,17 @@ impl<S: fmt::Debug> fmt::Debug for StreamTransport<S> {
 /// told as soon as it is there.
 fn check_preface(bytes: &[u8]) -> Result<Option<&[u8]>, TransportError> {
     let magic = PREFACE.len() - 1;
-    let same = bytes.iter().zip(&PREFACE[..magic]).all(|(a, b)| a == b);
+    let same = bytes.iter().zip(PREFACE.iter().take(magic)).all(|(a, b)| a == b);
     // r[impl stream.not-ours]
     if !same {
         let mut began_with = [0; 8];
-        let shown = bytes.len().min(began_with.len());
-        began_with[..shown].copy_from_slice(bytes.get(..shown).unwrap_or_default());
+        began_with.iter_mut().zip(bytes).for_each(|(shown, byte)| *shown = *byte);
         return Err(TransportError::NotOurs { began_with });
     }
     let Some((preface, rest)) = bytes.split_first_chunk::<8>() else { return Ok(None) };
     // r[impl stream.version]
-    match preface[magic] {
-        VERSION => Ok(Some(rest)),
-        theirs => Err(TransportError::Version { ours: VERSION, theirs }),
+    match *preface {
+        [.., VERSION] => Ok(Some(rest)),
+        [.., theirs] => Err(TransportError::Version { ours: VERSION, theirs }),
     }
 }

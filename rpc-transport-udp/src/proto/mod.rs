@@ -19,7 +19,7 @@ pub(crate) mod rtt;
 pub(crate) mod session;
 pub(crate) mod setup;
 pub(crate) mod table;
-#[cfg(test)]
-mod tests;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod tests;
 #[cfg(test)]
 mod vectors;

@@ -75,17 +75,17 @@ impl Rtt {
         self.smoothed
     }
 
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn var(&self) -> Duration {
         self.var
     }
 
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn latest(&self) -> Duration {
         self.latest
     }
 
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn min(&self) -> Duration {
         self.min
     }

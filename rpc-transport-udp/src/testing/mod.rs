@@ -32,6 +32,14 @@
 //! all sockets and what is on its way to them, `port` is one of those sockets, `meter` counts, `trace`
 //! prints.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable,
+    reason = "tests run it, and a panic is how it reports"
+)]
+
 mod faults;
 mod hub;
 mod meter;

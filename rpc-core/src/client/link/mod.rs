@@ -146,6 +146,7 @@ impl Link {
         self.wait(cx, attempt)
     }
 
+    #[expect(clippy::panic, reason = "a mistake in the program, which nobody else could tell of")]
     fn wait(
         self: &Arc<Self>,
         cx: &mut Context<'_>,

@@ -391,7 +391,7 @@ impl Calls {
         self.slots.len()
     }
 
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn check_invariants(&self) {
         let mut partial = 0;
         let mut vacant = Vec::new();
@@ -414,7 +414,7 @@ impl Calls {
     }
 
     /// Skips sequence numbers, so that a test needn't make 2^40 calls.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn skip_to(&mut self, sequence: u64) {
         self.sequence = sequence;
     }

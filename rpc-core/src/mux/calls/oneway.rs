@@ -67,7 +67,7 @@ impl Calls {
     }
 
     /// Whether a one-way call has left that its caller hasn't looked at yet.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn has_left(&self, id: CallId) -> bool {
         let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id));
         slot.is_some_and(|slot| matches!(slot.state, State::Done { ending: Ending::Left, .. }))

@@ -115,7 +115,7 @@ impl Streams {
     }
 
     /// Streams of which anything is left.
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(any(fuzzing, test, feature = "testing"))]
     pub(super) fn open(&self) -> usize {
         self.readers.len() + self.writers.len() + self.outlived.len()
     }
@@ -313,7 +313,7 @@ impl Mux {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(fuzzing, test))]
 impl Streams {
     pub(super) fn credit_of(&self, id: CallId) -> usize {
         self.writers.get(&id).map_or(0, |writer| writer.credit)

@@ -240,23 +240,23 @@ impl Reader {
     }
 
     /// What the peer may still send, while that matters.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn allowed(&self) -> Option<usize> {
         (self.end.is_none() && !self.is_abandoned).then_some(self.credit)
     }
 
     /// Whether there is anything to take.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn is_ready(&self) -> bool {
         self.end.is_some() || !self.items.is_empty()
     }
 
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn memory(&self) -> usize {
         self.items.bytes() + self.partial.as_ref().map_or(0, Vec::capacity)
     }
 
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn check_invariants(&self) {
         if self.end.is_none() && !self.is_abandoned {
             assert_eq!(self.credit + self.used + self.held, self.window, "credit is conserved");

@@ -396,7 +396,7 @@ fn a_hello_cannot_take_back_what_every_peer_accepts() {
 #[test]
 fn arbitrary_frames_do_no_harm() {
     for seed in 0..200 {
-        let mut random = link::SplitMix64(seed);
+        let mut random = link::Chance::seed(seed);
         let mut pair = Pair::new();
         let own = pair.b.call("");
         pair.b.draw();

@@ -4,25 +4,60 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::*;
 
-/// Vigna's generator: one word of state, and any seed will do.
-pub(super) struct SplitMix64(pub(super) u64);
+/// What decides: Vigna's generator, which has one word of state and takes any seed, or the bytes of a
+/// fuzzer for as long as there are any.
+pub(super) struct Chance {
+    state: u64,
+    input: Vec<u8>,
+    /// How many bytes of the input are used up.
+    used: usize,
+}
 
-impl SplitMix64 {
+impl Chance {
+    pub(super) fn seed(state: u64) -> Self {
+        Self { state, input: Vec::new(), used: 0 }
+    }
+
+    pub(super) fn input(bytes: &[u8]) -> Self {
+        Self { state: 0, input: bytes.to_vec(), used: 0 }
+    }
+
+    /// Whether it had an input, which is used up.
+    pub(super) fn is_spent(&self) -> bool {
+        !self.input.is_empty() && self.used == self.input.len()
+    }
+
+    /// So many bytes of the input, if any are left.
+    fn take(&mut self, bytes: usize) -> Option<u64> {
+        let left = &self.input[self.used..];
+        let taken = &left[..bytes.min(left.len())];
+        self.used += taken.len();
+        (!taken.is_empty()).then(|| taken.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)))
+    }
+
     pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+        if let Some(number) = self.take(8) {
+            return number;
+        }
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ z >> 31
     }
 
+    /// Of an input it takes no more bytes than the limit has.
     pub(super) fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
+        let bytes = match limit {
+            0..=0x100 => 1,
+            0x101..=0x1_0000 => 2,
+            _ => 4,
+        };
+        self.take(bytes).unwrap_or_else(|| self.next()) % limit
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "it is below a u32")]
     pub(super) fn below32(&mut self, limit: u32) -> u32 {
-        self.below(u64::from(limit)) as u32
+        u32::try_from(self.below(u64::from(limit))).unwrap()
     }
 
     pub(super) fn size(&mut self, limit: usize) -> usize {
@@ -57,7 +92,7 @@ impl Lanes {
     }
 
     /// The next frame of any lane.
-    pub(super) fn pop(&mut self, random: &mut SplitMix64) -> Option<OutFrame> {
+    pub(super) fn pop(&mut self, random: &mut Chance) -> Option<OutFrame> {
         let lanes: Vec<_> = self.lanes.keys().copied().collect();
         let lane = if self.hello_passed { *random.pick(&lanes)? } else { Lane::CONTROL };
         let frames = self.lanes.get_mut(&lane)?;

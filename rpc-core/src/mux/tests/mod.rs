@@ -7,6 +7,9 @@
 //! how much goes over a long path, `hostile` what a peer must not do, and `simulation` everything at
 //! once, from seeds, over a `link` that does what links may do.
 
+// Clippy takes a module for tests that is there for nothing else. This one is there for fuzzing, too.
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 mod alive;
 mod attacks;
 mod backlog;
@@ -14,6 +17,7 @@ mod bulk;
 mod calls;
 mod deadlines;
 mod drain;
+pub(crate) mod fuzz;
 mod gone;
 mod hostile;
 mod link;

@@ -45,7 +45,9 @@ impl Path {
     /// Hands over what has arrived. Returns how many bytes that was.
     fn give(&mut self, now: usize, to: &mut Side) -> usize {
         let mut bytes = 0;
-        while let Some((_, frame)) = self.flies.pop_front_if(|(at, _)| *at <= now) {
+        while self.flies.front().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, frame)) = self.flies.pop_front()
+        {
             bytes += PREFIX_BYTES + frame.payload.len();
             to.take(&frame);
         }

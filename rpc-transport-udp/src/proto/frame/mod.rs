@@ -160,7 +160,7 @@ pub(crate) fn lane_frame_bytes(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Bytes of a PING.
-#[cfg(test)]
+#[cfg(any(fuzzing, test))]
 pub(crate) const PING_BYTES: usize = 1;
 
 pub(crate) fn encode_ping(out: &mut Vec<u8>) {
@@ -168,7 +168,7 @@ pub(crate) fn encode_ping(out: &mut Vec<u8>) {
 }
 
 /// Bytes of a CHALLENGE, and of an ANSWER.
-#[cfg(test)]
+#[cfg(any(fuzzing, test))]
 pub(crate) const CHALLENGE_BYTES: usize = 9;
 
 pub(crate) fn encode_challenge(out: &mut Vec<u8>, token: [u8; 8]) {
@@ -191,7 +191,7 @@ pub(crate) fn encode_fin(out: &mut Vec<u8>, total: u64) {
 }
 
 /// Bytes of a CLOSE.
-#[cfg(test)]
+#[cfg(any(fuzzing, test))]
 pub(crate) const CLOSE_BYTES: usize = 2;
 
 pub(crate) fn encode_close(out: &mut Vec<u8>, code: u8) {

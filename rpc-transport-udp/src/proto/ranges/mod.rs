@@ -31,7 +31,7 @@ impl Ranges {
     }
 
     /// The lowest number.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn min(&self) -> Option<u64> {
         self.ranges.front().map(|&(first, _)| first)
     }

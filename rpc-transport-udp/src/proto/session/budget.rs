@@ -5,6 +5,11 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+/// Which part of the limit isn't given to frames that come early. All of those wait for others: if
+/// they had everything, a piece that is missing could never be taken, nor anything that waits for it.
+/// With the default limit it is 32 MiB, 500 of the largest frames of core's default.
+const RESERVE_PART: usize = 8;
+
 /// Bytes that one session holds, out of what all sessions of an endpoint may.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -29,11 +34,14 @@ impl Budget {
         Self { shared: Arc::clone(&self.shared), used: 0 }
     }
 
-    /// Takes so many bytes, if they are left.
-    pub(super) fn take(&mut self, bytes: usize) -> bool {
+    /// Takes so many bytes, if they are left. The last part of the limit is for frames of which none
+    /// before is missing.
+    pub(super) fn take(&mut self, bytes: usize, is_next: bool) -> bool {
+        let limit = self.shared.limit;
+        let limit = if is_next { limit } else { limit - limit / RESERVE_PART };
         // Relaxed: it orders nothing, it only counts.
         let before = self.shared.used.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > self.shared.limit {
+        if before.saturating_add(bytes) > limit {
             self.shared.used.fetch_sub(bytes, Ordering::Relaxed);
             return false;
         }
@@ -49,7 +57,7 @@ impl Budget {
     }
 
     /// What this session holds.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn used(&self) -> usize {
         self.used
     }

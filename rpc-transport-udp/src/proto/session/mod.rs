@@ -17,7 +17,7 @@ mod path;
 mod receiving;
 mod sending;
 mod sent;
-#[cfg(test)]
+#[cfg(any(fuzzing, test))]
 mod tests;
 
 use std::{
@@ -36,8 +36,8 @@ use receiving::Receiving;
 use sending::Sending;
 pub(crate) use sending::Source;
 use sent::Sent;
-#[cfg(test)]
-pub(crate) use tests::Numbers;
+#[cfg(any(fuzzing, test))]
+pub(crate) use tests::{Numbers, fuzz};
 
 use super::{
     congestion::Congestion,

@@ -96,19 +96,19 @@ impl Receiving {
     }
 
     /// Bytes that are held for the frames before them, with what they cost.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn held_bytes(&self) -> usize {
         self.budget.used()
     }
 
     /// Lanes that haven't ended, and gaps between the frames that came.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn lanes_and_gaps(&self) -> (usize, usize) {
         (self.lanes.len(), self.ahead.len())
     }
 
     /// As if so many frames had come, so many of them on this lane.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn begin_at(&mut self, number: u64, lane: u64, lane_seq: u64) {
         self.next = number;
         self.is_begun = number > 0;
@@ -264,7 +264,7 @@ impl Receiving {
         frame: &LaneFrame<'_>,
     ) -> Result<Taken, Violation> {
         // r[impl window.budget]
-        if !self.budget.take(frame.payload.len() + HELD_COST) {
+        if !self.budget.take(frame.payload.len() + HELD_COST, number == self.next) {
             return Ok(Taken::NoRoom);
         }
         let payload = Bytes::copy_from_slice(frame.payload);

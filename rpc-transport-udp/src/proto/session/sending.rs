@@ -75,7 +75,7 @@ impl Sending {
     }
 
     /// As if so many frames had been sent, so many of them on this lane.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn begin_at(&mut self, number: u64, lane: u64, lane_seq: u64) {
         self.window_end += number;
         self.next = number;
@@ -83,13 +83,13 @@ impl Sending {
     }
 
     /// The frames that may still be sent, and packets' frames that wait to be sent again.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn room(&self) -> (u64, usize) {
         (self.window_end - self.next, self.lost.len())
     }
 
     /// Lanes that haven't ended.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn lanes(&self) -> usize {
         self.lanes.len()
     }

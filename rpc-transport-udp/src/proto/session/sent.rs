@@ -228,13 +228,13 @@ impl Sent {
     }
 
     /// What it keeps.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn entries(&self) -> usize {
         self.packets.len()
     }
 
     /// As if so many packets had been sent, and all acknowledged.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn begin_at(&mut self, number: u64) {
         self.skip_at += number;
         self.next = number;

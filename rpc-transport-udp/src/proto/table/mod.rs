@@ -6,7 +6,7 @@
 //! cookie has expired, and for as long as clients draw conclusions from a reset; when there is no
 //! room, new sessions are refused and no old one is forgotten.
 
-#[cfg(test)]
+#[cfg(any(fuzzing, test))]
 pub(crate) mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -112,7 +112,7 @@ impl<H> Table<H> {
     }
 
     /// What has become of datagrams so far.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
@@ -128,13 +128,13 @@ impl<H> Table<H> {
     }
 
     /// How many sessions there are, with those that are remembered.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn len(&self) -> usize {
         self.sessions.len()
     }
 
     /// What a session that has ended takes, until it is forgotten.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn ended_bytes() -> usize {
         size_of::<(SessionId, Entry<H>)>() + size_of::<(u64, SessionId)>()
     }

@@ -86,7 +86,8 @@ fn torment(seed: u64) -> u32 {
     PACKETS
 }
 
-fn check(victim: &Victim) {
+/// What is held and waited for is bounded.
+pub(crate) fn check(victim: &Victim) {
     let inspected = victim.session.inspect();
     let window = usize::try_from(inspected.congestion_window).unwrap();
     assert!(inspected.sent_entries < 1000 + window / 40, "{inspected:?}");

@@ -9,7 +9,7 @@ mod streams;
 use std::{collections::BTreeMap, env, thread};
 
 use super::{
-    link::{Lanes, SplitMix64},
+    link::{Chance, Lanes},
     *,
 };
 
@@ -31,6 +31,13 @@ fn whatever_happens_the_ledger_agrees() {
         assert!(seeds < SEEDS || seen.contains_key(*end), "no call ended with {end}: {seen:#?}");
     }
 }
+
+/// The same, with an input for chance.
+pub(super) fn calls(chance: Chance) {
+    Simulation::with(chance).run();
+}
+
+pub(super) use streams::streams;
 
 /// Takes some seconds in a debug build, and is enough for every way to end.
 const SEEDS: u64 = 300;
@@ -88,8 +95,9 @@ enum Stage {
 }
 
 struct Simulation {
-    seed: u64,
-    random: SplitMix64,
+    /// What it began with, if that wasn't an input.
+    seed: Option<u64>,
+    random: Chance,
     now: Instant,
     sides: [Side; 2],
     /// `links[n]` carries what side `n` sends.
@@ -106,8 +114,7 @@ struct Simulation {
 
 impl Drop for Simulation {
     fn drop(&mut self) {
-        if thread::panicking() {
-            let seed = self.seed;
+        if let Some(seed) = self.seed.filter(|_| thread::panicking()) {
             eprintln!("to see it again: RPC_SEED={seed} cargo test -p rpc-core --lib simulation");
         }
     }
@@ -115,7 +122,12 @@ impl Drop for Simulation {
 
 impl Simulation {
     fn new(seed: u64) -> Self {
-        let mut random = SplitMix64(seed);
+        let mut simulation = Self::with(Chance::seed(seed));
+        simulation.seed = Some(seed);
+        simulation
+    }
+
+    fn with(mut random: Chance) -> Self {
         let now = Instant::now();
         let mut side = |role| {
             let limits = Limits {
@@ -133,14 +145,14 @@ impl Simulation {
                 limits,
                 keepalive: random.one_in(2).then(Keepalive::default),
                 frame_bytes,
-                instance: seed.into(),
+                instance: 1,
                 cautious: random.one_in(3),
             };
             Side::of(Mux::new(role, settings), now)
         };
         let sides = [side(Role::Connector), side(Role::Acceptor)];
         Self {
-            seed,
+            seed: None,
             random,
             now,
             sides,
@@ -158,7 +170,7 @@ impl Simulation {
         for _ in 0..100 + self.random.below(500) {
             self.event();
             self.drive();
-            if self.closing == [true; 2] {
+            if self.closing == [true; 2] || self.random.is_spent() {
                 break;
             }
         }

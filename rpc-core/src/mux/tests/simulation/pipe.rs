@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Buf;
 
-use super::{SplitMix64, number, *};
+use super::{Chance, number, *};
 use crate::mux::{ITEM_COST, Need, NextItem, Room, StreamEnd};
 
 const STREAMS: usize = 1000;
@@ -59,7 +59,7 @@ struct Both {
 }
 
 struct Echo {
-    random: SplitMix64,
+    random: Chance,
     sides: [Side; 2],
     /// What has left each side and is no whole frame yet.
     heard: [Vec<u8>; 2],
@@ -72,7 +72,7 @@ struct Echo {
 impl Echo {
     fn new(seed: u64) -> Self {
         let Pair { a, b, now } = Pair::new();
-        let random = SplitMix64(seed);
+        let random = Chance::seed(seed);
         let mut echo = Self {
             random,
             sides: [a, b],

@@ -1,5 +1,9 @@
 //! Tests of sessions: two of them over a link that misbehaves, in virtual time.
 
+// Clippy takes a module for tests that is there for nothing else. This one is there for fuzzing, too.
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+pub(crate) mod fuzz;
 mod inspect;
 mod link;
 mod pair;

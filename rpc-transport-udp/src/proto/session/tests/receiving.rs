@@ -95,7 +95,7 @@ fn a_frame_waits_only_for_frames_that_are_under_way() {
 #[test]
 fn memory_that_is_used_up_makes_frames_come_again() {
     // r[verify window.budget]
-    let mut receiving = Receiving::new(64, Budget::new(3 * (100 + 64)));
+    let mut receiving = Receiving::new(64, Budget::new(4 * (100 + 64)));
     let mut out = Out::default();
     let payload = [1; 100];
     take(&mut receiving, &mut out, &[frame(0, 0, 0, b"hello")]);
@@ -109,6 +109,26 @@ fn memory_that_is_used_up_makes_frames_come_again() {
     // What is missing needs no memory, and makes room.
     take(&mut receiving, &mut out, &[frame(1, 9, 0, &payload), early]);
     assert_eq!((out.0.len(), receiving.held_bytes()), (6, 0));
+}
+
+#[test]
+fn a_piece_that_is_missing_is_taken_although_all_that_came_early_waits_for_it() {
+    // r[verify window.budget]
+    let mut receiving = Receiving::new(64, Budget::new(10 * (100 + 64)));
+    let mut out = Out::default();
+    let payload = [1; 100];
+    take(&mut receiving, &mut out, &[frame(0, 0, 0, b"hello")]);
+    let mut early = 2;
+    while receiving.handle_frame(&frame(early, 9, early - 1, &payload), &mut out) == Ok(Taken::New)
+    {
+        early += 1;
+    }
+    assert_eq!(out.0.len(), 1, "everything waits");
+    // The rest of the frame comes again when it wasn't taken.
+    take(&mut receiving, &mut out, &[piece(1, 9, 0, &payload)]);
+    assert_eq!((out.0.len(), receiving.held_bytes() % 164), (early as usize - 1, 0));
+    take(&mut receiving, &mut out, &[frame(early, 9, early - 1, &payload)]);
+    assert_eq!((out.0.len(), receiving.held_bytes()), (early as usize, 0));
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn plan(random: &mut SplitMix64, calm: bool) -> Self {
+    pub(super) fn plan(random: &mut Chance, calm: bool) -> Self {
         let sizes = (0..random.below(30)).map(|_| {
             let most = match random.below(12) {
                 0 => 300_000,
@@ -110,7 +110,7 @@ impl Flow {
     }
 
     /// Stages what fits the room.
-    pub(super) fn stage(&mut self, random: &mut SplitMix64, id: CallId, room: usize, most: usize) {
+    pub(super) fn stage(&mut self, random: &mut Chance, id: CallId, room: usize, most: usize) {
         for at in self.sent..self.sizes.len() {
             let size = self.sizes[at];
             let enough = self.staged_items > 0 && random.one_in(8);

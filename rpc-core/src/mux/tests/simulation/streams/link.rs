@@ -65,7 +65,7 @@ impl Link {
     }
 
     /// The next frame of any lane.
-    pub(super) fn pop(&mut self, random: &mut SplitMix64) -> Option<OutFrame> {
+    pub(super) fn pop(&mut self, random: &mut Chance) -> Option<OutFrame> {
         let lanes: Vec<_> = self.lanes.keys().copied().collect();
         let lane = if self.hello_passed { *random.pick(&lanes)? } else { Lane::CONTROL };
         let frames = self.lanes.get_mut(&lane)?;

@@ -9,7 +9,7 @@ mod link;
 
 use std::{collections::BTreeMap, sync::atomic::AtomicBool, task::Poll, thread};
 
-use super::{SplitMix64, number, *};
+use super::{Chance, number, *};
 use crate::mux::{Need, NextItem, Room};
 use flow::{Flow, Reading, Sending};
 use link::Link;
@@ -30,6 +30,11 @@ fn streams_deliver_every_item_in_order_and_leave_nothing() {
     for end in EVERY_END {
         assert!(seeds < SEEDS || seen.contains_key(*end), "no stream ended so: {end}: {seen:#?}");
     }
+}
+
+/// The same, with an input for chance.
+pub(in super::super) fn streams(chance: Chance) {
+    Simulation::with(chance).run();
 }
 
 /// Takes some seconds in a debug build, and is enough for every way to end.
@@ -131,8 +136,9 @@ enum Task {
 }
 
 struct Simulation {
-    seed: u64,
-    random: SplitMix64,
+    /// What it began with, if that wasn't an input.
+    seed: Option<u64>,
+    random: Chance,
     now: Instant,
     sides: [Side; 2],
     links: [Link; 2],
@@ -150,8 +156,7 @@ struct Simulation {
 
 impl Drop for Simulation {
     fn drop(&mut self) {
-        if thread::panicking() {
-            let seed = self.seed;
+        if let Some(seed) = self.seed.filter(|_| thread::panicking()) {
             eprintln!(
                 "to see it again: RPC_SEED={seed} cargo test -p rpc-core --lib simulation::streams"
             );
@@ -161,7 +166,12 @@ impl Drop for Simulation {
 
 impl Simulation {
     fn new(seed: u64) -> Self {
-        let mut random = SplitMix64(seed);
+        let mut simulation = Self::with(Chance::seed(seed));
+        simulation.seed = Some(seed);
+        simulation
+    }
+
+    fn with(mut random: Chance) -> Self {
         let now = Instant::now();
         let calm = random.one_in(3);
         let mut side = |role| {
@@ -181,7 +191,7 @@ impl Simulation {
             let frame_bytes = 2000 << random.below32(6);
             let keepalive = None;
             let cautious = random.one_in(3);
-            let instance = seed.into();
+            let instance = 1;
             Side::of(
                 Mux::new(role, Settings { limits, keepalive, frame_bytes, instance, cautious }),
                 now,
@@ -189,7 +199,7 @@ impl Simulation {
         };
         let sides = [side(Role::Connector), side(Role::Acceptor)];
         Self {
-            seed,
+            seed: None,
             random,
             now,
             sides,
@@ -210,7 +220,7 @@ impl Simulation {
             self.event();
             self.drive();
             self.check_step();
-            if self.closing == [true; 2] {
+            if self.closing == [true; 2] || self.random.is_spent() {
                 break;
             }
         }
