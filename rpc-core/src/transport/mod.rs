@@ -163,7 +163,7 @@ pub enum Received {
     /// It read something; there may be more.
     Some,
     /// It handed out a part of what it read, and keeps the rest for the next time it is polled: the
-    /// peer has nothing to do until something is sent, so what this part leads to is to be sent first.
+    /// peer has little to do until something is sent, so what this part leads to is to be sent first.
     Part,
     /// The peer has finished sending, between two frames.
     End,

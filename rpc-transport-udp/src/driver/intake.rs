@@ -10,6 +10,10 @@ use crate::proto::session::{Arrived, Session, Worth};
 /// Input of which no part is answered before the rest is looked at: it is bulk, not calls.
 const PART_OF_MAX: usize = 16 * 1024;
 
+/// With so many packets under way to it, the peer has enough to do for now. Fewer make both sides wait
+/// for each other; more make many small datagrams.
+const ENOUGH: usize = 3;
+
 /// What has come, as far as it was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Came {
@@ -30,9 +34,9 @@ pub(super) struct Input<'a, I> {
 }
 
 impl<I: Inbox> Input<'_, I> {
-    /// Takes the datagrams of a piece. Returns those that are left for later: when the peer has
-    /// nothing from this side, about half of them, so that afterwards both sides have something to do
-    /// instead of waiting for each other in turns.
+    /// Takes the datagrams of a piece. Returns those that are left for later: when the peer has little
+    /// from this side to work on, about half of them, so that afterwards both sides have something to
+    /// do instead of waiting for each other in turns.
     pub(super) fn take<'p>(
         &mut self,
         piece: &Piece<'p>,
@@ -47,7 +51,7 @@ impl<I: Inbox> Input<'_, I> {
             match self.session.handle_datagram(self.now, arrived, self.inbox) {
                 Ok(Worth::New) => {
                     let at_half = 2 * left.len() <= all + piece.stride && !left.is_empty();
-                    let is_part = at_half && !is_bulk && !self.session.has_frames_under_way();
+                    let is_part = at_half && !is_bulk && self.session.frames_under_way() < ENOUGH;
                     self.came = if is_part { Came::Part } else { Came::Some };
                 }
                 Ok(Worth::Nothing) => {
@@ -135,7 +139,7 @@ mod tests {
             assert_eq!(input.came == Came::Part, !piece.bytes.is_empty());
             *count = inbox.0;
             // What the first part led to.
-            assert!(server.poll_transmit(now, &mut Large(1), 1).is_some());
+            assert!(server.poll_transmit(now, &mut Large(3), 3).is_some());
         }
         (counts[0], counts[1])
     }
@@ -151,7 +155,7 @@ mod tests {
     #[test]
     fn a_peer_that_has_something_to_do_is_not() {
         let mut server = session(Side::Server);
-        assert!(server.poll_transmit(Instant::now(), &mut Large(1), 1).is_some());
+        assert!(server.poll_transmit(Instant::now(), &mut Large(3), 3).is_some());
         assert_eq!(taken(&mut server, 8), (8, 0));
     }
 }

@@ -200,9 +200,9 @@ impl Session {
         self.sending.is_known() && !self.sent.has_frames()
     }
 
-    /// Whether the peer has frames to work on, as far as this side knows.
-    pub(crate) fn has_frames_under_way(&self) -> bool {
-        self.sent.has_frames()
+    /// How many packets with frames the peer has to work on, as far as this side knows.
+    pub(crate) fn frames_under_way(&self) -> usize {
+        self.sent.with_frames()
     }
 
     /// Whether everything that the peer sends has come, the end included.

@@ -222,6 +222,11 @@ impl Sent {
         Some((oldest.frames.clone(), oldest.fin))
     }
 
+    /// How many packets with lane frames are under way.
+    pub(super) fn with_frames(&self) -> usize {
+        self.with_frames
+    }
+
     /// Whether any lane frames are under way.
     pub(super) fn has_frames(&self) -> bool {
         self.with_frames > 0
