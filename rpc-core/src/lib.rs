@@ -86,6 +86,7 @@ mod frame;
 mod limits;
 mod mux;
 mod outbox;
+mod planted;
 #[cfg(feature = "runtime")]
 mod server;
 pub mod service;

@@ -90,6 +90,7 @@
 
 mod driver;
 mod options;
+mod planted;
 mod proto;
 #[cfg(feature = "testing")]
 pub mod testing;
