@@ -110,6 +110,7 @@ pub mod fuzz;
 mod limits;
 mod mux;
 mod outbox;
+mod planted;
 #[cfg(feature = "runtime")]
 mod server;
 pub mod service;

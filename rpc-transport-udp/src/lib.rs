@@ -115,6 +115,7 @@ mod driver;
 #[doc(hidden)]
 pub mod fuzz;
 mod options;
+mod planted;
 mod proto;
 mod spares;
 #[cfg(feature = "testing")]

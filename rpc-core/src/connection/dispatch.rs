@@ -25,6 +25,7 @@ use crate::{
     error::{ErrorKind, Ran},
     frame::{self, CallId, PREFIX_BYTES},
     mux::{Accepted, Mux, ReplyLimits},
+    planted::planted,
     service::{Answer, Outcome, Refusal, Request},
     streaming::Incoming,
 };
@@ -131,6 +132,11 @@ impl Dispatcher {
         let mut patience = true;
         let blocked =
             BLOCKED_BATCH.max(SLOW_POLL * u32::try_from(accepted.len()).unwrap_or(u32::MAX));
+        if planted("swapped-replies")
+            && let [first, second, ..] = &mut accepted[..]
+        {
+            mem::swap(&mut first.id, &mut second.id);
+        }
         for (at, request) in accepted.drain(..).enumerate() {
             // The first slow batch must not hold up everything else either.
             if at % BATCH_CHECK == BATCH_CHECK - 1 {

@@ -19,6 +19,7 @@ use crate::{
     error::{ErrorKind, Ran},
     frame::CallId,
     mux::{Mux, Start},
+    planted::planted,
     service::{Handler, Outcome, Refusal, Request, Service},
     streaming::{Items, Pump, Pumped},
 };
@@ -220,7 +221,10 @@ impl Future for HandlerTask {
             return this.begin_stream(cx, items);
         }
         if let Some(connection) = this.connection.take() {
-            end_call(&connection, this.id, outcome);
+            let panicked = matches!(&outcome, Err(r) if r.kind == ErrorKind::HandlerPanicked);
+            if !(planted("panic-unanswered") && panicked) {
+                end_call(&connection, this.id, outcome);
+            }
         }
         Poll::Ready(())
     }
@@ -262,7 +266,7 @@ impl Connection {
         state.mux.note_stop(id, why);
         let task = state.take_task(id);
         drop(state);
-        if let Some(task) = task {
+        if let Some(task) = task.filter(|_| !planted("handler-not-stopped")) {
             task.abort();
         }
     }

@@ -37,6 +37,7 @@ use crate::{
         Closed, Ending, Mux, Need, NewCall, NextItem, Opened, Phase, Room, Settings, Ticket,
         earlier,
     },
+    planted::planted,
     service::MethodId,
 };
 
@@ -346,7 +347,8 @@ impl StateGuard<'_> {
     /// Unlocks, then wakes the driver if it has something to do, and callers whose calls moved on.
     #[inline]
     fn release(mut self) {
-        let driver = if self.needs_driver() { self.driver.take() } else { None };
+        let asleep = planted("driver-not-woken") && !self.mux.output().discarded.is_empty();
+        let driver = if self.needs_driver() && !asleep { self.driver.take() } else { None };
         let output = self.mux.output();
         if output.wakers.is_empty() && output.discarded.is_empty() {
             drop(self);
@@ -375,6 +377,7 @@ impl State {
             (None, Some(_)) => false,
         };
         let over = matches!(self.mux.phase(), Phase::Closed(_));
+        let earlier = earlier && !planted("deadline-wakes-nobody");
         (self.mux.has_frames() && !self.stalled) || earlier || self.mux.is_drained() || over
     }
 

@@ -13,6 +13,7 @@ use crate::{
     error::{CloseReason, ErrorKind, Ran},
     frame::{self, Extensions, Metadata, MetadataError, RequestHeader},
     outbox::BULK_BYTES,
+    planted::planted,
     service::MethodId,
     transport::Payload,
 };
@@ -343,6 +344,10 @@ impl Mux {
         let Some(had) = self.requests.partial_len(id)? else { return Ok(()) };
         if abort {
             // r[impl data.abort]
+            if planted("abort-unanswered") {
+                self.requests.refuse(id);
+                return Ok(());
+            }
             self.refuse(id, ErrorKind::Cancelled, "the request was given up half-way");
         } else if let Err((kind, detail)) = self.check_message(had, body.len(), true, "the request")
         {
@@ -368,7 +373,12 @@ impl Mux {
                 self.requests.finish(id);
                 self.queue_error(id, ErrorKind::Cancelled, Ran::Never, "");
             }
-            Stop::Handler => self.output.stopped.push((id, ErrorKind::Cancelled)),
+            Stop::Handler => {
+                self.output.stopped.push((id, ErrorKind::Cancelled));
+                if planted("handler-outlives-its-slot") {
+                    self.end_stopped(id, Ran::Maybe);
+                }
+            }
             Stop::Unrun => self.queue_error(id, ErrorKind::Cancelled, Ran::Never, ""),
             Stop::Reply => self.take_back_reply(id),
             Stop::Nothing => {}

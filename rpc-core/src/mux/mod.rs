@@ -62,6 +62,7 @@ use crate::{
         waiters::Waiters,
     },
     outbox::{Batch, Outbox},
+    planted::planted,
 };
 
 /// Deadlines further away than this are brought down to it: a peer's number must not overflow a
@@ -275,7 +276,8 @@ impl Mux {
             Phase::Draining { expected: Some(expected) } => {
                 // r[impl drain.finish]
                 // An answer may wait for credit, which nobody takes after a CLOSE.
-                self.requests.received >= expected && !self.is_busy() && !self.outbox.is_held_up()
+                let here = self.requests.received >= expected || planted("drain-ends-early");
+                here && !self.is_busy() && !self.outbox.is_held_up()
             }
             _ => false,
         }
@@ -432,6 +434,9 @@ impl Mux {
 
     #[inline]
     fn note_deadline(&mut self, deadline: Option<Instant>) {
+        if planted("earlier-deadline-missed") && self.deadline_hint.is_some() {
+            return;
+        }
         self.deadline_hint = earlier(self.deadline_hint, deadline);
     }
 }
@@ -499,5 +504,15 @@ impl Mux {
         assert!(self.requests.partial_bytes + self.calls.partial_bytes <= self.limits.held_bytes);
         self.streams.check_invariants();
         self.bulk_in.check_invariants();
+        let earliest = [self.calls.earliest(), self.requests.earliest(), self.waiters.earliest()];
+        let earliest = earliest.into_iter().flatten().min();
+        let is_noted = |at| self.deadline_hint.is_some_and(|hint| hint <= at);
+        assert!(earliest.is_none_or(is_noted), "a deadline would pass unseen");
+        let is_kept = self.waiters.waiting() > 0 && self.has_room() && self.hello_arrived();
+        assert!(!is_kept, "somebody waits for a place, and one is free");
+        assert!(
+            self.is_closed() || !self.is_turn_lost(),
+            "nobody's turn to send, and there is room"
+        );
     }
 }

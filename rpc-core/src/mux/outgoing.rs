@@ -15,6 +15,7 @@ use crate::{
     frame::{self, EXTENSION_HEADER_BYTES, Extensions, Metadata, PREFIX_BYTES, RequestHeader},
     limits::PeerLimits,
     outbox::BULK_BYTES,
+    planted::planted,
     transport::Payload,
 };
 
@@ -110,7 +111,7 @@ impl Mux {
                 && (self.cautious && !call.idempotent || bytes > PeerLimits::BASE.message_bytes)
     }
 
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.calls.open() + self.waiters.granted() < self.peer_limits.calls
             && self.outbox.small_bytes() < self.limits.outbox_bytes
     }
@@ -211,6 +212,11 @@ impl Mux {
         self.drop_reader(id);
         match withdrawn {
             Some(Withdrawn::Unheard) => self.calls.forget(id),
+            Some(Withdrawn::Sent) if planted("slot-freed-by-cancel") => {
+                self.send_cancel(id);
+                self.calls.forget(id);
+            }
+            Some(Withdrawn::Sent) if planted("cancel-not-sent") => {}
             Some(Withdrawn::Sent) => self.send_cancel(id),
             Some(Withdrawn::Aborted) | None => {}
         }
@@ -219,7 +225,8 @@ impl Mux {
 
     /// A caller has gone while it waited for a place.
     pub(crate) fn leave_queue(&mut self, ticket: Ticket) {
-        if self.waiters.leave(ticket, &mut self.output.discarded) {
+        let granted = self.waiters.leave(ticket, &mut self.output.discarded);
+        if granted && !planted("place-not-passed-on") {
             self.admit();
         }
     }
@@ -229,7 +236,9 @@ impl Mux {
     pub(super) fn withdraw(&mut self, id: CallId) -> Option<Withdrawn> {
         Some(match self.calls.whereabouts(id)? {
             Whereabouts::At { end, bytes } if self.outbox.void(end, bytes) => {
-                self.calls.unsend();
+                if !planted("taken-back-and-counted") {
+                    self.calls.unsend();
+                }
                 Withdrawn::Unheard
             }
             Whereabouts::At { .. } => Withdrawn::Sent,
@@ -269,6 +278,7 @@ impl Mux {
         // r[impl delivery.table]
         let delivery = match withdrawn {
             Withdrawn::Unheard | Withdrawn::Aborted => Delivery::NotSent,
+            Withdrawn::Sent if planted("sent-called-not-sent") => Delivery::NotSent,
             Withdrawn::Sent => Delivery::Unknown,
         };
         let ending = Ending::Failed { kind, delivery, detail };

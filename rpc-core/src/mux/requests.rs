@@ -11,6 +11,7 @@ use crate::{
     body::Body,
     error::{CloseReason, ErrorKind},
     frame::{CallId, Metadata, Role},
+    planted::planted,
     service::MethodId,
 };
 
@@ -220,6 +221,7 @@ impl Requests {
                 self.open -= 1;
                 true
             }
+            Some(State::Vacant) => planted("ended-twice"),
             _ => false,
         }
     }
@@ -302,7 +304,9 @@ impl Requests {
                 Ok(Stop::Reply)
             }
             // r[impl cancel.early]
-            (old, State::Vacant) if old.is_none_or(|old| old < id) => {
+            (old, State::Vacant)
+                if old.is_none_or(|old| old < id) && !planted("early-cancel-forgotten") =>
+            {
                 slot.id = Some(id);
                 slot.state = State::CancelledEarly;
                 Ok(Stop::Nothing)
@@ -367,6 +371,17 @@ impl Requests {
         assert_eq!(self.open, open);
         assert_eq!(self.partial_bytes, partial_bytes);
         assert!(self.slots.len() <= self.limit as usize);
+    }
+
+    /// The earliest deadline of a call that hasn't ended.
+    #[cfg(test)]
+    pub(super) fn earliest(&self) -> Option<Instant> {
+        let deadlines = self.slots.iter().filter_map(|slot| match &slot.state {
+            State::Running { deadline, .. } => *deadline,
+            State::Partial(partial) => partial.accepted.deadline,
+            State::Vacant | State::Answering | State::CancelledEarly => None,
+        });
+        deadlines.min()
     }
 
     /// Whether no slot is in use, not even by a cancel that came too early.

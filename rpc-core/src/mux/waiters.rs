@@ -166,6 +166,13 @@ impl Waiters {
         assert!(self.turn <= self.next);
     }
 
+    /// The earliest deadline of those who wait.
+    #[cfg(test)]
+    pub(super) fn earliest(&self) -> Option<Instant> {
+        let waits = |waiter: &&Waiter| matches!(waiter.state, State::Waiting(_));
+        self.queue.values().filter(waits).filter_map(|waiter| waiter.deadline).min()
+    }
+
     /// Tickets that are held.
     #[cfg(any(fuzzing, test, feature = "testing"))]
     pub(super) fn held(&self) -> usize {

@@ -19,6 +19,7 @@ use crate::{
     frame::{self, CallId, Lane, PREFIX_BYTES},
     limits::BULK_WINDOW_BASE,
     mux::ITEM_COST,
+    planted::planted,
 };
 pub use batch::{Batch, FrameInfo, OutFrame};
 use bulk::{Bulk, Next};
@@ -149,7 +150,9 @@ impl Outbox {
     /// The peer allows more bulk. `false` if that is more than a peer can have meant.
     pub(crate) fn allow_bulk(&mut self, bytes: usize) -> bool {
         self.bulk_credit = self.bulk_credit.saturating_add(bytes);
-        self.bulk.append(&mut self.stalled);
+        if !planted("stalled-for-ever") || self.bulk.is_empty() {
+            self.bulk.append(&mut self.stalled);
+        }
         self.bulk_credit <= u32::MAX as usize
     }
 
@@ -191,7 +194,7 @@ impl Outbox {
         let Some(request) = self.small.get_mut(start..) else { return false };
         let has_items = request.get(PREFIX_BYTES + 1).is_some_and(|f| f & frame::flag::STREAM != 0);
         let Some((_, _, lane)) = frame::decode_prefix(request) else { return false };
-        if has_items {
+        if has_items && !planted("items-outlive-their-call") {
             self.void_lane(start, lane);
         } else {
             frame::set_end(request);
@@ -209,7 +212,7 @@ impl Outbox {
         while let Some((length, _, of)) = self.small.get(at..).and_then(frame::decode_prefix) {
             let kind = self.small.get_mut(at + PREFIX_BYTES).filter(|_| of == lane);
             if let Some(kind) = kind {
-                if *kind == frame::Kind::Item as u8 {
+                if *kind == frame::Kind::Item as u8 && !planted("credit-of-void-items-kept") {
                     self.bulk_credit += length - frame::DATA_HEADER_BYTES + ITEM_COST;
                 }
                 *kind = frame::VOID;

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{connection::Connection, counters::Counters, error::CloseReason};
+use crate::{connection::Connection, counters::Counters, error::CloseReason, planted::planted};
 
 /// Connections that are told at a time that there are too many. Further ones are dropped without a
 /// word.
@@ -187,6 +187,9 @@ impl State {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.registry.lock();
+        if planted("connection-not-forgotten") && matches!(state.closing, Closing::No) {
+            return;
+        }
         let connection = state.connections.remove(&self.number);
         match &connection {
             Some(connection) => state.past += connection.counters(),

@@ -107,7 +107,7 @@ fn read(incoming: &[u8], piece: usize) -> (Vec<Seen>, &'static str) {
     let mut cx = Context::from_waker(Waker::noop());
     for _ in 0..=incoming.len() + 1 {
         let ending = match transport.poll_recv(&mut cx, &mut frames) {
-            Poll::Ready(Ok(Received::Some)) => continue,
+            Poll::Ready(Ok(Received::Some | Received::Part)) => continue,
             Poll::Ready(Ok(Received::End)) => "end",
             Poll::Ready(Err(error)) => match error {
                 TransportError::NotOurs { .. } => "not ours",

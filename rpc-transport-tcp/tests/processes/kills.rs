@@ -11,7 +11,7 @@ use rpc_transport_tcp::listen;
 use crate::{
     lab::{Bench, LabProcess, server},
     load::{Failure, HELD, Load, Numbers, channel},
-    process::{PATIENCE, Process, until},
+    process::{PATIENCE, Process, times, until},
     record::Books,
 };
 
@@ -34,7 +34,8 @@ async fn callers_of_a_killed_server_know_it_within_a_second_and_no_book_lies() {
     let calling = channels.clone();
     let load = Load::start(16, &numbers, move |at| calling[at % CHANNELS].clone());
     let (mut kills, mut held) = (Vec::new(), Vec::new());
-    for round in 0..KILLS {
+    let kills_planned = times(KILLS);
+    for round in 0..kills_planned {
         let calls = channels.iter().map(|lab| {
             let (lab, call) = (lab.clone(), numbers.next());
             let ended = tokio::spawn(async move {
@@ -69,13 +70,14 @@ async fn callers_of_a_killed_server_know_it_within_a_second_and_no_book_lies() {
     };
     let ran = outcome.lost.iter().filter(|lost| books.ran(lost.call) > 0).count();
     println!(
-        "{KILLS} kills, {} calls; {} lost, of which {ran} had run; {} repeated; {} held; the slowest \
+        "{kills_planned} kills, {} calls; {} lost, of which {ran} had run; {} repeated; {} held; the slowest \
          knew after {slowest:?}",
         outcome.ok.len(),
         outcome.lost.len(),
         outcome.repeated.len(),
         held.len(),
     );
+    println!("FIGURE kills.servers={kills_planned}");
     assert!(slowest < SOON, "{slowest:?}");
     for lost in held.iter().chain(&outcome.lost) {
         let (kind, delivery) = (lost.error.kind(), lost.error.delivery());
@@ -102,7 +104,8 @@ async fn a_killed_client_leaves_no_handler_and_no_connection_behind() {
     let server = server(bench).listen(listener).start().unwrap();
     let mut slowest = Duration::ZERO;
     let mut next = Process::start("client", &[("ADDRESS", &address)], None);
-    for _ in 0..KILLS {
+    let kills = times(KILLS);
+    for _ in 0..kills {
         let mut client = next;
         client.told("calling").await;
         until("its calls run", || held.load(Ordering::SeqCst) as u64 == HELD).await;
@@ -113,6 +116,7 @@ async fn a_killed_client_leaves_no_handler_and_no_connection_behind() {
         slowest = slowest.max(gone.await);
         next = Process::start("client", &[("ADDRESS", &address)], None);
     }
-    println!("{KILLS} kills; the slowest was gone after {slowest:?}");
+    println!("{kills} kills; the slowest was gone after {slowest:?}");
+    println!("FIGURE kills.clients={kills}");
     assert!(slowest < SOON, "{slowest:?}");
 }

@@ -179,3 +179,8 @@ pub(crate) fn until(
         began.elapsed()
     }
 }
+
+/// How often something is done: as often as for every change, or `RPC_TIMES` times as often.
+pub(crate) fn times(usual: usize) -> usize {
+    usual * env::var("RPC_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}

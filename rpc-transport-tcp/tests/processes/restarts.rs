@@ -5,6 +5,7 @@ use rpc_core::{Delivery, ErrorKind};
 use crate::{
     lab::{LabClient, LabProcess},
     load::{Load, Numbers, Outcome, channel},
+    process::times,
     record::Books,
 };
 
@@ -27,7 +28,8 @@ where
     let mut server = LabProcess::start(address, &books).await;
     let address = server.address.clone();
     let load = Load::start(CALLERS, &Numbers::default(), client(address.clone()));
-    for _ in 0..RESTARTS {
+    let restarts = times(RESTARTS);
+    for _ in 0..restarts {
         load.progress(1, calls).await;
         let next = LabProcess::starting(&address, &books, None);
         server.process.order("shutdown");
@@ -39,7 +41,7 @@ where
 
     books.read_on();
     println!(
-        "{name}: {RESTARTS} restarts, {} calls, {} repeats, {} lost",
+        "{name}: {restarts} restarts, {} calls, {} repeats, {} lost",
         outcome.ok.len(),
         outcome.repeated.len(),
         outcome.lost.len(),
@@ -59,7 +61,10 @@ async fn ten_rolling_restarts_lose_no_call_and_run_none_twice() {
         let channels: Vec<_> = (0..CHANNELS).map(|_| channel(&address)).collect();
         move |caller| channels[caller % CHANNELS].clone()
     });
-    let lost = outcome.await.lost;
+    let outcome = outcome.await;
+    println!("FIGURE restarts.count={}", times(RESTARTS));
+    println!("FIGURE restarts.calls={}", outcome.ok.len());
+    let lost = outcome.lost;
     assert!(lost.is_empty(), "{lost:?}");
 }
 
@@ -73,5 +78,5 @@ async fn clients_that_come_during_restarts_are_served_or_told_that_they_may_have
         let (kind, delivery) = (lost.error.kind(), lost.error.delivery());
         assert_eq!((kind, delivery), (ErrorKind::ConnectionLost, Delivery::Unknown), "{lost:?}");
     }
-    assert!(lost.len() <= RESTARTS, "{lost:?}");
+    assert!(lost.len() <= times(RESTARTS), "{lost:?}");
 }

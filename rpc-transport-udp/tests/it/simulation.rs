@@ -113,6 +113,7 @@ async fn simulate(name: &str, seeds: u64, faults: impl Fn(u64) -> Faults, breaks
     let kit = Kit::new().seeds(seeds).large_bytes(20_000);
     let tally = kit.run(|seed| Rough::new(seed, faults(seed), breaks, &totals)).await;
     eprintln!("UDP, {name}: {tally}\n  {:?}", totals.lock().expect("no panic"));
+    eprintln!("FIGURE simulated.calls={}", tally.calls());
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,6 +158,7 @@ async fn the_same_seed_does_the_same() {
         // The kit would run those seeds.
         return;
     }
+    eprintln!("FIGURE determinism.seeds=20");
     for seed in 0..20 {
         assert_eq!(fingerprint(seed).await, fingerprint(seed).await, "seed {seed}");
     }

@@ -24,6 +24,7 @@ use crate::{
     counters::Counters,
     error::{Delivery, ErrorKind, RpcError},
     mux::Closed,
+    planted::planted,
     transport::{Address, Connector},
 };
 
@@ -394,7 +395,8 @@ impl State {
         let wakers: Vec<Waker> =
             replaced.map(|waker| mem::replace(waker, Waker::noop().clone())).collect();
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        let missed = usize::from(planted("waiting-caller-not-woken") && wakers.len() > 1);
+        wakers.into_iter().skip(missed).for_each(Waker::wake);
     }
 }
 

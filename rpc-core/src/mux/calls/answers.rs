@@ -5,7 +5,7 @@ use std::{mem, task::Waker};
 use bytes::Bytes;
 
 use super::{Calls, Ending, State, Stray};
-use crate::{body::Body, frame::CallId};
+use crate::{body::Body, frame::CallId, planted::planted};
 
 impl Calls {
     /// The first frame of a reply, or all of it. `drawn` is the outbox position up to which the
@@ -96,7 +96,7 @@ impl Calls {
         let (buffer, app_error) = (mem::take(&mut reply.buffer), reply.app_error);
         let ending = Ending::Reply { body: buffer.into_body(), app_error };
         match mem::replace(&mut slot.state, State::Done { ending, terminal: true }) {
-            State::Pending { waker, .. } => Some(waker),
+            State::Pending { waker, .. } if !planted("large-reply-wakes-nobody") => Some(waker),
             _ => None,
         }
     }
@@ -131,6 +131,7 @@ impl Calls {
         let Some(slot) = self.get(id) else { return Err(Stray::NoCall) };
         match &mut slot.state {
             State::Abandoned | State::Done { terminal: false, .. } if more => Ok(None),
+            State::Abandoned if planted("abandoned-slot-kept") => Ok(None),
             State::Abandoned => {
                 slot.state = State::Vacant;
                 self.release(id);

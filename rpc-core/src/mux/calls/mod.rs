@@ -16,6 +16,7 @@ use crate::{
     body::Body,
     error::{Delivery, ErrorKind},
     frame::{CallId, Role},
+    planted::planted,
 };
 
 /// What a call ended with, as the mux knows it.
@@ -179,7 +180,8 @@ impl Calls {
             slot
         });
         // r[impl call.new]
-        let id = CallId::new(self.sequence, slot, self.role);
+        let again = planted("id-used-twice") && self.sequence % 8 == 7;
+        let id = CallId::new(self.sequence - u64::from(again), slot, self.role);
         self.sequence += 1;
         self.open += 1;
         self.sent += 1;
@@ -269,7 +271,9 @@ impl Calls {
         let slot = self.get(id)?;
         match mem::replace(&mut slot.state, State::Abandoned) {
             State::Pending { reply, waker } => {
-                self.partial_bytes -= reply.buffer.len();
+                if !planted("abandoned-bytes-counted") {
+                    self.partial_bytes -= reply.buffer.len();
+                }
                 return Some(waker);
             }
             State::Done { terminal: false, .. } => {}
@@ -411,6 +415,13 @@ impl Calls {
         assert_eq!(free, vacant);
         assert!(self.sent < self.sequence);
         assert!(self.leaving.iter().is_sorted(), "requests leave in the order of the outbox");
+    }
+
+    /// The earliest deadline of a pending call.
+    #[cfg(test)]
+    pub(super) fn earliest(&self) -> Option<Instant> {
+        let pending = |slot: &&Slot| matches!(slot.state, State::Pending { .. });
+        self.slots.iter().filter(pending).filter_map(|slot| slot.deadline).min()
     }
 
     /// Skips sequence numbers, so that a test needn't make 2^40 calls.

@@ -3,7 +3,10 @@
 use std::{mem, task::Waker, time::Duration};
 
 use super::{GRANT_BYTES, ITEM_COST, WINDOW_BASE, WINDOW_MAX, queue::ItemQueue};
-use crate::error::{Delivery, ErrorKind};
+use crate::{
+    error::{Delivery, ErrorKind},
+    planted::planted,
+};
 
 /// How the items of one direction ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,6 +198,9 @@ impl Reader {
     /// There will be no more items. The first end counts.
     pub(super) fn finish(&mut self, end: StreamEnd) -> Option<Waker> {
         self.has_ended = true;
+        if planted("end-discards-items") {
+            self.items = ItemQueue::default();
+        }
         self.end.get_or_insert(end);
         self.drop_partial();
         self.waker.take()

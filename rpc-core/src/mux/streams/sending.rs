@@ -14,6 +14,7 @@ use crate::{
     frame::{self, CallId, Lane},
     mux::{Mux, calls::Whereabouts, outgoing::Withdrawn},
     outbox::BULK_BYTES,
+    planted::planted,
 };
 
 impl Mux {
@@ -77,9 +78,18 @@ impl Mux {
         self.outbox.small_bytes() < STAGE_BYTES && self.outbox.bulk_credit() >= cost
     }
 
+    /// Whether there is room for the writer that is first in the queue, and nobody was called to use it.
+    #[cfg(test)]
+    pub(in crate::mux) fn is_turn_lost(&self) -> bool {
+        let is_called = |writer: &super::Writer| matches!(writer.place, Place::Called(_));
+        let first = self.streams.queue.first_key_value();
+        first.is_some_and(|(_, (_, cost))| self.has_stream_room(*cost))
+            && !self.streams.writers.values().any(is_called)
+    }
+
     /// A writer doesn't wait for room any more. If it was its turn, it is another's.
     fn leave_stream_queue(&mut self, id: CallId) {
-        if self.streams.dequeue(id) {
+        if self.streams.dequeue(id) && !planted("turn-to-send-lost") {
             self.wake_writers(1);
         }
     }
@@ -206,7 +216,9 @@ impl Mux {
         let Some(writer) = self.streams.writers.get_mut(&id) else { return Ok(()) };
         let queued = self.outbox.allow_item(id, bytes as usize);
         let allowed = queued.unwrap_or_else(|| writer.allow(bytes as usize));
-        self.output.wakers.extend(writer.wake());
+        if !planted("grant-wakes-nobody") {
+            self.output.wakers.extend(writer.wake());
+        }
         let patience = writer.patience;
         self.extend_call(now, id, patience);
         if allowed { Ok(()) } else { Err(CloseReason::CreditExceeded) }

@@ -103,11 +103,12 @@ pub struct Kit {
     seeds: u64,
     large_bytes: usize,
     session: bool,
+    late: Duration,
 }
 
 impl Default for Kit {
     fn default() -> Self {
-        Self { seeds: SEEDS, large_bytes: LARGE_BYTES, session: false }
+        Self { seeds: SEEDS, large_bytes: LARGE_BYTES, session: false, late: ledger::LATE }
     }
 }
 
@@ -136,6 +137,14 @@ impl Kit {
     #[must_use]
     pub fn session(self) -> Self {
         Self { session: true, ..self }
+    }
+
+    /// For paused time: calls end within 10 ms of their deadlines, and nothing is left of a call 10 ms
+    /// after all have ended. Else either may take five seconds, in which timers help out where somebody
+    /// wasn't woken.
+    #[must_use]
+    pub fn prompt(self) -> Self {
+        Self { late: Duration::from_millis(10), ..self }
     }
 
     /// Tries the seeds. `network` makes a network for each. Returns what happened, to be printed.
@@ -174,11 +183,12 @@ impl Kit {
     }
 
     fn plan(&self, seed: u64) -> Plan {
-        if self.session {
+        let plan = if self.session {
             Plan::session(self.large_bytes)
         } else {
             Plan::random(seed, self.large_bytes)
-        }
+        };
+        Plan { late: self.late, ..plan }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::super::random::Random;
+use super::{super::random::Random, ledger::LATE};
 use crate::limits::Limits;
 
 /// Channels at a time.
@@ -20,6 +20,8 @@ pub(super) struct Plan {
     pub(super) server: Limits,
     pub(super) client: Limits,
     pub(super) steps: Vec<Step>,
+    /// How long after its deadline a call may end, and how long after its end something may be left.
+    pub(super) late: Duration,
 }
 
 /// One thing that is done, after the one before it.
@@ -110,6 +112,7 @@ impl Plan {
             server: server_limits(random, large_bytes),
             client: client_limits(random),
             steps: Vec::new(),
+            late: LATE,
         };
         for _ in 0..plan.deaths(random) {
             plan.steps.push(Step::Kill(random.next()));
@@ -147,7 +150,7 @@ impl Plan {
         steps.extend(calls.map(Step::Call));
         steps.extend([Step::AwaitCalls, Step::Call(CallPlan::of(Shape::Echo))]);
         let (server, client) = (limits(large_bytes), Limits::default());
-        Self { peaceful: true, server, client, steps }
+        Self { peaceful: true, server, client, steps, late: LATE }
     }
 
     /// How many connections die.

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     Broken, Network, Promise, TIMEOUT,
-    ledger::Ledger,
+    ledger::{LATE, Ledger},
     plan::{CHANNELS, CallPlan, GRACE, Plan, Step},
     service::{Book, SERVICES, carry_out},
 };
@@ -55,7 +55,7 @@ pub(super) async fn run<N: Network>(
     network: &N,
     plan: &Plan,
 ) -> Result<(usize, BTreeMap<String, u64>), Broken> {
-    let ledger = Arc::new(Ledger::default());
+    let ledger = Arc::new(Ledger::new(plan.late));
     let tasks = alive_tasks();
     let (server, address) = serve(network, &ledger, plan, None).await?;
     let mut stage = Stage {
@@ -169,7 +169,8 @@ impl<N: Network> Stage<'_, N> {
     async fn wind_down(mut self, tasks: usize) -> Result<(), Broken> {
         self.await_calls().await?;
         let patience = self.network.patience();
-        settle(patience, || self.leftovers()).await?;
+        let prompt = (self.plan.late < LATE).then_some(self.plan.late);
+        settle(prompt.unwrap_or(patience), || self.leftovers()).await?;
         while let Some(drained) = self.drains.join_next().await {
             if self.peaceful && !drained.unwrap_or(false) {
                 let found = format!("a server has not drained within {GRACE:?}");

@@ -262,10 +262,12 @@ async fn a_panic_in_a_handler_that_runs_inline_fails_its_own_call_only() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_panics_leave_nothing_behind() {
     let setup = setup().await;
+    // As often as for every change, or so many times as often.
+    let times = std::env::var("RPC_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     let panicking = (0..10).map(|_| {
         let lab = setup.lab.clone();
         tokio::spawn(async move {
-            for n in 0..1000 {
+            for n in 0..1000 * times {
                 let safe = Bomb::safe(Trigger::Nothing);
                 let result = lab.blow(Body::Panics, n % 2 == 0, safe, Trigger::Nothing).await;
                 let error = result.map(drop).unwrap_err();
@@ -277,6 +279,7 @@ async fn ten_thousand_panics_leave_nothing_behind() {
         task.await.unwrap();
     }
     setup.finish().await;
+    eprintln!("FIGURE panics.count={}", 10_000 * times);
 }
 
 /// The hook prints, which takes its time: such a handler leaves the place where it was decoded.

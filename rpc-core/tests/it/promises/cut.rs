@@ -52,6 +52,7 @@ async fn a_session_cut_at_any_byte_leaves_books_that_balance() {
         })
         .await;
     eprintln!("{} cuts in {bytes:?} bytes: {tally}", cuts.len());
+    eprintln!("FIGURE cut.bytes={}", cuts.len());
     for end in ["connection lost, NotSent", "connection lost, Unknown"] {
         assert!(tally.ended(end) > 0, "no call ended with {end}: {tally}");
     }

@@ -33,6 +33,7 @@ const ENDS: &[&str] = &[
 /// Prints what happened, and checks that all of it did that has to.
 fn report(what: &str, seeds: u64, tally: &Tally, ends: &[&str]) {
     eprintln!("{what}: {tally}");
+    eprintln!("FIGURE simulated.calls={}", tally.calls());
     for end in ENDS.iter().chain(ends) {
         let missed = tally.seeds() >= seeds && tally.ended(end) == 0;
         assert!(!missed, "{what}: no call ended with {end}, so nothing was tested");
@@ -45,7 +46,7 @@ fn report(what: &str, seeds: u64, tally: &Tally, ends: &[&str]) {
 // r[verify drain.finish]
 #[tokio::test(start_paused = true)]
 async fn calls_over_memory_keep_their_promises() {
-    let tally = Kit::new().seeds(2000).run(|_| Memory::new()).await;
+    let tally = Kit::new().seeds(2000).prompt().run(|_| Memory::new()).await;
     report("memory", 2000, &tally, &["deadline exceeded, Rejected", "shutting down, NotSent"]);
 }
 
@@ -58,7 +59,7 @@ async fn calls_among_threads_keep_their_promises() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_over_the_adversary_keep_their_promises() {
-    let kit = Kit::new().seeds(3000).large_bytes(LARGE_BYTES);
+    let kit = Kit::new().seeds(3000).large_bytes(LARGE_BYTES).prompt();
     let tally = kit.run(|seed| Adversary::new(seed).frame_bytes(1100)).await;
     let ends = [
         "connection lost, Unknown",
@@ -90,6 +91,7 @@ async fn a_session_keeps_its_promises_whichever_frame_is_its_last() {
         })
         .await;
     eprintln!("{} deaths: {tally}", 4 * deaths.len());
+    eprintln!("FIGURE cut.frames={}", 4 * deaths.len());
     let lost = ["NotSent", "Unknown", "Rejected"].map(|what| format!("connection lost, {what}"));
     for end in &lost {
         assert!(tally.ended(end) > 0, "no call ended with {end}: {tally}");

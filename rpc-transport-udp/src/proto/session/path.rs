@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::planted::planted;
+
 /// How long a new address may take to prove that the peer is there.
 const PROOF: Duration = Duration::from_secs(3);
 
@@ -54,6 +56,9 @@ impl Path {
             next.credit = next.credit.saturating_add(bytes);
             next.until = now + PROOF;
             return;
+        }
+        if planted("address-believed") {
+            self.remote = from;
         }
         self.next = Some(Candidate {
             address: from,

@@ -10,7 +10,10 @@ use bytes::Bytes;
 use rpc_core::transport::{InFrame, Inbox, Lane, Payload};
 
 use super::{Violation, budget::Budget};
-use crate::proto::{frame::LaneFrame, packet::expand, ranges::Ranges};
+use crate::{
+    planted::planted,
+    proto::{frame::LaneFrame, packet::expand, ranges::Ranges},
+};
 
 /// Lanes that have begun and not ended, at most. Core allows 65,536 calls in each direction and
 /// closes a peer that opens more; this is for whoever gets past that.
@@ -131,7 +134,7 @@ impl Receiving {
             return Err(Violation::Protocol("a frame behind the last one"));
         }
         // r[impl lane-frame.once]
-        if number < self.next || self.ahead.contains(number) {
+        if number < self.next || self.ahead.contains(number) && !planted("frame-taken-twice") {
             return Ok(Taken::Again);
         }
         check_size(frame.payload.len(), inbox)?;
@@ -215,7 +218,8 @@ impl Receiving {
         let may_pass = was_begun || is_control;
         // The usual cases: the whole of a lane, or the next of it, where nothing is incomplete.
         let is_plain = !frame.more && state.is_none_or(|state| state.partial.is_empty());
-        if sequence == next && may_pass && is_plain {
+        let in_order = sequence == next || planted("lane-order-lost");
+        if in_order && may_pass && is_plain {
             inbox.push(InFrame {
                 lane: Lane::new(lane),
                 end: frame.end,
@@ -305,7 +309,8 @@ impl Receiving {
                 }
                 whole = Bytes::from(mem::take(&mut state.partial));
             }
-            self.budget.give(whole.len() + HELD_COST);
+            let cost = if planted("memory-not-given-back") { 0 } else { HELD_COST };
+            self.budget.give(whole.len() + cost);
             inbox.push(InFrame { lane: Lane::new(lane), end, payload: Payload::Owned(whole) });
             self.is_begun = true;
             self.pass(lane, end)?;

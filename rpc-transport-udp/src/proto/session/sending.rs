@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::proto::{
-    frame::{self, FrameHeader},
-    packet::{FRAME_BYTES, FRAME_HEADER_BYTES, expand},
+use crate::{
+    planted::planted,
+    proto::{
+        frame::{self, FrameHeader},
+        packet::{FRAME_BYTES, FRAME_HEADER_BYTES, expand},
+    },
 };
 
 /// Where new frames come from.
@@ -119,7 +122,7 @@ impl Sending {
 
     /// Whether the peer takes another new frame.
     pub(super) fn is_open(&self) -> bool {
-        self.next < self.window_end
+        self.next < self.window_end + u64::from(planted("window-overrun"))
     }
 
     /// Whether a large frame has to be sent whole before the source's next.
@@ -132,7 +135,7 @@ impl Sending {
         if !frames.is_empty() {
             self.lost.push_back(frames.clone());
         }
-        if fin && self.fin == Fin::Sent {
+        if fin && self.fin == Fin::Sent && !planted("lost-end-not-repeated") {
             self.fin = Fin::Due;
         }
     }
@@ -171,6 +174,9 @@ impl Sending {
                 continue;
             };
             if out.len() + bytes > limit {
+                if planted("rest-of-lost-packet-dropped") {
+                    self.lost.pop_front();
+                }
                 return;
             }
             out.extend_from_slice(&frames.split_to(bytes));

@@ -10,6 +10,7 @@ use std::{
 use bytes::Bytes;
 
 use super::Violation;
+use crate::planted::planted;
 
 /// How many later packets have to be acknowledged until one counts as lost (RFC 9002, 6.1.1).
 const REORDERING: u64 = 3;
@@ -178,7 +179,9 @@ impl Sent {
     /// Takes the packet at a place out, if it is under way.
     fn take(&mut self, at: usize) -> Option<Packet> {
         let packet = self.packets.get_mut(at)?.1.take()?;
-        self.in_flight = self.in_flight.saturating_sub(u64::from(packet.bytes));
+        if !(planted("bytes-in-flight-kept") && packet.probes_mtu) {
+            self.in_flight = self.in_flight.saturating_sub(u64::from(packet.bytes));
+        }
         self.under_way = self.under_way.saturating_sub(1);
         let with_frames = usize::from(!packet.frames.is_empty());
         self.with_frames = self.with_frames.saturating_sub(with_frames);
@@ -208,7 +211,8 @@ impl Sent {
                 self.loss_at = Some(late_at);
                 break;
             }
-            if let Some(packet) = self.take(at) {
+            let is_missed = planted("late-packet-not-lost") && largest - number < REORDERING;
+            if let Some(packet) = self.take(at).filter(|_| !is_missed) {
                 lost(number, packet);
             }
         }

@@ -24,6 +24,7 @@ use super::{
         VERSION, Versions,
     },
 };
+use crate::planted::planted;
 
 /// How long a cookie may be used to begin a session. Long enough for the round trip and for some
 /// losses on it.
@@ -193,6 +194,7 @@ impl<H> Table<H> {
         if matches!(entry, Entry::Live(_)) {
             *entry = Entry::Ended;
             let keep = self.config.retention.max(self.config.cookie_lifetime);
+            let keep = if planted("session-forgotten") { Duration::from_secs(5) } else { keep };
             self.ended.push_back((uptime_ms.saturating_add(millis(keep)), session));
         }
     }
@@ -215,8 +217,8 @@ impl<H> Table<H> {
                 };
                 return Decision::Deliver(handle);
             }
-            Some(Entry::Ended) => ResetReason::Closed,
-            None => match self.admit(uptime_ms, from, datagram) {
+            Some(Entry::Ended) if !planted("ended-session-begins-again") => ResetReason::Closed,
+            None | Some(Entry::Ended) => match self.admit(uptime_ms, from, datagram) {
                 Ok(params) => return Decision::Begin(session, params),
                 Err(reason) => reason,
             },

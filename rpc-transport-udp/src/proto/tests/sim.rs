@@ -101,6 +101,7 @@ fn calls_keep_their_promises_whatever_happens_to_datagrams() {
         all.add(&run(seed));
     }
     eprintln!("{all:?}");
+    eprintln!("FIGURE simulated.calls={}", all.calls);
     assert!(all.done > 0);
 }
 
@@ -129,6 +130,10 @@ enum Event {
         client: usize,
         ip: bool,
     },
+    /// A client ends its session and begins another.
+    Move {
+        client: usize,
+    },
     Restart {
         down: Duration,
     },
@@ -150,9 +155,13 @@ enum Event {
 fn run(seed: u64) -> Figures {
     let _replay = Replay(seed, "sim");
     let mut random = fastrand::Rng::with_seed(seed ^ 0x5eed);
+    // What came later has a source of its own, so that old seeds do what they did.
+    let mut more = fastrand::Rng::with_seed(seed ^ 0x30_5eed);
     let config = Config {
         frames_max: *pick(&mut random, &[1, 4, 4, 40, 200]),
         bytes_max: *pick(&mut random, &[1120, 1120, 6000]),
+        budget_bytes: *pick(&mut more, &[256 << 20, 256 << 20, 60_000]),
+        window: *pick(&mut more, &[4096, 4096, 256, 64]),
         ..Config::DEFAULT
     };
     let mut world = World::new(seed, config);
@@ -163,9 +172,15 @@ fn run(seed: u64) -> Figures {
             pause: Duration::from_millis(*pick(&mut random, &[0, 20, 300, 2000])),
         };
         let (up, down) = (faults(&mut random), faults(&mut random));
+        let (up, down) = if more.u32(..4) == 0 { (stale(up), stale(down)) } else { (up, down) };
         world.add_client(up, down, habits);
     }
     let mut events = plan(&mut random, world.clients.len());
+    for _ in 0..more.u32(..4) {
+        let client = more.usize(..world.clients.len());
+        events.push((Duration::from_millis(more.u64(..12_000)), Event::Move { client }));
+    }
+    events.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     let outages = outages(&events);
     while let Some((at, event)) = events.pop() {
         world.pass((world.begin + at).saturating_duration_since(world.now));
@@ -256,6 +271,11 @@ fn faults(random: &mut fastrand::Rng) -> Faults {
     faults
 }
 
+/// A network that keeps copies of datagrams for longer than their sessions last.
+fn stale(faults: Faults) -> Faults {
+    Faults { repeat: faults.repeat.max(200), stale: Duration::from_secs(14), ..faults }
+}
+
 /// What happens, the latest first.
 fn plan(random: &mut fastrand::Rng, clients: usize) -> Vec<(Duration, Event)> {
     let ms = Duration::from_millis;
@@ -303,6 +323,10 @@ fn happen(
             world.clients[client].down.is_down = false;
         }
         Event::Rebind { client, ip } => rebind(world, client, ip),
+        Event::Move { client } => {
+            let client = &mut world.clients[client];
+            client.is_moving = client.end().is_some();
+        }
         Event::Restart { down } => world.restart_server(down),
         Event::FreezeServer(lasts) => {
             if world.server_stands_until.is_none() {

@@ -21,12 +21,14 @@ use crate::{
 pub(super) const METADATA_KEY: &str = "call";
 
 /// How long after its deadline a call may end: it ends at once, but machines have other work too.
-const LATE: Duration = Duration::from_secs(5);
+pub(super) const LATE: Duration = Duration::from_secs(5);
 
 /// The books of one run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ledger {
     entries: Mutex<Vec<Entry>>,
+    /// How long after their deadlines calls may end.
+    late: Duration,
 }
 
 /// What is known of one call.
@@ -35,6 +37,8 @@ struct Entry {
     call: CallPlan,
     /// Whether a connection may break, or a server close before it is done.
     peaceful: bool,
+    /// How long after its deadline it may end.
+    late: Duration,
     /// How often its handler began, and how those runs ended.
     began: u32,
     finished: u32,
@@ -92,12 +96,17 @@ pub(super) fn reply_text(number: u32, bytes: usize) -> String {
 }
 
 impl Ledger {
+    pub(super) fn new(late: Duration) -> Self {
+        Self { entries: Mutex::default(), late }
+    }
+
     /// Opens the entry of a call, and gives the call a number.
     pub(super) fn open(&self, call: &CallPlan, peaceful: bool) -> u32 {
         let mut entries = self.lock();
         entries.push(Entry {
             call: call.clone(),
             peaceful,
+            late: self.late,
             began: 0,
             finished: 0,
             panicked: 0,
@@ -300,7 +309,7 @@ impl Entry {
 
     /// Whether what the caller was told is true.
     fn check(&self, number: usize, told: &Told) -> Result<(), (Promise, &'static str)> {
-        if self.call.timeout().is_some_and(|timeout| told.waited > timeout + LATE) {
+        if self.call.timeout().is_some_and(|timeout| told.waited > timeout + self.late) {
             return Err((Promise::Ends, "its deadline has passed long before"));
         }
         match told.end {

@@ -30,7 +30,17 @@ fn entry(shape: Shape, [began, finished, panicked, stopped]: Runs, end: End) -> 
     };
     let told = Told { end, text: reply_text(0, BYTES), waited: Duration::from_millis(11) };
     let told = Some(told);
-    Entry { call, peaceful: false, began, finished, panicked, stopped, mangled: None, told }
+    Entry {
+        call,
+        peaceful: false,
+        late: LATE,
+        began,
+        finished,
+        panicked,
+        stopped,
+        mangled: None,
+        told,
+    }
 }
 
 fn verdict(entry: &Entry) -> Option<Promise> {
@@ -155,7 +165,7 @@ fn a_call_that_a_drain_lost_is_found() {
 fn a_one_way_call_that_a_drain_lost_is_found() {
     let mut left = entry(Shape::Oneway(Duration::ZERO), NONE, End::Left);
     let found = |left: &Entry| {
-        let ledger = Ledger { entries: Mutex::new(vec![left.clone()]) };
+        let ledger = Ledger { entries: Mutex::new(vec![left.clone()]), late: LATE };
         ledger.judge_left().err().map(|broken| broken.promise)
     };
     assert_eq!(found(&left), None);

@@ -6,10 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    End, Link, Parcel,
-    server::{Config, PARAMS},
-};
+use super::{End, Link, Parcel, server::Config};
 use crate::proto::{
     packet::{self, Kind, Nonce, Peek, Reset, SessionId},
     session::{Budget, Lost, Session},
@@ -22,6 +19,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// A client that waits for replies makes a small call now and then, so that it finds out when its
 /// address has changed: the core's keepalive.
 const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// How long a client that has sent everything waits for the other side's end: the driver's.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// What a client knows of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +80,10 @@ pub(crate) struct Client {
     pub(crate) random: fastrand::Rng,
     /// Whether it is to end its session.
     pub(crate) is_leaving: bool,
+    /// Whether it is to end its session, and to go on in another one.
+    pub(crate) is_moving: bool,
+    /// Until then it waits for the server's end.
+    lingers_until: Option<Instant>,
     /// Why sessions were lost.
     pub(crate) losses: Vec<Lost>,
     pub(crate) resets: u64,
@@ -124,6 +128,8 @@ impl Client {
             down: links.1,
             random,
             is_leaving: false,
+            is_moving: false,
+            lingers_until: None,
             losses: Vec::new(),
             resets: 0,
             frames: 0,
@@ -192,7 +198,7 @@ impl Client {
                 self.phase = Phase::Done;
             } else if until <= now {
                 let nonce = Nonce(self.random.u64(..));
-                let setup = SetUpClient::new(now, self.server, PARAMS, nonce);
+                let setup = SetUpClient::new(now, self.server, self.config.params(), nonce);
                 self.phase = Phase::SettingUp { setup, until: now + CONNECT };
             }
         }
@@ -240,12 +246,14 @@ impl Client {
     /// Makes calls, if it is time.
     fn call(&mut self, now: Instant) {
         let Phase::Up { end, established } = &mut self.phase else { return };
-        if end.session.is_received() && !self.is_leaving {
+        let ends = self.is_leaving || self.is_moving;
+        if end.session.is_received() && !ends {
             // The server ended it; nothing of that kind happens here.
             panic!("the server ended a session");
         }
         let is_quiet = now >= self.next_call_at + KEEPALIVE && !self.open.is_empty();
         let may = self.open.len() < self.habits.width && self.calls.len() < self.habits.calls;
+        let may = may && !self.is_moving;
         let mut count = usize::from(is_quiet);
         if may && now >= self.next_call_at {
             let room = self.habits.width - self.open.len();
@@ -261,7 +269,7 @@ impl Client {
         if count > 0 {
             self.next_call_at = now + self.habits.pause.mul_f64(self.random.f64());
         }
-        if self.is_leaving && self.open.is_empty() {
+        if ends && self.open.is_empty() {
             end.end();
         }
     }
@@ -281,17 +289,28 @@ impl Client {
                 self.calls[*call].first_sent = Some(now);
             }
         }
+        if self.is_moving && end.session.is_sent() {
+            self.lingers_until.get_or_insert(now + LINGER);
+        }
         if let Some(lost) = end.lost {
             self.losses.push(lost);
             self.lose(now, Duration::ZERO);
         } else if end.is_complete() && end.session.inspect().is_at_rest() {
             self.frames += end.books.frames;
             self.phase = Phase::Done;
+            self.lingers_until = None;
+            if std::mem::take(&mut self.is_moving) && !self.is_leaving {
+                self.wait(now);
+            }
+        } else if self.lingers_until.is_some_and(|until| until <= now) {
+            // The server may be another one by now, which knows nothing of it.
+            self.lose(now, Duration::ZERO);
         }
     }
 
     /// The session is lost. What was first sent less than `never_ran_since` ago never ran.
     fn lose(&mut self, now: Instant, never_ran_since: Duration) {
+        (self.is_moving, self.lingers_until) = (false, None);
         for call in std::mem::take(&mut self.open) {
             let call = &mut self.calls[call];
             call.outcome = Some(match call.first_sent {
@@ -318,14 +337,18 @@ impl Client {
         let own = match &self.phase {
             Phase::Waiting { until } => Some(*until),
             Phase::SettingUp { setup, until } => Some(setup.timeout().min(*until)),
-            Phase::Up { end, .. } => end.next_at().into_iter().chain(self.next_call()).min(),
+            Phase::Up { end, .. } => {
+                let own = [end.next_at(), self.next_call(), self.lingers_until];
+                own.into_iter().flatten().min()
+            }
             Phase::Done => None,
         };
         arrives.into_iter().chain(own).min()
     }
 
     fn next_call(&self) -> Option<Instant> {
-        if self.open.len() < self.habits.width && self.calls.len() < self.habits.calls {
+        let may = self.open.len() < self.habits.width && self.calls.len() < self.habits.calls;
+        if may && !self.is_moving {
             return Some(self.next_call_at);
         }
         (!self.open.is_empty()).then(|| self.next_call_at + KEEPALIVE)

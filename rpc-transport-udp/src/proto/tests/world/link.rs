@@ -22,6 +22,8 @@ pub(crate) struct Faults {
     pub(crate) jitter: Duration,
     /// One that is reordered, up to so much.
     pub(crate) late: Duration,
+    /// What comes again after the first copy, up to so much later than that.
+    pub(crate) stale: Duration,
     /// The longest datagram that passes.
     pub(crate) bytes_max: usize,
     /// Bytes a second, and how many may wait for their turn.
@@ -41,6 +43,7 @@ impl Faults {
         delay: Duration::from_millis(10),
         jitter: Duration::ZERO,
         late: Duration::ZERO,
+        stale: Duration::ZERO,
         bytes_max: 1500,
         rate: None,
         queue_bytes: 0,
@@ -122,7 +125,7 @@ impl Link {
             return;
         };
         let copies = if self.hits(self.faults.repeat) { self.random.u32(2..=4) } else { 1 };
-        for _ in 0..copies {
+        for copy in 0..copies {
             let mut bytes = bytes.to_vec();
             if self.hits(self.faults.damage) {
                 self.damaged += 1;
@@ -131,6 +134,9 @@ impl Link {
             let mut after = self.faults.delay + self.faults.jitter.mul_f64(self.random.f64());
             if self.hits(self.faults.reorder) {
                 after += self.faults.late.mul_f64(self.random.f64());
+            }
+            if copy > 0 && self.faults.stale > Duration::ZERO {
+                after += self.faults.stale.mul_f64(self.random.f64());
             }
             if bytes.len() > self.faults.bytes_max {
                 self.lost += 1;

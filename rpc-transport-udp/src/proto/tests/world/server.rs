@@ -25,11 +25,22 @@ pub(crate) struct Config {
     pub(crate) budget_bytes: usize,
     pub(crate) frames_max: u64,
     pub(crate) bytes_max: usize,
+    /// Frames that each side takes beyond those that have all come.
+    pub(crate) window: u32,
 }
 
 impl Config {
-    pub(crate) const DEFAULT: Self =
-        Self { sessions: 1000, budget_bytes: 256 << 20, frames_max: 4, bytes_max: 1120 };
+    pub(crate) const DEFAULT: Self = Self {
+        sessions: 1000,
+        budget_bytes: 256 << 20,
+        frames_max: 4,
+        bytes_max: 1120,
+        window: PARAMS.window,
+    };
+
+    pub(crate) fn params(&self) -> Params {
+        Params { window: self.window, ..PARAMS }
+    }
 
     /// What a server and a client send in a session.
     pub(crate) fn scripts(&self, session: SessionId) -> (Script, Script) {
@@ -60,7 +71,7 @@ impl Server {
         random.fill(&mut material);
         let table = TableConfig {
             epoch: Epoch(random.u64(..)),
-            params: PARAMS,
+            params: config.params(),
             sessions: config.sessions,
             cookie_lifetime: COOKIE_LIFETIME,
             retention: RETENTION,
@@ -110,7 +121,7 @@ impl Server {
             id: session,
             epoch: self.table.epoch(),
             remote: parcel.from,
-            ours: PARAMS,
+            ours: self.config.params(),
             theirs,
             cookie: None,
         };

@@ -27,6 +27,7 @@ fn streams_deliver_every_item_in_order_and_leave_nothing() {
             *seen.entry(end).or_insert(0) += 1;
         }
     }
+    eprintln!("FIGURE simulated.streams={}", seen.values().sum::<u64>());
     for end in EVERY_END {
         assert!(seeds < SEEDS || seen.contains_key(*end), "no stream ended so: {end}: {seen:#?}");
     }
