@@ -1,17 +1,17 @@
-//! Tests of a session's end over a socket that never runs dry.
+//! Tests of a session's end over sockets that have more than is taken at once.
 
 use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
-use rpc_core::transport::{InFrame, Inbox, Transport};
+use rpc_core::transport::{InFrame, Inbox, Received, Transport};
 
 use super::{
     UdpTransport,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::proto::{
     packet::{Epoch, Params, SessionId},
-    session::{Agreed, Side, Transmit},
+    session::{Agreed, Budget, Session, Side, Source, Transmit},
     setup::Established,
 };
 
@@ -81,20 +81,26 @@ impl Inbox for Empty {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn rubbish_does_not_keep_a_thread() {
+fn agreed(side: Side) -> Agreed {
     let params = Params { datagram_bytes: 1452, ack_delay_ms: 5, window: 4096, features: 0 };
-    let agreed = Agreed {
-        side: Side::Client,
+    Agreed {
+        side,
         id: SessionId(7),
         epoch: Epoch(9),
         remote: PEER,
         ours: params,
         theirs: params,
-        cookie: Some([1; 40]),
-    };
-    let socket = Arc::new(Flood::default());
-    let established = Established { agreed, retention: Duration::from_secs(60) };
+        cookie: (side == Side::Client).then_some([1; 40]),
+    }
+}
+
+fn established() -> Established {
+    Established { agreed: agreed(Side::Client), retention: Duration::from_secs(60) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rubbish_does_not_keep_a_thread() {
+    let (socket, established) = (Arc::new(Flood::default()), established());
     let mut transport = UdpTransport::connected(Arc::clone(&socket) as _, established);
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(Arc::clone(&wakes));
@@ -102,4 +108,88 @@ async fn rubbish_does_not_keep_a_thread() {
     assert!(polled.is_pending(), "nothing came that counts as a sign of life");
     assert_eq!(wakes.0.load(Ordering::Relaxed), 1, "there is more to read");
     assert!(socket.reads.load(Ordering::Relaxed) <= 16);
+}
+
+/// A socket at which these pieces have come: datagrams, one behind the other, and how long each is.
+#[derive(Debug)]
+struct Prepared(Mutex<Vec<Transmit>>);
+
+impl Datagrams for Prepared {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(PEER)
+    }
+
+    fn try_send(&self, _: &Transmit, _: Option<IpAddr>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn writable(self: Arc<Self>) -> Writable {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn poll_recv(
+        &self,
+        _: &mut Context<'_>,
+        take: &mut dyn FnMut(Piece<'_>),
+    ) -> Poll<io::Result<()>> {
+        let pieces = std::mem::take(&mut *self.0.lock().unwrap());
+        for Transmit { bytes, segment_bytes: stride, .. } in &pieces {
+            take(Piece { from: PEER, to: None, marked: false, bytes, stride: *stride });
+        }
+        if pieces.is_empty() { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    fn segments_max(&self) -> usize {
+        1
+    }
+}
+
+/// Frames of lane 0 that each fill most of a datagram.
+struct Large(u8);
+
+impl Source for Large {
+    fn peek(&self) -> Option<(u64, bool, usize)> {
+        (self.0 > 0).then_some((0, false, 1000))
+    }
+
+    fn take(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[self.0; 1000]);
+        self.0 -= 1;
+    }
+
+    fn remaining(&self) -> usize {
+        0
+    }
+}
+
+/// The first byte of each frame.
+#[derive(Default)]
+struct Firsts(Vec<u8>);
+
+impl Inbox for Firsts {
+    fn push(&mut self, frame: InFrame<'_>) {
+        self.0.extend(frame.payload.as_slice().first());
+    }
+
+    fn frame_bytes_max(&self) -> usize {
+        65_536
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_in_parts_is_taken_all_and_in_order() {
+    let mut server = Session::new(agreed(Side::Server), Budget::new(1 << 20), 1);
+    let now = tokio::time::Instant::now().into_std();
+    let mut source = Large(9);
+    let pieces =
+        [4, 3, 2].map(|segments| server.poll_transmit(now, &mut source, segments).unwrap());
+    let socket = Arc::new(Prepared(Mutex::new(pieces.into())));
+    let mut transport = UdpTransport::connected(socket, established());
+    let (mut parts, mut inbox) = (0, Firsts::default());
+    let mut cx = Context::from_waker(Waker::noop());
+    while let Poll::Ready(received) = transport.poll_recv(&mut cx, &mut inbox) {
+        parts += usize::from(received.unwrap() == Received::Part);
+    }
+    assert_eq!(inbox.0, [9, 8, 7, 6, 5, 4, 3, 2, 1]);
+    assert!(parts >= 3, "{parts} parts");
 }

@@ -134,7 +134,11 @@ impl UdpTransport {
                     Some(Failure::Reset { reset, never_ran_from })
                 };
                 if let Some(received) = rest.pop_front() {
-                    input.take(&received.piece(), &mut when_worthless);
+                    let piece = received.piece();
+                    let left = input.take(&piece, &mut when_worthless);
+                    if !left.is_empty() {
+                        rest.push_front(Received::rest_of(&Piece { bytes: left, ..piece }));
+                    }
                 } else {
                     let received = ready!(socket.poll_recv(cx, &mut |piece| {
                         let left = input.take(&piece, &mut when_worthless);
