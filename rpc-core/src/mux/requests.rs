@@ -374,7 +374,7 @@ impl Requests {
     }
 
     /// The earliest deadline of a call that hasn't ended.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn earliest(&self) -> Option<Instant> {
         let deadlines = self.slots.iter().filter_map(|slot| match &slot.state {
             State::Running { deadline, .. } => *deadline,

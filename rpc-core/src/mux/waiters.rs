@@ -167,7 +167,7 @@ impl Waiters {
     }
 
     /// The earliest deadline of those who wait.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn earliest(&self) -> Option<Instant> {
         let waits = |waiter: &&Waiter| matches!(waiter.state, State::Waiting(_));
         self.queue.values().filter(waits).filter_map(|waiter| waiter.deadline).min()

@@ -418,7 +418,7 @@ impl Calls {
     }
 
     /// The earliest deadline of a pending call.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn earliest(&self) -> Option<Instant> {
         let pending = |slot: &&Slot| matches!(slot.state, State::Pending { .. });
         self.slots.iter().filter(pending).filter_map(|slot| slot.deadline).min()

@@ -79,7 +79,7 @@ impl Mux {
     }
 
     /// Whether there is room for the writer that is first in the queue, and nobody was called to use it.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(in crate::mux) fn is_turn_lost(&self) -> bool {
         let is_called = |writer: &super::Writer| matches!(writer.place, Place::Called(_));
         let first = self.streams.queue.first_key_value();
