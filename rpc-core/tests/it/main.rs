@@ -19,6 +19,7 @@ mod lifecycle;
 mod local;
 mod oneway;
 mod panics;
+mod parts;
 mod planted;
 mod pressure;
 mod promises;

@@ -7,12 +7,12 @@ use rpc_core::transport::Inbox;
 use super::{failure::Failure, socket::Piece};
 use crate::proto::session::{Arrived, Session, Worth};
 
-/// Input of which no part is answered before the rest is looked at: it is bulk, not calls.
-const PART_OF_MAX: usize = 16 * 1024;
+/// Input of more bytes is bulk, not calls: no part of it is answered before the rest is looked at.
+const BULK_BYTES: usize = 16 * 1024;
 
-/// With so many packets under way to it, the peer has enough to do for now. Fewer make both sides wait
-/// for each other; more make many small datagrams.
-const ENOUGH: usize = 3;
+/// With so many packets under way to it, the peer has enough to do for now. With fewer both sides wait
+/// for each other; more gained nothing that was measured.
+const PACKETS_ENOUGH: usize = 3;
 
 /// What has come, as far as it was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(super) enum Came {
     /// Nothing that is worth it.
     Nothing,
     Some,
-    /// There is more, for after what this leads to was sent.
+    /// A part. The rest is for after what this leads to was sent.
     Part,
 }
 
@@ -42,7 +42,7 @@ impl<I: Inbox> Input<'_, I> {
         piece: &Piece<'p>,
         when_worthless: &mut impl FnMut(&Session, &[u8]) -> Option<Failure>,
     ) -> &'p [u8] {
-        let (all, is_bulk) = (piece.bytes.len(), piece.bytes.len() > PART_OF_MAX);
+        let (all, is_bulk) = (piece.bytes.len(), piece.bytes.len() > BULK_BYTES);
         let mut left = piece.bytes;
         while !left.is_empty() && self.came != Came::Part {
             let (bytes, after) = left.split_at_checked(piece.stride).unwrap_or((left, &[]));
@@ -51,7 +51,8 @@ impl<I: Inbox> Input<'_, I> {
             match self.session.handle_datagram(self.now, arrived, self.inbox) {
                 Ok(Worth::New) => {
                     let at_half = 2 * left.len() <= all + piece.stride && !left.is_empty();
-                    let is_part = at_half && !is_bulk && self.session.frames_under_way() < ENOUGH;
+                    let is_part =
+                        at_half && !is_bulk && self.session.frames_under_way() < PACKETS_ENOUGH;
                     self.came = if is_part { Came::Part } else { Came::Some };
                 }
                 Ok(Worth::Nothing) => {
@@ -119,17 +120,16 @@ mod tests {
         Session::new(agreed, Budget::new(1 << 20), 1)
     }
 
-    /// How many of `sent` frames the server takes at once, and then of the rest.
-    fn taken(server: &mut Session, sent: u64) -> (usize, usize) {
+    /// How many of `sent` frames the server takes at once, and then of the rest, if so much rubbish lies
+    /// behind them.
+    fn taken_of(server: &mut Session, sent: u64, rubbish: usize) -> (usize, usize) {
         let (now, mut client) = (Instant::now(), session(Side::Client));
         let transmit = client.poll_transmit(now, &mut Large(sent), 64).expect("there are frames");
-        let mut piece = Piece {
-            from: address(),
-            to: None,
-            marked: false,
-            bytes: &transmit.bytes,
-            stride: transmit.segment_bytes,
-        };
+        let stride = transmit.segment_bytes;
+        let mut bytes = transmit.bytes.to_vec();
+        bytes.resize(bytes.len() + rubbish * stride, 0x41);
+        let (from, bytes) = (address(), &bytes[..]);
+        let mut piece = Piece { from, to: None, marked: false, bytes, stride };
         let mut counts = [0, 0];
         for count in &mut counts {
             let mut inbox = Count(0);
@@ -144,12 +144,22 @@ mod tests {
         (counts[0], counts[1])
     }
 
+    fn taken(server: &mut Session, sent: u64) -> (usize, usize) {
+        taken_of(server, sent, 0)
+    }
+
     #[test]
     fn a_peer_that_waits_is_answered_by_halves() {
         assert_eq!(taken(&mut session(Side::Server), 1), (1, 0));
         assert_eq!(taken(&mut session(Side::Server), 2), (1, 1));
         assert_eq!(taken(&mut session(Side::Server), 3), (1, 2));
         assert_eq!(taken(&mut session(Side::Server), 8), (4, 4));
+    }
+
+    #[test]
+    fn bulk_is_taken_whole() {
+        assert_eq!(taken_of(&mut session(Side::Server), 8, 7), (7, 1));
+        assert_eq!(taken_of(&mut session(Side::Server), 8, 8), (8, 0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Tests of a session's end over sockets that have more than is taken at once.
 
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex,
@@ -23,15 +23,21 @@ use crate::proto::{
     setup::Established,
 };
 
-/// A socket at which rubbish comes in faster than anybody reads it.
-#[derive(Debug, Default)]
-struct Flood {
-    reads: AtomicUsize,
-}
-
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7000);
 
-impl Datagrams for Flood {
+/// A socket at which comes what this hands out, and into which everything vanishes.
+struct Scripted<F>(F);
+
+impl<F> fmt::Debug for Scripted<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scripted").finish_non_exhaustive()
+    }
+}
+
+impl<F> Datagrams for Scripted<F>
+where
+    F: Fn(&mut dyn FnMut(Piece<'_>)) -> Poll<io::Result<()>> + Send + Sync + 'static,
+{
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(PEER)
     }
@@ -49,10 +55,7 @@ impl Datagrams for Flood {
         _: &mut Context<'_>,
         take: &mut dyn FnMut(Piece<'_>),
     ) -> Poll<io::Result<()>> {
-        let reads = self.reads.fetch_add(1, Ordering::Relaxed);
-        assert!(reads < 1000, "it reads on and on");
-        take(Piece { from: PEER, to: None, marked: false, bytes: &[0x41; 400], stride: 40 });
-        Poll::Ready(Ok(()))
+        (self.0)(take)
     }
 
     fn segments_max(&self) -> usize {
@@ -100,48 +103,21 @@ fn established() -> Established {
 
 #[tokio::test(start_paused = true)]
 async fn rubbish_does_not_keep_a_thread() {
-    let (socket, established) = (Arc::new(Flood::default()), established());
-    let mut transport = UdpTransport::connected(Arc::clone(&socket) as _, established);
+    let reads = Arc::new(AtomicUsize::new(0));
+    // Rubbish comes in faster than anybody reads it.
+    let counted = Arc::clone(&reads);
+    let flood = move |take: &mut dyn FnMut(Piece<'_>)| {
+        assert!(counted.fetch_add(1, Ordering::Relaxed) < 1000, "it reads on and on");
+        take(Piece { from: PEER, to: None, marked: false, bytes: &[0x41; 400], stride: 40 });
+        Poll::Ready(Ok(()))
+    };
+    let mut transport = UdpTransport::connected(Arc::new(Scripted(flood)), established());
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(Arc::clone(&wakes));
     let polled = transport.poll_recv(&mut Context::from_waker(&waker), &mut Empty);
     assert!(polled.is_pending(), "nothing came that counts as a sign of life");
     assert_eq!(wakes.0.load(Ordering::Relaxed), 1, "there is more to read");
-    assert!(socket.reads.load(Ordering::Relaxed) <= 16);
-}
-
-/// A socket at which these pieces have come: datagrams, one behind the other, and how long each is.
-#[derive(Debug)]
-struct Prepared(Mutex<Vec<Transmit>>);
-
-impl Datagrams for Prepared {
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(PEER)
-    }
-
-    fn try_send(&self, _: &Transmit, _: Option<IpAddr>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn writable(self: Arc<Self>) -> Writable {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn poll_recv(
-        &self,
-        _: &mut Context<'_>,
-        take: &mut dyn FnMut(Piece<'_>),
-    ) -> Poll<io::Result<()>> {
-        let pieces = std::mem::take(&mut *self.0.lock().unwrap());
-        for Transmit { bytes, segment_bytes: stride, .. } in &pieces {
-            take(Piece { from: PEER, to: None, marked: false, bytes, stride: *stride });
-        }
-        if pieces.is_empty() { Poll::Pending } else { Poll::Ready(Ok(())) }
-    }
-
-    fn segments_max(&self) -> usize {
-        1
-    }
+    assert!(reads.load(Ordering::Relaxed) <= 16);
 }
 
 /// Frames of lane 0 that each fill most of a datagram.
@@ -183,8 +159,15 @@ async fn what_is_taken_in_parts_is_taken_all_and_in_order() {
     let mut source = Large(9);
     let pieces =
         [4, 3, 2].map(|segments| server.poll_transmit(now, &mut source, segments).unwrap());
-    let socket = Arc::new(Prepared(Mutex::new(pieces.into())));
-    let mut transport = UdpTransport::connected(socket, established());
+    let pieces = Mutex::new(Vec::from(pieces));
+    let once = move |take: &mut dyn FnMut(Piece<'_>)| {
+        let pieces = std::mem::take(&mut *pieces.lock().unwrap());
+        for Transmit { bytes, segment_bytes: stride, .. } in &pieces {
+            take(Piece { from: PEER, to: None, marked: false, bytes, stride: *stride });
+        }
+        if pieces.is_empty() { Poll::Pending } else { Poll::Ready(Ok(())) }
+    };
+    let mut transport = UdpTransport::connected(Arc::new(Scripted(once)), established());
     let (mut parts, mut inbox) = (0, Firsts::default());
     let mut cx = Context::from_waker(Waker::noop());
     while let Poll::Ready(received) = transport.poll_recv(&mut cx, &mut inbox) {
