@@ -11,7 +11,7 @@ pub(crate) const BULK_WINDOW_BASE: usize = 256 * 1024;
 ///
 /// | limit | default | when it is hit |
 /// |---|---|---|
-/// | [`frame_bytes`](Limits::frame_bytes) | 64 KiB | the peer broke its word: the connection is closed |
+/// | [`frame_bytes`](Limits::frame_bytes) | 65 KiB | the peer broke its word: the connection is closed |
 /// | [`message_bytes`](Limits::message_bytes) | 64 MiB | that call fails with *too large* |
 /// | [`held_bytes`](Limits::held_bytes) | 128 MiB | the message that exceeds it fails with *overloaded* |
 /// | [`stream_bytes`](Limits::stream_bytes) | 64 MiB | streams get smaller windows |
@@ -64,7 +64,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            frame_bytes: 64 * 1024,
+            frame_bytes: 65 * 1024,
             message_bytes: 64 * 1024 * 1024,
             held_bytes: 128 * 1024 * 1024,
             stream_bytes: 64 * 1024 * 1024,

@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::BytesMut;
 use tokio::time::Sleep;
 
 use super::{
@@ -25,10 +26,10 @@ use super::{
 use crate::{
     clock,
     error::{CloseReason, ErrorKind},
-    mux::{Cause, Closed, Phase, Shelf},
+    mux::{Cause, Closed, Phase},
     outbox::Batch,
     planted::planted,
-    transport::{InFrame, Inbox, Received, Transport, TransportError},
+    transport::{InFrame, Inbox, Lane, Received, Transport, TransportError},
 };
 
 /// Reads in a row before other tasks get their turn.
@@ -56,8 +57,6 @@ pub(crate) struct Driver<T> {
     batch: Batch,
     dispatcher: Dispatcher,
     origin: Arc<Origin>,
-    /// Where the connection keeps a large buffer.
-    shelf: Arc<Shelf>,
     /// What has to be done by when, calls apart.
     watch: Watch,
     /// The timer, made when it is first needed, and what it is set to.
@@ -116,10 +115,8 @@ impl<T: Transport> Driver<T> {
         config: DriverConfig,
     ) -> Self {
         let origin = Arc::new(Origin::new(transport.peer(), &connection));
-        let shelf = connection.with(|mux| Arc::clone(mux.shelf()));
         Self {
             connection,
-            shelf,
             transport,
             batch: Batch::default(),
             dispatcher: Dispatcher::new(router, Arc::clone(&origin)),
@@ -321,7 +318,8 @@ impl<T: Transport> Driver<T> {
         }
         self.dispatcher.act(&self.connection, state, now);
         if look != Look::NotYet {
-            self.shelf.trim(look == Look::Idle);
+            let unused = self.connection.with(|mux| mux.shelf().unused(look == Look::Idle));
+            drop(unused);
         }
     }
 
@@ -512,7 +510,7 @@ impl<T> Drop for Driver<T> {
             mem::take(&mut state.mux.output().wakers)
         };
         wakers.into_iter().for_each(Waker::wake);
-        self.shelf.close();
+        drop(self.connection.with(|mux| mux.shelf().unused(true)));
         self.connection.stop_all();
         self.origin.note_gone(&self.connection);
     }
@@ -540,12 +538,24 @@ struct MuxInbox<'a> {
     locked: Option<(StateGuard<'a>, Instant)>,
 }
 
+impl<'a> MuxInbox<'a> {
+    #[inline]
+    fn lock(&mut self) -> &mut (StateGuard<'a>, Instant) {
+        self.locked.get_or_insert_with(|| (self.connection.lock(), clock::now()))
+    }
+}
+
 impl Inbox for MuxInbox<'_> {
     #[inline]
     fn push(&mut self, frame: InFrame<'_>) {
-        let (state, now) =
-            self.locked.get_or_insert_with(|| (self.connection.lock(), clock::now()));
-        state.mux.handle_frame(*now, &frame);
+        let (state, now) = self.lock();
+        state.mux.handle_frame(*now, frame);
+    }
+
+    fn buffer(&mut self, lane: Lane, bytes: usize, beginning: &[u8]) -> BytesMut {
+        let (state, now) = self.lock();
+        state.mux.hear(*now);
+        state.mux.room(lane, bytes, beginning)
     }
 
     fn frame_bytes_max(&self) -> usize {

@@ -1,6 +1,8 @@
 //! Reads frames: a total function from any bytes to a frame or an error; it keeps no state.
 
-use super::{CallId, Extensions, Features, Hello, Kind, Lane, flag};
+use super::{
+    CallId, DATA_HEADER_BYTES, Extensions, Features, Hello, Kind, Lane, RequestHeader, flag,
+};
 use crate::{
     error::{CloseReason, Ran},
     service::MethodId,
@@ -83,6 +85,31 @@ pub(crate) enum FrameError {
 }
 
 impl<'a> Frame<'a> {
+    /// How many bytes lie in front of the body, in a frame that brings a part of a message. `None` for
+    /// other frames, and for what is none.
+    pub(crate) fn head_bytes(bytes: &[u8]) -> Option<usize> {
+        let &[kind, _, low, high] = bytes.first_chunk()?;
+        let fixed = match Kind::from_byte(kind)? {
+            Kind::Request => RequestHeader::BYTES,
+            Kind::Reply | Kind::Data | Kind::Item => DATA_HEADER_BYTES,
+            _ => return None,
+        };
+        let head = fixed + usize::from(u16::from_le_bytes([low, high]));
+        (head <= bytes.len()).then_some(head)
+    }
+
+    /// The part of a message that it brings, if it brings one.
+    #[inline]
+    pub(crate) fn body(&self) -> &'a [u8] {
+        match self {
+            Self::Request { body, .. }
+            | Self::Reply { body, .. }
+            | Self::Data { body, .. }
+            | Self::Item { body, .. } => body,
+            _ => &[],
+        }
+    }
+
     /// Decodes one frame that arrived on `lane`.
     #[inline]
     pub(crate) fn decode(lane: Lane, bytes: &'a [u8]) -> Result<Self, FrameError> {

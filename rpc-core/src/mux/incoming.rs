@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Accepted, CallId, Mux, Phase, Start, TIMEOUT_MAX, requests::Stop};
+use super::{Accepted, CallId, Mux, Phase, Start, TIMEOUT_MAX, part::Part, requests::Stop};
 use crate::{
     body::Body,
     error::{CloseReason, ErrorKind, Ran},
@@ -15,7 +15,6 @@ use crate::{
     outbox::BULK_BYTES,
     planted::planted,
     service::MethodId,
-    transport::Payload,
 };
 
 /// A REQUEST frame's fields.
@@ -196,13 +195,12 @@ impl Mux {
         &mut self,
         now: Instant,
         request: &NewRequest<'_>,
-        body: &[u8],
-        payload: &Payload<'_>,
+        part: Part<'_>,
     ) -> Result<(), CloseReason> {
         let id = request.id;
         let cancelled = self.requests.open_call(id, self.outbox.terminals())?;
         // r[impl request.check]
-        let metadata = match self.check_request(request, body.len(), cancelled) {
+        let metadata = match self.check_request(request, part.len(), cancelled) {
             Ok(metadata) => metadata,
             Err((kind, detail)) => {
                 self.refuse(id, kind, &detail);
@@ -224,10 +222,11 @@ impl Mux {
             body: Body::empty(),
         };
         if request.more {
-            self.requests.begin_partial(accepted, body);
+            self.requests.begin_partial(accepted, &mut self.shelf, part);
             return Ok(());
         }
-        accepted.body = self.keep(body, payload);
+        let spare = self.spare.pop().unwrap_or_default();
+        accepted.body = part.into_body(&mut self.shelf, spare);
         self.accept(accepted);
         Ok(())
     }
@@ -311,22 +310,6 @@ impl Mux {
             + self.streams.partial_bytes
     }
 
-    /// Keeps a body: small ones are copied, so that a short request never pins a large read buffer.
-    #[inline]
-    fn keep(&mut self, body: &[u8], payload: &Payload<'_>) -> Body {
-        match payload {
-            Payload::Owned(bytes) if body.len() >= BULK_BYTES => {
-                Body::Shared(bytes.slice_ref(body))
-            }
-            _ => {
-                let mut buffer = self.spare.pop().unwrap_or_default();
-                buffer.clear();
-                buffer.extend_from_slice(body);
-                Body::Buffer(buffer)
-            }
-        }
-    }
-
     fn refuse(&mut self, id: CallId, kind: ErrorKind, detail: &str) {
         self.end_request_streams(id);
         self.requests.refuse(id);
@@ -339,7 +322,7 @@ impl Mux {
         id: CallId,
         more: bool,
         abort: bool,
-        body: &[u8],
+        part: Part<'_>,
     ) -> Result<(), CloseReason> {
         let Some(had) = self.requests.partial_len(id)? else { return Ok(()) };
         if abort {
@@ -349,10 +332,10 @@ impl Mux {
                 return Ok(());
             }
             self.refuse(id, ErrorKind::Cancelled, "the request was given up half-way");
-        } else if let Err((kind, detail)) = self.check_message(had, body.len(), true, "the request")
+        } else if let Err((kind, detail)) = self.check_message(had, part.len(), true, "the request")
         {
             self.refuse(id, kind, &detail);
-        } else if let Some(accepted) = self.requests.add(id, more, body) {
+        } else if let Some(accepted) = self.requests.add(id, more, &mut self.shelf, part) {
             // r[impl request.expired]
             if accepted.deadline.is_some_and(|deadline| deadline <= now) {
                 self.refuse(id, ErrorKind::DeadlineExceeded, INCOMPLETE);

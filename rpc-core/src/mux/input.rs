@@ -3,31 +3,69 @@
 
 use std::{mem, time::Instant};
 
+use bytes::BytesMut;
+
 use super::{
     Closed, Ending, ITEM_COST, Mux, Phase, Reach, SCAN_REST, alive::Due, incoming::NewRequest,
-    shown,
+    part::Part, shown,
 };
 use crate::{
     codec::{Bincode, Codec},
     error::{CloseReason, Delivery},
-    frame::{self, CallId, Frame, Hello, WIRE_VERSION},
+    frame::{self, CallId, Frame, FrameError, Hello, Lane, WIRE_VERSION},
     limits::{BULK_WINDOW_BASE, PeerLimits},
     planted::planted,
-    transport::InFrame,
+    transport::{InFrame, Payload},
 };
 
 impl Mux {
     /// Takes one frame. A violation of the protocol closes the connection, and everything that
     /// comes after it is ignored.
     #[inline]
-    pub(crate) fn handle_frame(&mut self, now: Instant, frame: &InFrame<'_>) {
+    pub(crate) fn handle_frame(&mut self, now: Instant, frame: InFrame<'_>) {
         // r[impl close.last]
         if self.is_closed() {
             return;
         }
         self.alive.hear(now);
-        let handled = match Frame::decode(frame.lane, frame.payload.as_slice()) {
-            Ok(decoded) => self.handle_decoded(now, frame, decoded),
+        match frame.payload {
+            Payload::Borrowed(bytes) => {
+                let decoded = Frame::decode(frame.lane, bytes);
+                let part = decoded.as_ref().map_or(&[][..], Frame::body);
+                self.handle_decoded(now, frame.lane, decoded, Part::Borrowed(part));
+            }
+            Payload::Owned(bytes) => {
+                let decoded = Frame::decode(frame.lane, &bytes);
+                let part = decoded.as_ref().map_or(&[][..], Frame::body);
+                let part = Part::Shared(bytes.slice_ref(part));
+                self.handle_decoded(now, frame.lane, decoded, part);
+            }
+            Payload::Filled(bytes) => self.handle_filled(now, frame.lane, bytes),
+        }
+    }
+
+    /// A frame in a buffer that its message is to be kept in.
+    fn handle_filled(&mut self, now: Instant, lane: Lane, frame: BytesMut) {
+        let Some(start) = Frame::head_bytes(&frame) else {
+            let decoded = Frame::decode(lane, &frame);
+            return self.handle_decoded(now, lane, decoded, Part::Borrowed(&[]));
+        };
+        let head = frame.get(..start).unwrap_or_default().to_vec();
+        let part = Part::Filled { frame, start };
+        self.handle_decoded(now, lane, Frame::decode(lane, &head), part);
+    }
+
+    /// A frame without its body, which is `part`.
+    #[inline]
+    fn handle_decoded(
+        &mut self,
+        now: Instant,
+        lane: Lane,
+        decoded: Result<Frame<'_>, FrameError>,
+        part: Part<'_>,
+    ) {
+        let handled = match decoded {
+            Ok(frame) => self.handle_valid(now, lane, frame, part),
             Err(error) => {
                 // r[impl frame.malformed]
                 self.close(CloseReason::MalformedFrame, &error.to_string());
@@ -39,17 +77,37 @@ impl Mux {
         }
     }
 
+    /// A buffer for a large frame, of which `beginning` has come: behind what has come of its message,
+    /// if it is a further part of one.
+    pub(crate) fn room(&mut self, lane: Lane, bytes: usize, beginning: &[u8]) -> BytesMut {
+        let (kind, flags) = match *beginning {
+            [kind, flags, _, _, ..] => (kind, flags),
+            _ => (frame::VOID, 0),
+        };
+        let id = CallId::from_wire(lane.number()).filter(|_| kind == frame::Kind::Data as u8);
+        let gathered = match id {
+            Some(id) if id.opener() == self.role => self.calls.gathered_mut(id),
+            Some(id) => self.requests.gathered_mut(id),
+            None => None,
+        };
+        match gathered {
+            Some(message) => message.room(&mut self.shelf, bytes, beginning),
+            None => self.shelf.room(bytes, flags & frame::flag::MORE != 0, beginning),
+        }
+    }
+
     /// Something came from the peer that isn't a whole frame yet.
     pub(crate) fn hear(&mut self, now: Instant) {
         self.alive.hear(now);
     }
 
     #[inline]
-    fn handle_decoded(
+    fn handle_valid(
         &mut self,
         now: Instant,
-        raw: &InFrame<'_>,
+        lane: Lane,
         frame: Frame<'_>,
+        part: Part<'_>,
     ) -> Result<(), CloseReason> {
         if self.peer_hello.is_none() && !matches!(frame, Frame::Hello(_) | Frame::Close { .. }) {
             // r[impl hello.first]
@@ -67,8 +125,8 @@ impl Mux {
         {
             return Ok(());
         }
-        self.charge_bulk(bulk_cost(&frame))?;
-        let call = || CallId::from_wire(raw.lane.number()).ok_or(CloseReason::BadCallId);
+        self.charge_bulk(bulk_cost(&frame, part.len()))?;
+        let call = || CallId::from_wire(lane.number()).ok_or(CloseReason::BadCallId);
         match frame {
             Frame::Request {
                 method,
@@ -77,25 +135,25 @@ impl Mux {
                 more,
                 stream,
                 extensions,
-                body,
+                body: _,
             } => {
                 let id = call()?;
                 let request = NewRequest { id, method, timeout_ms, more, stream, extensions };
-                self.handle_request(now, &request, body, &raw.payload)
+                self.handle_request(now, &request, part)
             }
-            Frame::Reply { stream: true, more: false, app_error: false, body: [] } => {
+            Frame::Reply { stream: true, more: false, app_error: false, .. } if part.is_empty() => {
                 self.handle_stream_reply(call()?)
             }
             Frame::Reply { stream: true, .. } => Err(CloseReason::MalformedFrame),
-            Frame::Reply { app_error, more, stream: false, body } => {
-                self.handle_reply(call()?, app_error, more, body, &raw.payload)
+            Frame::Reply { app_error, more, stream: false, .. } => {
+                self.handle_reply(call()?, app_error, more, part)
             }
-            Frame::Item { more, body } => self.handle_item(now, call()?, more, body),
+            Frame::Item { more, .. } => self.handle_item(now, call()?, more, part.as_slice()),
             Frame::End => self.handle_end(call()?),
             Frame::Stop(id) => self.handle_stop(id),
             Frame::Credit { lane, bytes } => self.handle_credit(now, lane, bytes),
             Frame::Error { code, ran, text } => self.handle_error(call()?, code, ran, text),
-            Frame::Data { more, abort, body } => self.handle_data(now, call()?, more, abort, body),
+            Frame::Data { more, abort, .. } => self.handle_data(now, call()?, more, abort, part),
             Frame::Hello(hello) => self.handle_hello(&hello),
             Frame::Cancel(id) => self.handle_cancel(id),
             Frame::Ping(token) => {
@@ -119,19 +177,19 @@ impl Mux {
         id: CallId,
         more: bool,
         abort: bool,
-        body: &[u8],
+        part: Part<'_>,
     ) -> Result<(), CloseReason> {
         // r[impl data.progress]
-        if more && body.is_empty() {
+        if more && part.is_empty() {
             return Err(CloseReason::Flood);
         }
-        if self.handle_item_data(now, id, more, abort, body)? {
+        if self.handle_item_data(now, id, more, abort, part.as_slice())? {
             return Ok(());
         }
         if id.opener() == self.role {
-            self.handle_reply_data(id, more, abort, body)
+            self.handle_reply_data(id, more, abort, part)
         } else {
-            self.handle_request_data(now, id, more, abort, body)
+            self.handle_request_data(now, id, more, abort, part)
         }
     }
 
@@ -270,15 +328,13 @@ impl Mux {
     }
 }
 
-/// What a frame takes of the connection's account: whatever becomes of it, its sender has paid.
-pub(super) fn bulk_cost(frame: &Frame<'_>) -> usize {
+/// What a frame with so many bytes of a message takes of the connection's account: whatever becomes of it, its sender has paid.
+pub(super) fn bulk_cost(frame: &Frame<'_>, bytes: usize) -> usize {
     // r[impl message.account] r[impl credit.cost]
     match frame {
-        Frame::Request { more: true, body, .. } | Frame::Reply { more: true, body, .. } => {
-            body.len()
-        }
-        Frame::Data { body, .. } => body.len(),
-        Frame::Item { body, .. } => body.len() + ITEM_COST,
+        Frame::Request { more: true, .. } | Frame::Reply { more: true, .. } => bytes,
+        Frame::Data { .. } => bytes,
+        Frame::Item { .. } => bytes + ITEM_COST,
         _ => 0,
     }
 }

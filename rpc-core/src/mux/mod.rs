@@ -17,9 +17,11 @@ mod alive;
 mod backlog;
 mod bulk;
 mod calls;
+mod gathered;
 mod incoming;
 mod input;
 mod outgoing;
+mod part;
 mod requests;
 mod shelf;
 mod streams;
@@ -30,7 +32,6 @@ mod waiters;
 
 use std::{
     mem,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -39,7 +40,6 @@ pub(crate) use backlog::Start;
 pub(crate) use calls::Ending;
 pub(crate) use incoming::ReplyLimits;
 pub(crate) use requests::Accepted;
-pub(crate) use shelf::Shelf;
 pub(crate) use streams::{ITEM_COST, Need, NextItem, Room, StreamEnd};
 #[cfg(any(fuzzing, test))]
 pub(crate) use tests::fuzz;
@@ -58,6 +58,7 @@ use crate::{
         bulk::BulkIn,
         calls::Calls,
         requests::Requests,
+        shelf::Shelf,
         streams::{Streams, WAKE_MAX},
         waiters::Waiters,
     },
@@ -104,7 +105,7 @@ pub(crate) struct Mux {
     /// Buffers of bodies that nobody needs any more, for those to come.
     spare: Vec<Vec<u8>>,
     /// The same for large messages.
-    shelf: Arc<Shelf>,
+    shelf: Shelf,
     /// Whether calls that may not run twice wait for the peer's hello.
     cautious: bool,
     outbox: Outbox,
@@ -161,7 +162,6 @@ impl Mux {
         };
         // A peer may make this many calls before it can know of a lower limit.
         let calls = limits.calls.max(PeerLimits::BASE.calls);
-        let shelf = Arc::new(Shelf::new(limits.message_bytes as usize));
         let mut mux = Self {
             role,
             hello,
@@ -170,12 +170,12 @@ impl Mux {
             peer_hello: None,
             transport_bytes: frame_bytes.max(FRAME_BYTES_MIN),
             spare: Vec::new(),
-            shelf: Arc::clone(&shelf),
+            shelf: Shelf::default(),
             cautious,
             outbox: Outbox::default(),
-            calls: Calls::new(role, Arc::clone(&shelf)),
+            calls: Calls::new(role),
             waiters: Waiters::new(),
-            requests: Requests::new(role, calls, shelf),
+            requests: Requests::new(role, calls),
             backlog: Backlog::default(),
             streams: Streams::new(limits.stream_bytes),
             bulk_in: BulkIn::new(limits.window_bytes),
@@ -283,9 +283,9 @@ impl Mux {
         }
     }
 
-    /// Where the buffers of large messages are kept: for whoever may take the time to free them.
-    pub(crate) fn shelf(&self) -> &Arc<Shelf> {
-        &self.shelf
+    /// Where the buffers of large messages are kept.
+    pub(crate) fn shelf(&mut self) -> &mut Shelf {
+        &mut self.shelf
     }
 
     /// The earliest time at which a deadline may pass, or the peer is to be looked after.

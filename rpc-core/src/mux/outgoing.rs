@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     CallId, Ending, Mux, NewCall, Opened, STRAYS_MAX, TIMEOUT_MAX, Ticket,
     calls::{Stray, Whereabouts},
+    part::Part,
     shown,
     waiters::Turn,
 };
@@ -16,7 +17,6 @@ use crate::{
     limits::PeerLimits,
     outbox::BULK_BYTES,
     planted::planted,
-    transport::Payload,
 };
 
 /// Metadata goes with the first frame of a request, which has to hold a byte of the message too. That is
@@ -312,8 +312,7 @@ impl Mux {
         id: CallId,
         app_error: bool,
         more: bool,
-        body: &[u8],
-        payload: &Payload<'_>,
+        part: Part<'_>,
     ) -> Result<(), CloseReason> {
         // r[impl call.opener]
         if id.opener() != self.role {
@@ -323,18 +322,15 @@ impl Mux {
         if self.streams.reads(id) {
             return Err(CloseReason::UnexpectedFrame);
         }
-        if let Err(why) = self.check_message(0, body.len(), more, "the reply") {
+        if let Err(why) = self.check_message(0, part.len(), more, "the reply") {
             // One that can't be a reply yet isn't one above a limit either.
             if self.calls.is_early(id, self.outbox.drawn()) {
                 return Err(CloseReason::UnexpectedFrame);
             }
             return self.give_up_reply(id, more, why);
         }
-        let owned = match payload {
-            Payload::Owned(bytes) if body.len() >= BULK_BYTES => Some(bytes.slice_ref(body)),
-            _ => None,
-        };
-        let woken = self.calls.reply(id, self.outbox.drawn(), app_error, more, body, owned);
+        let drawn = self.outbox.drawn();
+        let woken = self.calls.reply(id, drawn, app_error, more, &mut self.shelf, part);
         if !more && woken.is_ok() {
             self.end_call_writer(id, None);
         }
@@ -365,11 +361,11 @@ impl Mux {
         id: CallId,
         more: bool,
         abort: bool,
-        body: &[u8],
+        part: Part<'_>,
     ) -> Result<(), CloseReason> {
         let more = more && !abort;
         let Some(had) = self.calls.collected(id) else {
-            if abort || !body.is_empty() {
+            if abort || !part.is_empty() {
                 self.calls.note_failed_oneway(id, None);
             }
             let woken = self.calls.unwanted(id, more);
@@ -381,12 +377,12 @@ impl Mux {
         let checked = if abort {
             Err((ErrorKind::MalformedReply, "the peer gave up half-way through the reply".into()))
         } else {
-            self.check_message(had, body.len(), true, "the reply")
+            self.check_message(had, part.len(), true, "the reply")
         };
         if let Err(why) = checked {
             return self.give_up_reply(id, more, why);
         }
-        let woken = self.calls.reply_more(id, more, body);
+        let woken = self.calls.reply_more(id, more, &mut self.shelf, part);
         self.after_answer(Ok(woken))
     }
 

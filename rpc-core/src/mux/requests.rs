@@ -2,11 +2,10 @@
 
 use std::{
     mem,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::shelf::{Gathered, Shelf};
+use super::{gathered::Gathered, part::Part, shelf::Shelf};
 use crate::{
     body::Body,
     error::{CloseReason, ErrorKind},
@@ -32,7 +31,7 @@ pub(crate) struct Accepted {
 #[derive(Debug)]
 struct Partial {
     accepted: Accepted,
-    buffer: Gathered,
+    gathered: Gathered,
 }
 
 #[derive(Debug, Default)]
@@ -67,7 +66,6 @@ pub(crate) struct Requests {
     /// How many calls the peer may have open.
     limit: u32,
     slots: Vec<Slot>,
-    shelf: Arc<Shelf>,
     /// Calls without a terminal frame in the outbox.
     open: u32,
     /// Requests received so far, for the drain.
@@ -93,13 +91,12 @@ pub(crate) enum Stop {
 
 impl Requests {
     /// `role` is this side's.
-    pub(crate) fn new(role: Role, limit: u32, shelf: Arc<Shelf>) -> Self {
+    pub(crate) fn new(role: Role, limit: u32) -> Self {
         let opener = role.other();
         Self {
             opener,
             limit,
             slots: Vec::new(),
-            shelf,
             open: 0,
             received: 0,
             cancels: 0,
@@ -152,12 +149,19 @@ impl Requests {
     }
 
     /// Begins to collect a request of several frames.
-    pub(crate) fn begin_partial(&mut self, accepted: Accepted, body: &[u8]) {
-        self.partial_bytes += body.len();
-        let mut buffer = Gathered::default();
-        buffer.extend(&self.shelf, body);
+    pub(crate) fn begin_partial(&mut self, accepted: Accepted, shelf: &mut Shelf, part: Part<'_>) {
+        self.partial_bytes += part.len();
+        let gathered = Gathered::new(shelf, part, true);
         if let Some(state) = self.state_mut(accepted.id) {
-            *state = State::Partial(Box::new(Partial { accepted, buffer }));
+            *state = State::Partial(Box::new(Partial { accepted, gathered }));
+        }
+    }
+
+    /// What has come of a request of many frames.
+    pub(crate) fn gathered_mut(&mut self, id: CallId) -> Option<&mut Gathered> {
+        match self.state_mut(id)? {
+            State::Partial(partial) => Some(&mut partial.gathered),
+            _ => None,
         }
     }
 
@@ -168,7 +172,7 @@ impl Requests {
         // r[impl data.unexpected]
         let Some(slot) = slot else { return Err(CloseReason::UnexpectedFrame) };
         match &slot.state {
-            State::Partial(partial) if slot.id == Some(id) => Ok(Some(partial.buffer.len())),
+            State::Partial(partial) if slot.id == Some(id) => Ok(Some(partial.gathered.len())),
             State::Running { .. } | State::CancelledEarly if slot.id == Some(id) => {
                 Err(CloseReason::UnexpectedFrame)
             }
@@ -178,15 +182,22 @@ impl Requests {
     }
 
     /// Adds a frame to a request. Returns it when that was the last.
-    pub(crate) fn add(&mut self, id: CallId, more: bool, body: &[u8]) -> Option<Accepted> {
-        let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id))?;
-        let State::Partial(partial) = &mut slot.state else { return None };
-        partial.buffer.extend(&self.shelf, body);
-        self.partial_bytes += body.len();
+    pub(crate) fn add(
+        &mut self,
+        id: CallId,
+        more: bool,
+        shelf: &mut Shelf,
+        part: Part<'_>,
+    ) -> Option<Accepted> {
+        let bytes = part.len();
+        self.gathered_mut(id)?.add(shelf, part);
+        self.partial_bytes += bytes;
         if more {
             return None;
         }
-        self.take_partial(id)
+        let Partial { mut accepted, gathered } = *self.take_partial(id)?;
+        accepted.body = gathered.into_body(shelf);
+        Some(accepted)
     }
 
     /// Ends a call that will never run. What is still to come of its request is dropped then.
@@ -195,7 +206,7 @@ impl Requests {
         self.finish(id);
     }
 
-    fn take_partial(&mut self, id: CallId) -> Option<Accepted> {
+    fn take_partial(&mut self, id: CallId) -> Option<Box<Partial>> {
         let state = self.state_mut(id)?;
         let partial = match mem::replace(state, State::RUNNING) {
             State::Partial(partial) => partial,
@@ -204,10 +215,8 @@ impl Requests {
                 return None;
             }
         };
-        self.partial_bytes -= partial.buffer.len();
-        let Partial { mut accepted, buffer } = *partial;
-        accepted.body = buffer.into_body();
-        Some(accepted)
+        self.partial_bytes -= partial.gathered.len();
+        Some(partial)
     }
 
     /// The terminal frame of a call is going into the outbox. Returns whether that is its place:
@@ -363,7 +372,7 @@ impl Requests {
                 State::Running { .. } => open += 1,
                 State::Partial(partial) => {
                     open += 1;
-                    partial_bytes += partial.buffer.len();
+                    partial_bytes += partial.gathered.len();
                 }
                 State::Vacant | State::Answering | State::CancelledEarly => {}
             }

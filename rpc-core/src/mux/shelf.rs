@@ -1,183 +1,112 @@
-//! Large messages while they are collected, and the buffer that is used for one after the other. Not
-//! what may be collected: limits are looked at before.
+//! Large buffers that are used again: where a connection keeps them, which, and how long.
 //!
-//! An allocator may give the memory of every large message back to the kernel, as glibc's does. Its
-//! pages are then faulted in again for the next one, and whoever drops the message waits while they are
-//! unmapped, 2 to 7 ms for 64 MiB. So one buffer is kept as long as it is of use.
+//! An allocator may give the memory of every large buffer back to the kernel, as glibc's does. Its
+//! pages are then faulted in again for the next one, which takes as long as filling them, and whoever
+//! drops the last handle waits while they are unmapped. So a connection keeps a handle to each, and
+//! takes it again when every other handle is gone: those who read a message needn't give it back.
 
-use std::{
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-};
+use std::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::BytesMut;
 
-use crate::body::Body;
+use crate::transport::RESERVE_BYTES;
 
 /// Buffers from this size on are kept. Below it allocators keep memory themselves.
-const LARGE_BYTES: usize = 1024 * 1024;
+pub(crate) const LARGE_BYTES: usize = 16 * 1024;
 
-/// A kept buffer is used for messages that have come to this part of it, so that small ones leave it
-/// to large ones: what they have by then is copied.
+/// How many are kept at most.
+const KEPT_MAX: usize = 16;
+
+/// What they have together at most, beside the largest.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
+
+/// A kept buffer is used for messages that have come to this part of it, if there is more to come:
+/// small ones are to leave it to large ones, and what they have by then is copied.
 const PART_TO_USE: usize = 16;
 
 /// A message fills at least this part of the buffer that it is handed out in: whoever keeps it keeps
 /// all of that.
-const PART_TO_FILL: usize = 4;
+pub(super) const PART_TO_FILL: usize = 4;
 
-/// Where one connection keeps a buffer.
-#[derive(Debug)]
+/// The kept buffers, the one that was put here last at the end.
+#[derive(Debug, Default)]
 pub(crate) struct Shelf {
-    /// The largest message, and so the largest buffer.
-    message_bytes: usize,
-    kept: Mutex<Kept>,
+    kept: VecDeque<Kept>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
-    /// Without capacity when there is none.
-    buffer: Vec<u8>,
-    /// Whether it was taken or put back since somebody last looked.
+    /// A handle to no part of it.
+    buffer: BytesMut,
+    bytes: usize,
+    /// Whether it was put here since somebody last looked.
     used: bool,
-    /// Whether somebody will look again.
-    watched: bool,
-    closed: bool,
 }
 
 impl Shelf {
-    pub(crate) fn new(message_bytes: usize) -> Self {
-        Self { message_bytes, kept: Mutex::default() }
-    }
-
-    /// Gives the buffer back to the system if it wasn't used since this was last called. Or at once,
-    /// because nothing happens on the connection: then this isn't called again until something does.
-    /// Takes milliseconds then: not to be called under a lock.
-    pub(crate) fn trim(&self, at_once: bool) {
-        let unused = {
-            let mut kept = self.lock();
-            let used = mem::take(&mut kept.used);
-            kept.watched &= !at_once;
-            if used && !at_once { Vec::new() } else { mem::take(&mut kept.buffer) }
-        };
-        drop(unused);
-    }
-
-    /// The connection has ended: nothing is kept from now on. Not to be called under a lock.
-    pub(crate) fn close(&self) {
-        self.lock().closed = true;
-        self.trim(true);
-    }
-
-    /// The buffer, if one is there and suits a message of which `bytes` have come.
-    fn take(&self, bytes: usize) -> Option<Vec<u8>> {
-        let mut kept = self.lock();
-        (kept.used, kept.watched) = (true, true);
-        let suits = (bytes..=bytes.saturating_mul(PART_TO_USE)).contains(&kept.buffer.capacity());
-        suits.then(|| mem::take(&mut kept.buffer))
-    }
-
-    /// Keeps a buffer for the next message. Of two, the larger one.
-    fn put(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        let mut kept = self.lock();
-        // Nobody would come to look after it while nothing happens on the connection.
-        let wanted = kept.watched && !kept.closed && buffer.capacity() <= self.message_bytes;
-        if wanted && buffer.capacity() > kept.buffer.capacity() {
-            mem::swap(&mut kept.buffer, &mut buffer);
-            kept.used = true;
-        }
-        drop(kept);
-        drop(buffer);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How large the kept buffer is, 0 if there is none.
-    #[cfg(any(fuzzing, test))]
-    pub(crate) fn kept_bytes(&self) -> usize {
-        self.lock().buffer.capacity()
-    }
-}
-
-/// A message as far as it has come. When it is large, its buffer goes to the shelf of its connection
-/// at the end, if there still is one: on whatever thread the last handle to it is dropped.
-#[derive(Debug, Default)]
-pub(crate) struct Gathered {
-    bytes: Vec<u8>,
-    shelf: Weak<Shelf>,
-}
-
-impl Gathered {
-    /// How many bytes have come.
-    #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Adds bytes that have come. Memory grows with them, to twice of what is needed.
-    pub(crate) fn extend(&mut self, shelf: &Arc<Shelf>, more: &[u8]) {
-        let length = self.bytes.len() + more.len();
-        if length > self.bytes.capacity() {
-            self.grow(shelf, length);
-        }
-        self.bytes.extend_from_slice(more);
-    }
-
-    /// Makes room for `length` bytes.
-    fn grow(&mut self, shelf: &Arc<Shelf>, length: usize) {
-        if length >= LARGE_BYTES {
-            self.shelf = Arc::downgrade(shelf);
-            if let Some(mut buffer) = shelf.take(length) {
-                buffer.extend_from_slice(&self.bytes);
-                self.bytes = buffer;
-                return;
+    /// An empty buffer for a message of `bytes` bytes, or of more than that. `None` if no kept one
+    /// suits: small ones are left to the allocator.
+    pub(super) fn take(&mut self, bytes: usize, more: bool) -> Option<BytesMut> {
+        let part = if more { PART_TO_USE } else { PART_TO_FILL };
+        let suits = bytes.max(LARGE_BYTES)..=bytes.saturating_mul(part);
+        let mut best: Option<(usize, usize)> = None;
+        for (at, kept) in self.kept.iter_mut().enumerate() {
+            let better = suits.contains(&kept.bytes) && best.is_none_or(|(_, b)| kept.bytes < b);
+            // It is taken back only if there is no other handle to it.
+            if better && kept.buffer.try_reclaim(kept.bytes) {
+                best = Some((at, kept.bytes));
             }
         }
-        // No more than the largest message, or it couldn't be kept.
-        let doubled = (2 * self.bytes.capacity()).min(shelf.message_bytes);
-        self.bytes.reserve_exact(doubled.max(length) - self.bytes.len());
+        self.kept.remove(best?.0).map(|kept| kept.buffer)
     }
 
-    /// The buffer by itself, for a message that isn't large.
-    #[inline]
-    pub(crate) fn take(&mut self) -> Vec<u8> {
-        mem::take(&mut self.bytes)
+    /// A buffer for a frame of `bytes` bytes of which `beginning` has come, and `more` of its message
+    /// behind it.
+    pub(super) fn room(&mut self, bytes: usize, more: bool, beginning: &[u8]) -> BytesMut {
+        let mut room = self.take(bytes, more).unwrap_or_else(|| {
+            BytesMut::with_capacity(bytes.min(RESERVE_BYTES.max(2 * beginning.len())))
+        });
+        room.extend_from_slice(beginning);
+        room
     }
 
-    /// All of it has come.
-    pub(crate) fn into_body(mut self) -> Body {
-        if self.bytes.len() < LARGE_BYTES {
-            return Body::Buffer(self.take());
+    /// Keeps a handle to a buffer that begins where its memory does.
+    pub(super) fn keep(&mut self, buffer: &mut BytesMut) {
+        let bytes = buffer.capacity();
+        if bytes < LARGE_BYTES {
+            return;
         }
-        self.bytes.shrink_to(self.bytes.len().saturating_mul(PART_TO_FILL));
-        Body::Shared(Bytes::from_owner(self))
-    }
-}
-
-impl From<Vec<u8>> for Gathered {
-    /// An empty buffer, to be used again.
-    #[inline]
-    fn from(mut bytes: Vec<u8>) -> Self {
-        bytes.clear();
-        Self { bytes, shelf: Weak::new() }
-    }
-}
-
-impl AsRef<[u8]> for Gathered {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Gathered {
-    #[inline]
-    fn drop(&mut self) {
-        if self.bytes.capacity() >= LARGE_BYTES
-            && let Some(shelf) = self.shelf.upgrade()
-        {
-            shelf.put(mem::take(&mut self.bytes));
+        self.kept.push_back(Kept { buffer: buffer.split_off(bytes), bytes, used: true });
+        let mut all: usize = self.kept.iter().map(|kept| kept.bytes).sum();
+        let largest = self.kept.iter().map(|kept| kept.bytes).max().unwrap_or_default();
+        while self.kept.len() > KEPT_MAX || all - largest > KEPT_BYTES {
+            let oldest = self.kept.iter().position(|kept| kept.bytes < largest).unwrap_or_default();
+            all -= self.kept.remove(oldest).map_or(all, |kept| kept.bytes);
         }
+    }
+
+    /// Hands out what wasn't used since this was last called, or everything, to be freed. Freeing it
+    /// takes milliseconds: not to be done under a lock.
+    #[must_use = "to be dropped where there is time"]
+    pub(crate) fn unused(&mut self, everything: bool) -> impl Sized + use<> {
+        let mut unused = Vec::new();
+        for mut kept in std::mem::take(&mut self.kept) {
+            if everything || !std::mem::take(&mut kept.used) {
+                unused.push(kept.buffer);
+            } else {
+                self.kept.push_back(kept);
+            }
+        }
+        unused
+    }
+
+    /// How large the kept buffers are that nobody else holds, each.
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn free_bytes(&mut self) -> Vec<usize> {
+        let free = self
+            .kept
+            .iter_mut()
+            .filter_map(|kept| kept.buffer.try_reclaim(kept.bytes).then_some(kept.bytes));
+        free.collect()
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct Bulk {
     /// The first frame's header; empty once that frame was drawn.
     pub(super) header: Vec<u8>,
     pub(super) body: Bytes,
-    /// What comes after `body`, which ends a frame.
+    /// What comes after `body`.
     pub(super) tail: Bytes,
     pub(super) terminal: bool,
     /// Whether its last frame is the last of its lane in this direction.
@@ -84,9 +84,9 @@ impl Bulk {
             let room = frame_bytes.saturating_sub(head).max(1);
             // r[impl credit.cost]
             let fixed = if self.credit.is_some() && !self.is_begun() { ITEM_COST } else { 0 };
-            let is_one_frame = self.tail.is_empty() && self.body.len() <= room;
+            let is_one_frame = self.bytes() <= room;
             let is_free = self.credit.is_none() && !self.is_begun() && is_one_frame;
-            let mut bytes = room.min(self.body.len());
+            let mut bytes = room.min(self.bytes());
             if !is_free {
                 let own = self.credit.unwrap_or(usize::MAX);
                 let rest = bulk_credit - turn.charged;
@@ -101,7 +101,7 @@ impl Bulk {
             }
             self.draw_frame(batch, head, bytes);
             turn.bytes += bytes;
-            if self.body.is_empty() {
+            if self.bytes() == 0 {
                 turn.next = Next::Done;
                 return turn;
             }
@@ -119,15 +119,13 @@ impl Bulk {
     /// Adds one frame with so many bytes of the body to the batch.
     fn draw_frame(&mut self, batch: &mut Batch, head: usize, bytes: usize) {
         let header = mem::take(&mut self.header);
-        let body = self.body.split_to(bytes);
-        if self.body.is_empty() {
-            self.body = mem::take(&mut self.tail);
-        }
-        let last = self.body.is_empty();
+        let body = self.body.split_to(bytes.min(self.body.len()));
+        let tail = self.tail.split_to(bytes - body.len());
+        let last = self.bytes() == 0;
         let start = batch.bytes.len();
         // r[impl lane.end]
         let end = last && self.ends_lane;
-        frame::encode_prefix(&mut batch.bytes, self.lane.lane(), head + body.len(), end);
+        frame::encode_prefix(&mut batch.bytes, self.lane.lane(), head + bytes, end);
         if header.is_empty() {
             frame::encode_data_header(&mut batch.bytes, !last);
         } else {
@@ -135,9 +133,11 @@ impl Bulk {
             // r[impl message.frames]
             frame::set_more(&mut batch.bytes, start + PREFIX_BYTES, !last);
         }
-        batch.remaining += PREFIX_BYTES + head + body.len();
-        if !body.is_empty() {
-            batch.bodies.push_back((batch.bytes.len(), body));
+        batch.remaining += PREFIX_BYTES + head + bytes;
+        for part in [body, tail] {
+            if !part.is_empty() {
+                batch.bodies.push_back((batch.bytes.len(), part));
+            }
         }
     }
 }

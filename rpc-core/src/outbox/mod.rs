@@ -29,11 +29,11 @@ use bulk::{Bulk, Next};
 pub(crate) const BULK_BYTES: usize = 16 * 1024;
 
 /// How much one message may add to a batch before the next message has its turn.
-const TURN_BYTES: usize = 64 * 1024;
+const TURN_BYTES: usize = 65 * 1024;
 
 /// How much large messages together add to one batch, so that small frames queued meanwhile wait
 /// for at most this much.
-const BATCH_BULK_BYTES: usize = 256 * 1024;
+const BATCH_BULK_BYTES: usize = 4 * TURN_BYTES;
 
 /// Frames that wait for the connection's next batch.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ const PIPE_BYTES: usize = 256 * 1024;
 const BACKLOG: usize = 1024;
 
 /// The frame size it asks for: the same as a byte stream's, so that both are used alike.
-const FRAME_BYTES: usize = 64 * 1024;
+const FRAME_BYTES: usize = 65 * 1024;
 
 /// One end of a connection in memory.
 pub struct MemoryTransport {

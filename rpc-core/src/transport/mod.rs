@@ -38,13 +38,16 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 pub use crate::{
     frame::Lane,
     outbox::{Batch, FrameInfo, OutFrame},
 };
 pub use address::{Address, Peer};
+
+/// What is reserved for a large frame before that much of it has come.
+pub(crate) const RESERVE_BYTES: usize = 64 * 1024;
 
 /// One established connection, as the core drives it: one task polls all three directions of it.
 ///
@@ -122,6 +125,20 @@ pub trait Inbox {
     /// The largest frame to accept, in bytes. A transport refuses a larger one before it allocates
     /// anything for it.
     fn frame_bytes_max(&self) -> usize;
+
+    /// A buffer for `bytes` bytes, to receive a large frame on `lane` in. `beginning` has come of it, and
+    /// is in the buffer already; the rest is to be appended, and the frame to be pushed as
+    /// [`Payload::Filled`]: it becomes a part of its message without being copied.
+    ///
+    /// It may have room for less than that: it is to grow as the rest comes, so that a peer doesn't
+    /// make this side reserve much by announcing it. It may be dropped if the rest never comes. Only
+    /// the one that was asked for last saves a copy.
+    fn buffer(&mut self, lane: Lane, bytes: usize, beginning: &[u8]) -> BytesMut {
+        let _ = lane;
+        let mut buffer = BytesMut::with_capacity(bytes.min(RESERVE_BYTES.max(2 * beginning.len())));
+        buffer.extend_from_slice(beginning);
+        buffer
+    }
 }
 
 /// One received frame.
@@ -143,6 +160,8 @@ pub enum Payload<'a> {
     Borrowed(&'a [u8]),
     /// In a buffer of its own (large frames), kept without a copy.
     Owned(Bytes),
+    /// In the buffer that [`Inbox::buffer`] gave for it, or one that this has grown to.
+    Filled(BytesMut),
 }
 
 impl Payload<'_> {
@@ -152,6 +171,7 @@ impl Payload<'_> {
         match self {
             Self::Borrowed(bytes) => bytes,
             Self::Owned(bytes) => bytes,
+            Self::Filled(bytes) => bytes,
         }
     }
 }

@@ -16,7 +16,9 @@ use std::{
 use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use super::{Batch, InFrame, Inbox, Payload, Peer, Received, Transport, TransportError};
+use super::{
+    Batch, InFrame, Inbox, Payload, Peer, RESERVE_BYTES, Received, Transport, TransportError,
+};
 use crate::frame::{self, Lane, PREFIX_BYTES};
 
 /// The first bytes of each direction: a byte that no text protocol begins with, a name, a line end
@@ -27,8 +29,9 @@ const PREFACE: [u8; 8] = [0x89, b'R', b'P', b'C', b'\r', b'\n', 0x1a, VERSION];
 const VERSION: u8 = 1;
 
 /// The frame size a byte stream wants: large enough that 12 bytes of prefix don't matter, small
-/// enough that a small frame behind it waits for some 50 µs at 10 Gbit/s.
-const FRAME_BYTES: usize = 64 * 1024;
+/// enough that a small frame behind it waits for some 50 µs at 10 Gbit/s. A message of 64 KiB fits,
+/// with its header.
+const FRAME_BYTES: usize = 65 * 1024;
 
 /// What one read takes at most. Every thread has one such buffer, connections have none.
 const SCRATCH_BYTES: usize = 256 * 1024;
@@ -36,8 +39,9 @@ const SCRATCH_BYTES: usize = 256 * 1024;
 /// Frames from this size on that are incomplete are read into a buffer of their own.
 const LARGE_BYTES: usize = 16 * 1024;
 
-/// What is reserved for a large frame before that much of it has come.
-const RESERVE_BYTES: usize = 64 * 1024;
+/// What is read beyond the end of a large frame: the prefix and the header of the next, which tell
+/// where to receive it. More would have to be copied there.
+const AHEAD_BYTES: usize = PREFIX_BYTES + frame::DATA_HEADER_BYTES;
 
 /// Pieces of a batch that one vectored write takes.
 const SLICES: usize = 32;
@@ -60,6 +64,8 @@ pub struct StreamTransport<S> {
     partial: Vec<u8>,
     /// A large frame whose rest hasn't come yet.
     large: Option<Large>,
+    /// The last frame was a large one, and the next is likely to be.
+    expects_large: bool,
     /// The peer broke the rules: whatever else it sends is dropped.
     deaf: bool,
 }
@@ -68,7 +74,8 @@ struct Large {
     lane: Lane,
     end: bool,
     buffer: BytesMut,
-    missing: usize,
+    /// How long the frame is.
+    bytes: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
@@ -85,6 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
             preface_received: false,
             partial: Vec::new(),
             large: None,
+            expects_large: false,
             deaf: false,
         }
     }
@@ -126,28 +134,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
         mut large: Large,
         inbox: &mut I,
     ) -> Poll<Result<Received, TransportError>> {
+        let missing = (large.bytes + AHEAD_BYTES).saturating_sub(large.buffer.len());
         // Memory grows with what has come, not with what was announced.
         if large.buffer.len() == large.buffer.capacity() {
-            large.buffer.reserve(large.missing.min(large.buffer.len().max(RESERVE_BYTES)));
+            large.buffer.reserve(missing.min(large.buffer.len().max(RESERVE_BYTES)));
         }
-        let mut room = (&mut large.buffer).limit(large.missing);
-        let read = pin!(self.io.read_buf(&mut room)).poll(cx);
-        match read {
+        let mut room = (&mut large.buffer).limit(missing);
+        match pin!(self.io.read_buf(&mut room)).poll(cx) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(TransportError::Truncated)),
-            Poll::Ready(Ok(read)) => large.missing -= read,
+            Poll::Ready(Ok(_)) => {}
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
             Poll::Pending => {
                 self.large = Some(large);
                 return Poll::Pending;
             }
         }
-        if large.missing == 0 {
-            let Large { lane, end, buffer, .. } = large;
-            inbox.push(InFrame { lane, end, payload: Payload::Owned(buffer.freeze()) });
-        } else {
+        if large.buffer.len() < large.bytes {
             self.large = Some(large);
+            return Poll::Ready(Ok(Received::Some));
         }
-        Poll::Ready(Ok(Received::Some))
+        let Large { lane, end, mut buffer, bytes } = large;
+        let (mut ahead, rest) = ([0; AHEAD_BYTES], buffer.get(bytes..).unwrap_or_default());
+        let ahead = ahead.get_mut(..rest.len()).unwrap_or_default();
+        ahead.copy_from_slice(rest);
+        buffer.truncate(bytes);
+        inbox.push(InFrame { lane, end, payload: Payload::Filled(buffer) });
+        self.expects_large = true;
+        let parsed = self.parse(ahead, inbox);
+        self.deaf = parsed.is_err();
+        Poll::Ready(parsed.map(|()| Received::Some))
     }
 
     /// Reads into the thread's scratch buffer, behind what is left from the last read.
@@ -160,7 +175,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
         let had = self.partial.len();
         let (left, rest) = scratch.split_at_mut(had);
         left.copy_from_slice(&self.partial);
-        let mut buffer = ReadBuf::new(rest);
+        let most = if self.expects_large && !self.deaf { AHEAD_BYTES } else { rest.len() };
+        let room = rest.get_mut(..most).unwrap_or_default();
+        let mut buffer = ReadBuf::new(room);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
         let read = buffer.filled().len();
         if read == 0 {
@@ -202,16 +219,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
             match body.split_at_checked(length) {
                 Some((frame, rest)) => {
                     inbox.push(InFrame { lane, end, payload: Payload::Borrowed(frame) });
+                    self.expects_large = length >= LARGE_BYTES;
                     bytes = rest;
                 }
                 None if length >= LARGE_BYTES => {
-                    let mut buffer = BytesMut::with_capacity(length.min(RESERVE_BYTES));
-                    buffer.put_slice(body);
-                    let missing = length - body.len();
-                    self.large = Some(Large { lane, end, buffer, missing });
+                    let buffer = inbox.buffer(lane, length + AHEAD_BYTES, body);
+                    self.large = Some(Large { lane, end, buffer, bytes: length });
                     return Ok(());
                 }
-                None => break,
+                None => {
+                    self.expects_large = false;
+                    break;
+                }
             }
         }
         self.partial = bytes.to_vec();

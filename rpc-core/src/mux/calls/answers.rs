@@ -2,10 +2,12 @@
 
 use std::{mem, task::Waker};
 
-use bytes::Bytes;
-
 use super::{Calls, Ending, State, Stray};
-use crate::{body::Body, frame::CallId, planted::planted};
+use crate::{
+    frame::CallId,
+    mux::{gathered::Gathered, part::Part, shelf::Shelf},
+    planted::planted,
+};
 
 impl Calls {
     /// The first frame of a reply, or all of it. `drawn` is the outbox position up to which the
@@ -17,31 +19,24 @@ impl Calls {
         drawn: u64,
         app_error: bool,
         more: bool,
-        body: &[u8],
-        owned: Option<Bytes>,
+        shelf: &mut Shelf,
+        part: Part<'_>,
     ) -> Result<Option<Waker>, Stray> {
         let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id));
         let Some(slot) = slot else { return Err(Stray::NoCall) };
         match &mut slot.state {
             // r[impl reply.unexpected]
-            State::Pending { reply, .. } if reply.begun || slot.leaves_at > drawn => {
+            State::Pending { reply, .. } if reply.gathered.is_some() || slot.leaves_at > drawn => {
                 Err(Stray::OutOfPlace)
             }
             State::Pending { reply, .. } if more => {
-                reply.begun = true;
                 reply.app_error = app_error;
-                reply.buffer.extend(&self.shelf, body);
-                self.partial_bytes += body.len();
+                self.partial_bytes += part.len();
+                reply.gathered = Some(Box::new(Gathered::new(shelf, part, true)));
                 Ok(None)
             }
             State::Pending { reply, .. } => {
-                let body = if let Some(bytes) = owned {
-                    Body::Shared(bytes)
-                } else {
-                    let mut buffer = reply.buffer.take();
-                    buffer.extend_from_slice(body);
-                    Body::Buffer(buffer)
-                };
+                let body = part.into_body(shelf, mem::take(&mut reply.buffer));
                 let ending = Ending::Reply { body, app_error };
                 match mem::replace(&mut slot.state, State::Done { ending, terminal: true }) {
                     State::Pending { waker, .. } => Ok(Some(waker)),
@@ -50,11 +45,19 @@ impl Calls {
             }
             _ => {
                 // r[impl codec.malformed]
-                if app_error || !body.is_empty() {
+                if app_error || !part.is_empty() {
                     self.note_failed_oneway(id, None);
                 }
                 self.unwanted(id, more)
             }
+        }
+    }
+
+    /// What has come of a reply of many frames.
+    pub(crate) fn gathered_mut(&mut self, id: CallId) -> Option<&mut Gathered> {
+        match &mut self.get(id)?.state {
+            State::Pending { reply, .. } => reply.gathered.as_deref_mut(),
+            _ => None,
         }
     }
 
@@ -63,7 +66,7 @@ impl Calls {
     pub(crate) fn is_early(&self, id: CallId, drawn: u64) -> bool {
         let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id));
         slot.is_some_and(|slot| match &slot.state {
-            State::Pending { reply, .. } => reply.begun || slot.leaves_at > drawn,
+            State::Pending { reply, .. } => reply.gathered.is_some() || slot.leaves_at > drawn,
             _ => false,
         })
     }
@@ -73,7 +76,7 @@ impl Calls {
         let Some(slot) = self.get(id) else { return Err(Stray::NoCall) };
         match &slot.state {
             // r[impl reply.unexpected]
-            State::Pending { reply, .. } if reply.begun || slot.leaves_at > drawn => {
+            State::Pending { reply, .. } if reply.gathered.is_some() || slot.leaves_at > drawn => {
                 Err(Stray::OutOfPlace)
             }
             State::Pending { .. } => Ok(self.give_up(id, Ending::Stream, false)),
@@ -84,17 +87,23 @@ impl Calls {
     }
 
     /// A further frame of a reply of which [`collected`](Calls::collected) knows the beginning.
-    pub(crate) fn reply_more(&mut self, id: CallId, more: bool, body: &[u8]) -> Option<Waker> {
+    pub(crate) fn reply_more(
+        &mut self,
+        id: CallId,
+        more: bool,
+        shelf: &mut Shelf,
+        part: Part<'_>,
+    ) -> Option<Waker> {
         let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id))?;
         let State::Pending { reply, .. } = &mut slot.state else { return None };
-        reply.buffer.extend(&self.shelf, body);
-        self.partial_bytes += body.len();
+        self.partial_bytes += part.len();
+        reply.gathered.as_mut()?.add(shelf, part);
         if more {
             return None;
         }
-        self.partial_bytes -= reply.buffer.len();
-        let (buffer, app_error) = (mem::take(&mut reply.buffer), reply.app_error);
-        let ending = Ending::Reply { body: buffer.into_body(), app_error };
+        let (gathered, app_error) = (reply.gathered.take()?, reply.app_error);
+        self.partial_bytes -= gathered.len();
+        let ending = Ending::Reply { body: gathered.into_body(shelf), app_error };
         match mem::replace(&mut slot.state, State::Done { ending, terminal: true }) {
             State::Pending { waker, .. } if !planted("large-reply-wakes-nobody") => Some(waker),
             _ => None,
@@ -106,7 +115,7 @@ impl Calls {
     pub(crate) fn collected(&self, id: CallId) -> Option<usize> {
         let slot = self.slots.get(id.slot()).filter(|slot| slot.id == Some(id))?;
         match &slot.state {
-            State::Pending { reply, .. } if reply.begun => Some(reply.buffer.len()),
+            State::Pending { reply, .. } => reply.gathered.as_ref().map(|gathered| gathered.len()),
             _ => None,
         }
     }

@@ -4,14 +4,11 @@
 mod answers;
 mod oneway;
 
-use std::{collections::VecDeque, mem, sync::Arc, task::Waker, time::Instant};
+use std::{collections::VecDeque, mem, task::Waker, time::Instant};
 
 use oneway::Awaited;
 
-use super::{
-    Reach,
-    shelf::{Gathered, Shelf},
-};
+use super::{Reach, gathered::Gathered};
 use crate::{
     body::Body,
     error::{Delivery, ErrorKind},
@@ -86,12 +83,20 @@ impl Slot {
 /// The position of a large request of which the end hasn't been drawn.
 const QUEUED: u64 = u64::MAX;
 
-/// A reply of which the first frame has arrived.
-#[derive(Debug)]
+/// What there is of a reply.
+#[derive(Debug, Default)]
 struct Partial {
-    buffer: Gathered,
-    begun: bool,
+    /// For all of it, if that is little.
+    buffer: Vec<u8>,
+    /// What has come of it, if it has many frames.
+    gathered: Option<Box<Gathered>>,
     app_error: bool,
+}
+
+impl Partial {
+    fn gathered_bytes(&self) -> usize {
+        self.gathered.as_ref().map_or(0, |gathered| gathered.len())
+    }
 }
 
 /// The table of this side's calls.
@@ -99,7 +104,6 @@ struct Partial {
 pub(crate) struct Calls {
     role: Role,
     slots: Vec<Slot>,
-    shelf: Arc<Shelf>,
     free: Vec<u32>,
     /// The sequence number of the next call.
     sequence: u64,
@@ -138,11 +142,10 @@ pub(crate) enum Stray {
 }
 
 impl Calls {
-    pub(crate) fn new(role: Role, shelf: Arc<Shelf>) -> Self {
+    pub(crate) fn new(role: Role) -> Self {
         Self {
             role,
             slots: Vec::new(),
-            shelf,
             free: Vec::new(),
             sequence: 1,
             open: 0,
@@ -186,8 +189,7 @@ impl Calls {
         self.open += 1;
         self.sent += 1;
         if let Some(entry) = self.slots.get_mut(slot as usize) {
-            let reply = Partial { buffer: Gathered::default(), begun: false, app_error: false };
-            let state = State::Pending { waker, reply };
+            let state = State::Pending { waker, reply: Partial::default() };
             let awaited = if oneway { Awaited::Leaving } else { Awaited::Answer };
             *entry = Slot { id: Some(id), state, awaited, deadline, ..Slot::VACANT };
         }
@@ -202,7 +204,7 @@ impl Calls {
         slot.leaves_at = position;
         slot.bytes = bytes;
         if let State::Pending { reply, .. } = &mut slot.state {
-            reply.buffer = buffer.into();
+            reply.buffer = buffer;
         }
         if slot.awaited == Awaited::Leaving {
             self.leaving.push_back((position, id));
@@ -272,7 +274,7 @@ impl Calls {
         match mem::replace(&mut slot.state, State::Abandoned) {
             State::Pending { reply, waker } => {
                 if !planted("abandoned-bytes-counted") {
-                    self.partial_bytes -= reply.buffer.len();
+                    self.partial_bytes -= reply.gathered_bytes();
                 }
                 return Some(waker);
             }
@@ -303,7 +305,7 @@ impl Calls {
             State::Pending { waker, reply } => {
                 self.rejected += u64::from(delivery == Some(Delivery::Rejected));
                 self.unknown += u64::from(delivery == Some(Delivery::Unknown));
-                self.partial_bytes -= reply.buffer.len();
+                self.partial_bytes -= reply.gathered_bytes();
                 Some(waker)
             }
             old => {
@@ -327,7 +329,7 @@ impl Calls {
         for (at, slot) in (0..).zip(&mut self.slots) {
             let delivery = match (&slot.state, reach.delivery(slot.leaves_at)) {
                 // It has begun to answer, whatever is said of it now.
-                (State::Pending { reply, .. }, Delivery::Rejected) if reply.begun => {
+                (State::Pending { reply, .. }, Delivery::Rejected) if reply.gathered.is_some() => {
                     Delivery::Unknown
                 }
                 (_, delivery) => delivery,
@@ -402,8 +404,7 @@ impl Calls {
         for (at, slot) in (0..).zip(&self.slots) {
             assert!(slot.id.is_none_or(|id| id.slot() == at as usize && id.opener() == self.role));
             match &slot.state {
-                State::Pending { reply, .. } if reply.begun => partial += reply.buffer.len(),
-                State::Pending { reply, .. } => assert_eq!(reply.buffer.len(), 0),
+                State::Pending { reply, .. } => partial += reply.gathered_bytes(),
                 State::Vacant => vacant.push(at),
                 State::Abandoned | State::Done { .. } => {}
             }

@@ -42,7 +42,7 @@ impl Calls {
             // It may have ended before, and its caller may have gone.
             let Some(slot) = self.get(id) else { continue };
             let State::Pending { reply, .. } = &slot.state else { continue };
-            let spoiled = reply.app_error || reply.buffer.len() > 0;
+            let spoiled = reply.app_error || reply.gathered_bytes() > 0;
             slot.awaited = Awaited::Nothing;
             wakers.extend(self.give_up(id, Ending::Left, false));
             if spoiled {

@@ -340,7 +340,7 @@ fn a_request_that_is_read_together_with_its_cancel_does_not_run() {
     for frame in &frames {
         let payload = Payload::Borrowed(&frame.payload);
         let frame = InFrame { lane: frame.lane, end: frame.end, payload };
-        pair.b.mux.handle_frame(pair.now, &frame);
+        pair.b.mux.handle_frame(pair.now, frame);
     }
     pair.b.settle();
     let accepted: Vec<_> = pair.b.accepted.iter().map(|accepted| accepted.id).collect();

@@ -38,7 +38,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{Accepted, Ending, Keepalive, Mux, NewCall, Opened, Phase, Settings, Ticket};
 use crate::{
@@ -214,15 +214,26 @@ impl Side {
         self.settle();
     }
 
-    /// Receives a frame, the way the stream transport would hand it over.
+    /// Receives a frame, in one of the ways in which transports hand them over.
     fn take(&mut self, frame: &OutFrame) {
-        let payload = if frame.payload.len() >= BULK_BYTES {
-            Payload::Owned(frame.payload.clone())
-        } else {
-            Payload::Borrowed(&frame.payload)
+        let bytes = frame.payload.len();
+        let payload = match bytes % 3 {
+            _ if bytes < BULK_BYTES => Payload::Borrowed(&frame.payload),
+            0 => Payload::Borrowed(&frame.payload),
+            1 => Payload::Owned(frame.payload.clone()),
+            _ => Payload::Filled(self.receive(frame)),
         };
-        self.mux.handle_frame(self.now, &InFrame { lane: frame.lane, end: frame.end, payload });
+        self.mux.handle_frame(self.now, InFrame { lane: frame.lane, end: frame.end, payload });
         self.settle();
+    }
+
+    /// Receives a large frame into the buffer that the mux gives for it.
+    fn receive(&mut self, frame: &OutFrame) -> BytesMut {
+        let begun = frame.payload.len() % 1000;
+        let (beginning, rest) = frame.payload.split_at(begun);
+        let mut buffer = self.mux.room(frame.lane, frame.payload.len(), beginning);
+        buffer.extend_from_slice(rest);
+        buffer
     }
 
     fn take_all(&mut self, frames: &[OutFrame]) {

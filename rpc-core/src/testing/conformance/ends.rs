@@ -293,6 +293,7 @@ impl Inbox for Incoming {
         let payload = match frame.payload {
             Payload::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
             Payload::Owned(bytes) => bytes,
+            Payload::Filled(bytes) => bytes.freeze(),
         };
         self.frames.push(OutFrame::new(frame.lane, frame.end, payload));
     }

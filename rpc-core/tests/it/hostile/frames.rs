@@ -138,7 +138,7 @@ async fn lengths_above_the_limit_are_refused_before_a_byte_of_the_frame_came() {
                 raw.put(&prefix).await;
                 let (code, text) = raw.closed().await;
                 assert_eq!(code, FRAME_TOO_LARGE);
-                let told = format!("announced a frame of {length} bytes, this side accepts 65536");
+                let told = format!("announced a frame of {length} bytes, this side accepts 66560");
                 assert!(text.contains(&told), "{text}");
             }
         }

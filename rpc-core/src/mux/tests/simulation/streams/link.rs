@@ -48,7 +48,7 @@ impl Link {
                 Frame::Data { .. } => {}
                 _ => _ = self.items.remove(&frame.lane),
             }
-            let bulk = bulk_cost(&decoded);
+            let bulk = bulk_cost(&decoded, decoded.body().len());
             let item = if self.items.contains(&frame.lane) { bulk } else { 0 };
             self.batch.push_back(Paid { end: batch.position(), item, bulk, frame });
         }
@@ -108,7 +108,7 @@ impl Link {
         let mut rest = mux.outbox.small_frames();
         while let Some((length, _, lane)) = frame::decode_prefix(rest) {
             let frame = Frame::decode(lane, &rest[PREFIX_BYTES..PREFIX_BYTES + length]).unwrap();
-            let bulk = bulk_cost(&frame);
+            let bulk = bulk_cost(&frame, frame.body().len());
             let item = if matches!(frame, Frame::Item { .. }) { bulk } else { 0 };
             count(&frame, lane, item, bulk);
             rest = &rest[PREFIX_BYTES + length..];
