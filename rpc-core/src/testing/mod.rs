@@ -23,6 +23,8 @@
 pub mod adversary;
 pub mod conformance;
 pub mod mortal;
+#[doc(hidden)]
+pub mod paths;
 pub mod promises;
 mod random;
 
