@@ -18,6 +18,7 @@ mod hostile;
 mod lifecycle;
 mod local;
 mod oneway;
+mod overload;
 mod panics;
 mod parts;
 mod planted;
