@@ -27,6 +27,7 @@ mod promises;
 mod raw;
 mod reentry;
 mod rig;
+mod silence;
 mod stream_shapes;
 mod streams;
 mod watching;
