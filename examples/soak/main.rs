@@ -3,7 +3,8 @@
 //!
 //! `cargo run --release --example soak -- --minutes 60`, or `--seconds 10`. It prints what it takes as
 //! it goes on, and a verdict at the end: descriptors, tasks and places for calls have to be what they
-//! were at the beginning. Lines that begin with `FIGURE` are for `.ci/reliability`.
+//! were at the beginning, and timers with them, which are part of tasks. Lines that begin with `FIGURE`
+//! are for `.ci/reliability`.
 
 mod gauge;
 mod load;

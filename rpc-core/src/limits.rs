@@ -50,7 +50,8 @@ pub struct Limits {
     pub metadata_bytes: u32,
     /// How many calls to accept at a time on one connection; 1 to 65,536.
     pub calls: u32,
-    /// How many calls may wait for a free place on one connection, on the caller's side.
+    /// How many calls may wait for a free place on one connection, on the caller's side. First come,
+    /// first served; who has waited half of its time lets others pass.
     pub waiting_calls: usize,
     /// How many bytes of small frames may wait to be sent before new calls wait. Large messages take
     /// turns with them, and don't count.

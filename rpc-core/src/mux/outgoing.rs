@@ -101,7 +101,7 @@ impl Mux {
         }
         self.note_deadline(call.deadline);
         let waker = mem::replace(waker, Waker::noop().clone());
-        Err(Opened::Wait(self.waiters.push(waker, needs_hello, call.deadline)))
+        Err(Opened::Wait(self.waiters.push(waker, needs_hello, call.now, call.deadline)))
     }
 
     fn needs_hello(&self, call: &NewCall<'_>, bytes: usize) -> bool {

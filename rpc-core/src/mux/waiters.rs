@@ -1,6 +1,12 @@
-//! Calls that wait for a place on the connection, first come, first served; no call state.
+//! Calls that wait for a place on the connection, first come, first served as long as they have time; no
+//! call state.
 
-use std::{collections::BTreeMap, mem, task::Waker, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    task::Waker,
+    time::Instant,
+};
 
 /// A place in the queue. Never reused within a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -8,6 +14,10 @@ pub(crate) struct Ticket(u64);
 
 /// The queue. A waiter is granted a place, woken, and takes the place with its ticket; until then
 /// the place is kept for it, so newcomers can't overtake.
+///
+/// Who has waited half of its time is late, and lets the others pass. With more calls than the peer
+/// can run, everybody would else wait until there is no time left to run in, and be answered too late:
+/// all places would be taken by calls of no use.
 #[derive(Debug)]
 pub(crate) struct Waiters {
     /// Everybody who holds a ticket, in the order of their coming. A map, not a ring: whoever
@@ -15,8 +25,13 @@ pub(crate) struct Waiters {
     queue: BTreeMap<Ticket, Waiter>,
     /// The ticket of the next waiter.
     next: Ticket,
-    /// Nobody with an earlier ticket waits: each has been granted a place, has expired or has left.
+    /// Nobody with an earlier ticket waits who isn't late: each has been granted a place, has expired
+    /// or has left.
     turn: Ticket,
+    /// Those who wait and were late when their turn came.
+    late: BTreeSet<Ticket>,
+    /// The last time that anybody spoke of: with more calls than there are places, not long ago.
+    now: Option<Instant>,
     /// Waiters that wait.
     waiting: usize,
     /// Places granted and not yet taken.
@@ -28,6 +43,8 @@ struct Waiter {
     state: State,
     needs_hello: bool,
     deadline: Option<Instant>,
+    /// When half of its time is over.
+    late_from: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -51,18 +68,30 @@ pub(crate) enum Turn {
 impl Waiters {
     pub(crate) fn new() -> Self {
         let first = Ticket(0);
-        Self { queue: BTreeMap::new(), next: first, turn: first, waiting: 0, granted: 0 }
+        Self {
+            queue: BTreeMap::new(),
+            next: first,
+            turn: first,
+            late: BTreeSet::new(),
+            now: None,
+            waiting: 0,
+            granted: 0,
+        }
     }
 
     pub(crate) fn push(
         &mut self,
         waker: Waker,
         needs_hello: bool,
+        now: Instant,
         deadline: Option<Instant>,
     ) -> Ticket {
         let ticket = self.next;
         self.next.0 += 1;
-        self.queue.insert(ticket, Waiter { state: State::Waiting(waker), needs_hello, deadline });
+        let late_from = deadline.map(|end| now + end.saturating_duration_since(now) / 2);
+        let state = State::Waiting(waker);
+        self.queue.insert(ticket, Waiter { state, needs_hello, deadline, late_from });
+        self.now = Some(now);
         self.waiting += 1;
         ticket
     }
@@ -94,6 +123,7 @@ impl Waiters {
 
     /// Forgets a waiter. Returns whether a place was kept for it.
     pub(crate) fn leave(&mut self, ticket: Ticket, discarded: &mut Vec<Waker>) -> bool {
+        self.late.remove(&ticket);
         match self.queue.remove(&ticket).map(|waiter| waiter.state) {
             Some(State::Granted) => {
                 self.granted -= 1;
@@ -109,29 +139,46 @@ impl Waiters {
     }
 
     /// Grants a place to the waiter whose turn it is, if one waits and, unless the hello has
-    /// arrived, doesn't wait for that.
+    /// arrived, doesn't wait for that. Of the late ones it is the last who came, who has the most time.
     pub(crate) fn grant(&mut self, hello_arrived: bool) -> Option<Waker> {
-        for (&ticket, waiter) in self.queue.range_mut(self.turn..) {
-            let State::Waiting(waker) = &mut waiter.state else { continue };
-            self.turn = ticket;
-            if waiter.needs_hello && !hello_arrived {
-                return None;
-            }
-            self.turn.0 += 1;
-            let waker = mem::replace(waker, Waker::noop().clone());
-            waiter.state = State::Granted;
-            self.waiting -= 1;
-            self.granted += 1;
-            return Some(waker);
+        let ticket = self.next_in_time().or_else(|| self.late.last().copied())?;
+        let waiter = self.queue.get_mut(&ticket)?;
+        if waiter.needs_hello && !hello_arrived {
+            return None;
         }
+        let State::Waiting(waker) = &mut waiter.state else { return None };
+        let waker = mem::replace(waker, Waker::noop().clone());
+        waiter.state = State::Granted;
+        if !self.late.remove(&ticket) {
+            self.turn.0 += 1;
+        }
+        self.waiting -= 1;
+        self.granted += 1;
+        Some(waker)
+    }
+
+    /// The first who waits and isn't late. It is its turn; who was before is noted as late.
+    fn next_in_time(&mut self) -> Option<Ticket> {
+        for (&ticket, waiter) in self.queue.range(self.turn..) {
+            if !matches!(waiter.state, State::Waiting(_)) {
+                continue;
+            }
+            if waiter.late_from.is_none_or(|from| self.now.is_none_or(|now| now < from)) {
+                self.turn = ticket;
+                return Some(ticket);
+            }
+            self.late.insert(ticket);
+        }
+        self.turn = self.next;
         None
     }
 
     /// Expires every waiter whose deadline is at or before `now`, collects their wakers, and
     /// returns the earliest deadline left.
     pub(crate) fn expire(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> Option<Instant> {
+        self.now = Some(now);
         let mut earliest = None;
-        for waiter in self.queue.values_mut() {
+        for (ticket, waiter) in &mut self.queue {
             let State::Waiting(waker) = &mut waiter.state else { continue };
             let Some(deadline) = waiter.deadline else { continue };
             if deadline > now {
@@ -139,6 +186,7 @@ impl Waiters {
             } else {
                 wakers.push(mem::replace(waker, Waker::noop().clone()));
                 waiter.state = State::Expired;
+                self.late.remove(ticket);
                 self.waiting -= 1;
             }
         }
@@ -153,6 +201,7 @@ impl Waiters {
                 wakers.push(waker);
             }
         }
+        self.late.clear();
         (self.waiting, self.granted) = (0, 0);
     }
 
@@ -161,8 +210,9 @@ impl Waiters {
         let count = |is: fn(&State) -> bool| self.queue.values().filter(|w| is(&w.state)).count();
         assert_eq!(self.waiting, count(|state| matches!(state, State::Waiting(_))));
         assert_eq!(self.granted as usize, count(|state| matches!(state, State::Granted)));
-        let mut settled = self.queue.range(..self.turn);
-        assert!(!settled.any(|(_, waiter)| matches!(waiter.state, State::Waiting(_))));
+        let settled = self.queue.range(..self.turn);
+        let waits = settled.filter(|(_, waiter)| matches!(waiter.state, State::Waiting(_)));
+        assert!(waits.map(|(ticket, _)| ticket).eq(&self.late), "these and no others are late");
         assert!(self.turn <= self.next);
     }
 

@@ -30,6 +30,7 @@ mod streams;
 mod table;
 
 use std::{
+    hash::{DefaultHasher, Hash},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -128,6 +129,8 @@ struct Side {
     /// Handlers to stop.
     stopped: Vec<(CallId, ErrorKind)>,
     wakes: Arc<Wakes>,
+    /// Of every frame that it was given.
+    trace: DefaultHasher,
 }
 
 /// What a test's caller wants.
@@ -182,7 +185,8 @@ impl Side {
 
     fn of(mux: Mux, now: Instant) -> Self {
         let (batch, wakes) = (Batch::default(), Arc::default());
-        Self { mux, batch, now, accepted: Vec::new(), stopped: Vec::new(), wakes }
+        let trace = DefaultHasher::new();
+        Self { mux, batch, now, accepted: Vec::new(), stopped: Vec::new(), wakes, trace }
     }
 
     // ---- as a driver
@@ -216,6 +220,7 @@ impl Side {
 
     /// Receives a frame, in one of the ways in which transports hand them over.
     fn take(&mut self, frame: &OutFrame) {
+        (frame.lane, frame.end, &frame.payload).hash(&mut self.trace);
         let bytes = frame.payload.len();
         let payload = match bytes % 3 {
             _ if bytes < BULK_BYTES => Payload::Borrowed(&frame.payload),

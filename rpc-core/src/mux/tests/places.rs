@@ -126,6 +126,52 @@ fn waiting_is_first_come_first_served() {
 }
 
 #[test]
+fn who_has_waited_half_of_its_time_lets_the_others_pass() {
+    let (mut pair, [one, two]) = full();
+    let hurried = |timeout| Want { timeout: Some(ms(timeout)), ..Want::default() };
+    let late = [100, 101].map(|timeout| pair.a.wait(&hurried(timeout)));
+    pair.advance(ms(60));
+    // One who has time, and one who has all of it.
+    let in_time = [hurried(100), Want::default()].map(|want| pair.a.wait(&want));
+    let mut turns = Vec::new();
+    let mut taken = vec![one, two];
+    while let Some(id) = taken.pop() {
+        end(&mut pair, id);
+        for ticket in in_time.iter().chain(&late) {
+            if !turns.contains(ticket)
+                && let Some(id) = has_turn(&mut pair.a, *ticket)
+            {
+                turns.push(*ticket);
+                pair.drive();
+                taken.push(id);
+            }
+        }
+    }
+    assert_eq!(turns, [in_time[0], in_time[1], late[1], late[0]]);
+    assert_eq!(pair.a.mux.waiters.held(), 0);
+}
+
+#[test]
+fn who_is_late_expires_or_leaves_like_the_others() {
+    let (mut pair, [one, two]) = full();
+    let late: Vec<_> = [100, 200, 300]
+        .map(|timeout| pair.a.wait(&Want { timeout: Some(ms(timeout)), ..Want::default() }))
+        .into();
+    pair.advance(ms(180));
+    let next = pair.a.wait(&Want::default());
+    // Only now is it seen that they are late.
+    end(&mut pair, one);
+    assert!(has_turn(&mut pair.a, next).is_some());
+    pair.a.mux.leave_queue(late[2]);
+    pair.advance(ms(10));
+    let refused = pair.a.open(&Want::default(), Some(late[0]));
+    assert!(matches!(refused, Opened::Refused { kind: ErrorKind::DeadlineExceeded, .. }));
+    end(&mut pair, two);
+    assert!(has_turn(&mut pair.a, late[1]).is_some(), "it has some time left");
+    assert_eq!(pair.a.mux.waiters.held(), 0);
+}
+
+#[test]
 fn one_free_place_wakes_one_waiter() {
     let (mut pair, [one, _]) = full();
     let ticket = pair.a.wait(&Want::default());

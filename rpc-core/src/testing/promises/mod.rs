@@ -57,14 +57,16 @@
 //! runtime's tasks, so nothing else may start any there meanwhile.
 //!
 //! The map of this directory: `network` is what a transport brings, `plan` is what a seed makes
-//! happen, `run` carries that out, `service` has the handlers and callers, `ledger` what they wrote
-//! and the verdict.
+//! happen, `sessions` are plans that no seed makes, `run` carries a plan out, `service` has the handlers
+//! and callers, `flow` their streams, `ledger` what they wrote and the verdict.
 
+mod flow;
 mod ledger;
 mod network;
 mod plan;
 mod run;
 mod service;
+mod sessions;
 
 use std::{collections::BTreeMap, env, fmt, thread, time::Duration};
 
@@ -102,13 +104,13 @@ pub async fn run<N: Network>(network: impl Fn(u64) -> N) -> Tally {
 pub struct Kit {
     seeds: u64,
     large_bytes: usize,
-    session: bool,
+    session: Option<usize>,
     late: Duration,
 }
 
 impl Default for Kit {
     fn default() -> Self {
-        Self { seeds: SEEDS, large_bytes: LARGE_BYTES, session: false, late: ledger::LATE }
+        Self { seeds: SEEDS, large_bytes: LARGE_BYTES, session: None, late: ledger::LATE }
     }
 }
 
@@ -136,8 +138,19 @@ impl Kit {
     /// `RPC_SEEDS` has no effect.
     #[must_use]
     pub fn session(self) -> Self {
-        Self { session: true, ..self }
+        self.nth_session(0)
     }
+
+    /// The same with another session: there are [`SESSIONS`](Self::SESSIONS), each with another mix of
+    /// calls. To be replayed, those but the first have to be chosen by `RPC_SESSION=n` in the
+    /// environment; reading that is the test's business.
+    #[must_use]
+    pub fn nth_session(self, number: usize) -> Self {
+        Self { session: Some(number), ..self }
+    }
+
+    /// How many sessions there are.
+    pub const SESSIONS: usize = sessions::SESSIONS;
 
     /// For paused time: calls end within 10 ms of their deadlines, and nothing is left of a call 10 ms
     /// after all have ended. Else either may take five seconds, in which timers help out where somebody
@@ -157,7 +170,7 @@ impl Kit {
     pub async fn run<N: Network>(&self, network: impl Fn(u64) -> N) -> Tally {
         let mut tally = Tally::default();
         let chosen = variable("RPC_SEED");
-        let seeds = variable("RPC_SEEDS").filter(|_| !self.session).unwrap_or(self.seeds);
+        let seeds = variable("RPC_SEEDS").filter(|_| self.session.is_none()).unwrap_or(self.seeds);
         for seed in chosen.map_or(0..seeds, |seed| seed..seed.saturating_add(1)) {
             let plan = self.plan(seed);
             if chosen.is_some() {
@@ -183,10 +196,9 @@ impl Kit {
     }
 
     fn plan(&self, seed: u64) -> Plan {
-        let plan = if self.session {
-            Plan::session(self.large_bytes)
-        } else {
-            Plan::random(seed, self.large_bytes)
+        let plan = match self.session {
+            Some(number) => Plan::session(number, self.large_bytes),
+            None => Plan::random(seed, self.large_bytes),
         };
         Plan { late: self.late, ..plan }
     }
@@ -333,6 +345,8 @@ impl fmt::Display for Report<'_> {
         let thread = thread::current();
         let test = thread.name().filter(|name| *name != "main");
         let test = test.map_or(String::new(), |name| format!(" {name}"));
-        write!(f, "  replay: RPC_SEED={seed} cargo test{package}{test}")
+        let session = kit.session.filter(|number| *number > 0);
+        let session = session.map_or(String::new(), |number| format!("RPC_SESSION={number} "));
+        write!(f, "  replay: {session}RPC_SEED={seed} cargo test{package}{test}")
     }
 }

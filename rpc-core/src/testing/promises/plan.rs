@@ -82,6 +82,19 @@ pub(super) enum Shape {
     Malformed,
     /// Its caller waits only until the request has left; it waits, then ends.
     Oneway(Duration),
+    /// So many items follow the arguments, the reply, or both.
+    Stream(Flow, usize),
+}
+
+/// Which way items go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    Up,
+    Down,
+    /// Each is sent back.
+    Both,
+    /// Down, and behind them neither another nor an end.
+    Endless,
 }
 
 /// How long the call may take.
@@ -130,29 +143,6 @@ impl Plan {
         plan
     }
 
-    /// A short session on one connection, always the same, with one call of each sort.
-    pub(super) fn session(large_bytes: usize) -> Self {
-        let large = CallPlan { bytes: [large_bytes; 2], ..CallPlan::of(Shape::Echo) };
-        let left = CallPlan {
-            leave: Leave::After(Duration::from_millis(5)),
-            ..CallPlan::of(Shape::Forever)
-        };
-        let with_metadata = CallPlan { metadata: true, ..CallPlan::of(Shape::Echo) };
-        let calls = [
-            with_metadata,
-            large,
-            CallPlan::of(Shape::Fail),
-            CallPlan::of(Shape::Oneway(Duration::from_millis(1))),
-            left,
-            CallPlan::of(Shape::Wait(Duration::from_millis(1))),
-        ];
-        let mut steps = vec![Step::Call(CallPlan::of(Shape::Echo)), Step::AwaitCalls];
-        steps.extend(calls.map(Step::Call));
-        steps.extend([Step::AwaitCalls, Step::Call(CallPlan::of(Shape::Echo))]);
-        let (server, client) = (limits(large_bytes), Limits::default());
-        Self { peaceful: true, server, client, steps, late: LATE }
-    }
-
     /// How many connections die.
     fn deaths(&self, random: &mut Random) -> usize {
         if self.peaceful || random.one_in(3) { 0 } else { random.between(1, 3) }
@@ -197,7 +187,7 @@ impl Plan {
 
 impl CallPlan {
     /// A small call on the first channel that nothing disturbs.
-    fn of(shape: Shape) -> Self {
+    pub(super) fn of(shape: Shape) -> Self {
         Self {
             channel: 0,
             service: 0,
@@ -293,13 +283,13 @@ fn millis(random: &mut Random, most: usize) -> Duration {
 }
 
 /// Limits of a server that accepts large messages, but not those that are meant to be too large.
-fn limits(large_bytes: usize) -> Limits {
+pub(super) fn limits(large_bytes: usize) -> Limits {
     let message_bytes = u32::try_from(message_bytes(large_bytes)).unwrap_or(u32::MAX);
     Limits { message_bytes, ..Limits::default() }
 }
 
 /// The server's limit. A text of so many bytes is above it, with all that comes around it.
-fn message_bytes(large_bytes: usize) -> usize {
+pub(super) fn message_bytes(large_bytes: usize) -> usize {
     2 * large_bytes
 }
 

@@ -1,4 +1,4 @@
-//! The services that write into the ledger, and the calls to them.
+//! The services that write into the ledger, and the calls to them; items of streams are in `flow`.
 
 use std::{
     future::{Future, poll_fn},
@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    flow,
     ledger::{End, Ledger, METADATA_KEY, Told, reply_text, text},
     plan::{CallPlan, Leave, Patience, Shape},
 };
@@ -29,19 +30,22 @@ const PLAIN: usize = 0;
 const IDEMPOTENT: usize = 1;
 const FALLIBLE: usize = 2;
 const ONEWAY: usize = 3;
+/// A stream of items follows the arguments, or the reply, or both.
+const STREAMS: usize = 4;
 
-const METHODS: [[Method; 4]; SERVICES] = [methods(NAMES[0]), methods(NAMES[1])];
+const METHODS: [[Method; 5]; SERVICES] = [methods(NAMES[0]), methods(NAMES[1])];
 
-static TABLES: [[Method; 4]; SERVICES] = METHODS;
+static TABLES: [[Method; 5]; SERVICES] = METHODS;
 static NO_METHOD: Method = Method::new(NAMES[0], "not there");
 static NO_SERVICE: Method = Method::new("Promises.Nowhere", "echo");
 
-const fn methods(service: &'static str) -> [Method; 4] {
+const fn methods(service: &'static str) -> [Method; 5] {
     [
         Method::new(service, "plain"),
         Method::new(service, "again").idempotent(),
         Method::new(service, "fallible"),
         Method::new(service, "oneway"),
+        Method::new(service, "streams"),
     ]
 }
 
@@ -57,7 +61,7 @@ impl Service for Book {
     }
 
     fn methods(&self) -> &'static [Method] {
-        TABLES.get(self.service).map(<[Method; 4]>::as_slice).unwrap_or_default()
+        TABLES.get(self.service).map(<[Method; 5]>::as_slice).unwrap_or_default()
     }
 
     fn call(&self, request: Request) -> Handler {
@@ -78,6 +82,9 @@ impl Service for Book {
                     run.panics();
                     // Without the panic hook: there are thousands of these.
                     resume_unwind(Box::new("a handler of the kit panics"));
+                }
+                Shape::Stream(flow, items) => {
+                    return flow::answer(request, &ledger, (number, &call, run), flow, items).await;
                 }
                 _ => {}
             }
@@ -117,6 +124,11 @@ pub(super) async fn carry_out(channel: Channel, call: CallPlan, number: u32, led
             })
             .await
         }
+        Shape::Stream(way, items) => {
+            let method = &table[STREAMS];
+            let streams = flow::calls(channel, method, (number, text), &call, way, items);
+            until_left(&call, streams).await
+        }
         shape => {
             let method = match shape {
                 Shape::UnknownMethod => &NO_METHOD,
@@ -140,7 +152,7 @@ pub(super) async fn carry_out(channel: Channel, call: CallPlan, number: u32, led
     ledger.close(number, told);
 }
 
-fn failed(error: &RpcError) -> (End, String) {
+pub(super) fn failed(error: &RpcError) -> (End, String) {
     (End::Failed(error.kind(), error.delivery()), error.to_string())
 }
 
@@ -151,12 +163,26 @@ async fn watch<T, F: From<RpcError>>(
     number: u32,
     explain: impl FnOnce(Result<T, F>) -> (End, String),
 ) -> Told {
+    let call = with_settings(call, plan, number);
+    until_left(plan, async { explain(call.await) }).await
+}
+
+/// The call with the time and the metadata that are planned.
+pub(super) fn with_settings<T, F: From<RpcError>>(
+    call: Call<T, F>,
+    plan: &CallPlan,
+    number: u32,
+) -> Call<T, F> {
     let call = match plan.patience {
         Patience::Usual => call,
         Patience::Timeout(timeout) => call.timeout(timeout),
         Patience::Endless => call.no_deadline(),
     };
-    let call = if plan.metadata { call.metadata(METADATA_KEY, number.to_le_bytes()) } else { call };
+    if plan.metadata { call.metadata(METADATA_KEY, number.to_le_bytes()) } else { call }
+}
+
+/// Waits for the end of a call, unless its caller leaves before.
+async fn until_left(plan: &CallPlan, call: impl Future<Output = (End, String)>) -> Told {
     let began = clock::now();
     let ended = match plan.leave {
         Leave::Never => Some(call.await),
@@ -164,10 +190,7 @@ async fn watch<T, F: From<RpcError>>(
         Leave::After(time) => tokio::time::timeout(time, call).await.ok(),
     };
     let waited = clock::now().duration_since(began);
-    let (end, text) = match ended {
-        Some(ended) => explain(ended),
-        None => (End::Dropped, String::new()),
-    };
+    let (end, text) = ended.unwrap_or((End::Dropped, String::new()));
     Told { end, text, waited }
 }
 

@@ -11,6 +11,7 @@ mod frames;
 mod hello;
 mod ids;
 mod liars;
+mod pairs;
 mod preface;
 mod streams;
 mod texts;

@@ -29,14 +29,36 @@ const LARGE_BYTES: usize = 2300;
 /// What a pipe holds before its writer waits.
 const PIPE_BYTES: usize = 64 * 1024;
 
+/// The first session of the kit, which has a call of each sort, and one with items in all directions.
+/// `RPC_SESSIONS=n` cuts so many sessions, `RPC_SESSION=x` that one.
 #[tokio::test(start_paused = true)]
 async fn a_session_cut_at_any_byte_leaves_books_that_balance() {
-    let bytes = Arc::default();
-    let kit = Kit::new().session().large_bytes(LARGE_BYTES);
-    let whole = kit.clone().seeds(1).run(|_| Pipes::new(None, &bytes)).await;
-    let ends = ["value", "error of the handler", "dropped"].map(|end| whole.ended(end));
-    assert_eq!(ends, [5, 1, 1], "the whole session: {whole}");
+    let variable = |name| std::env::var(name).ok()?.parse().ok();
+    let sessions = match (variable("RPC_SESSION"), variable("RPC_SESSIONS")) {
+        (Some(session), _) => vec![session],
+        (None, Some(sessions)) => (0..sessions).collect(),
+        (None, None) => vec![0, STREAMS],
+    };
+    let (count, mut cuts) = (sessions.len(), 0);
+    for session in sessions {
+        cuts += cut_everywhere(session).await;
+    }
+    eprintln!("FIGURE cut.bytes={cuts}");
+    eprintln!("FIGURE cut.sessions={count}");
+}
 
+/// The session with streams in all directions at once.
+const STREAMS: usize = 12;
+
+/// Returns how often that was.
+async fn cut_everywhere(session: usize) -> usize {
+    let bytes = Arc::default();
+    let kit = Kit::new().nth_session(session).large_bytes(LARGE_BYTES);
+    let whole = kit.clone().seeds(1).run(|_| Pipes::new(None, &bytes)).await;
+    if session == 0 {
+        let ends = ["value", "error of the handler", "dropped"].map(|end| whole.ended(end));
+        assert_eq!(ends, [5, 1, 1], "the whole session: {whole}");
+    }
     let bytes: [usize; 2] = *bytes.lock().unwrap();
     let mut cuts = Vec::new();
     for direction in [TO_SERVER, TO_CLIENT] {
@@ -44,18 +66,20 @@ async fn a_session_cut_at_any_byte_leaves_books_that_balance() {
             cuts.extend([Manner::End, Manner::Error].map(|manner| Cut { direction, at, manner }));
         }
     }
-    let kit = kit.seeds(cuts.len() as u64);
     let tally = kit
+        .seeds(cuts.len() as u64)
         .run(|seed| {
             let cut = usize::try_from(seed).ok().and_then(|seed| cuts.get(seed));
             Pipes::new(cut.copied(), &Arc::default())
         })
         .await;
-    eprintln!("{} cuts in {bytes:?} bytes: {tally}", cuts.len());
-    eprintln!("FIGURE cut.bytes={}", cuts.len());
-    for end in ["connection lost, NotSent", "connection lost, Unknown"] {
-        assert!(tally.ended(end) > 0, "no call ended with {end}: {tally}");
-    }
+    eprintln!("session {session}: {whole}");
+    eprintln!("session {session}, {} cuts in {bytes:?} bytes: {tally}", cuts.len());
+    let lost = ["NotSent", "Unknown"].map(|how| tally.ended(&format!("connection lost, {how}")));
+    assert!(lost[0] > 0, "no call was lost before it was sent: {tally}");
+    // Calls that are refused unseen or never sent have nothing to be unknown of.
+    assert!(lost[1] > 0, "no call was lost with an unknown end: {tally}");
+    cuts.len()
 }
 
 const TO_SERVER: usize = 0;
@@ -82,18 +106,21 @@ enum Manner {
 struct Pipes {
     cut: Mutex<Option<Cut>>,
     breaks: bool,
-    /// Bytes that went in each direction of the last connection.
-    bytes: Arc<Mutex<[usize; 2]>>,
-    server: Mutex<Option<mpsc::UnboundedSender<DuplexEnd>>>,
+    /// Bytes that went in each direction of the first connection.
+    bytes: Mutex<Option<Arc<Mutex<[usize; 2]>>>>,
+    server: Accepting,
 }
+
+/// Where the server that listens takes its connections from.
+type Accepting = Arc<Mutex<Option<mpsc::UnboundedSender<DuplexEnd>>>>;
 
 impl Pipes {
     fn new(cut: Option<Cut>, bytes: &Arc<Mutex<[usize; 2]>>) -> Self {
         Self {
             cut: Mutex::new(cut),
             breaks: cut.is_some(),
-            bytes: Arc::clone(bytes),
-            server: Mutex::default(),
+            bytes: Mutex::new(Some(Arc::clone(bytes))),
+            server: Accepting::default(),
         }
     }
 }
@@ -109,8 +136,8 @@ impl Network for Pipes {
         PipeConnector {
             // Only the first channel is used.
             cut: Mutex::new(self.cut.lock().unwrap().take()),
-            bytes: Arc::clone(&self.bytes),
-            server: self.server.lock().unwrap().clone().unwrap(),
+            bytes: Mutex::new(self.bytes.lock().unwrap().take()),
+            server: Arc::clone(&self.server),
         }
     }
 
@@ -138,8 +165,8 @@ impl Listener for PipeListener {
 
 struct PipeConnector {
     cut: Mutex<Option<Cut>>,
-    bytes: Arc<Mutex<[usize; 2]>>,
-    server: mpsc::UnboundedSender<DuplexEnd>,
+    bytes: Mutex<Option<Arc<Mutex<[usize; 2]>>>>,
+    server: Accepting,
 }
 
 impl Connector for PipeConnector {
@@ -153,13 +180,13 @@ impl Connector for PipeConnector {
         let (client, server) = duplex(PIPE_BYTES);
         let pipe = Arc::new(Mutex::new(Pipe {
             cut: self.cut.lock().unwrap().take(),
-            bytes: Arc::clone(&self.bytes),
+            bytes: self.bytes.lock().unwrap().take().unwrap_or_default(),
             ..Pipe::default()
         }));
-        *self.bytes.lock().unwrap() = [0; 2];
         let end = |io, sends| DuplexEnd { io, sends, pipe: Arc::clone(&pipe) };
         let server = end(server, TO_CLIENT);
-        self.server.send(server).map_err(|_| io::ErrorKind::ConnectionRefused)?;
+        let accepting = self.server.lock().unwrap().clone().unwrap();
+        accepting.send(server).map_err(|_| io::ErrorKind::ConnectionRefused)?;
         Ok(SmallFrames::new(end(client, TO_SERVER)))
     }
 }

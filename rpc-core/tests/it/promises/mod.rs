@@ -3,6 +3,7 @@
 
 mod cut;
 mod lies;
+mod same;
 
 use rpc_core::testing::{
     adversary::{Adversary, Death, Direction},

@@ -4,9 +4,10 @@
 //! `RPC_SEEDS=n` tries so many seeds, `RPC_SEED=x` that one.
 
 mod pipe;
+mod same;
 mod streams;
 
-use std::{collections::BTreeMap, env, thread};
+use std::{collections::BTreeMap, env, hash::Hasher, thread};
 
 use super::{
     link::{Chance, Lanes},
@@ -171,7 +172,12 @@ impl Simulation {
     }
 
     /// Returns how each call ended.
-    fn run(mut self) -> Vec<String> {
+    fn run(self) -> Vec<String> {
+        self.traced().0
+    }
+
+    /// The same, and what the frames were that each side got.
+    fn traced(mut self) -> (Vec<String>, [u64; 2]) {
         for _ in 0..100 + self.random.below(500) {
             self.event();
             self.drive();
@@ -186,7 +192,7 @@ impl Simulation {
             Some(end) => format!("{end:?}"),
             None => "Dropped".to_owned(),
         });
-        ends.collect()
+        (ends.collect(), self.sides.each_ref().map(|side| side.trace.finish()))
     }
 
     /// Something happens.

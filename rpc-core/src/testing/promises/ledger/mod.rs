@@ -95,6 +95,11 @@ pub(super) fn reply_text(number: u32, bytes: usize) -> String {
     format!("reply to {number}: {}", text(number, bytes))
 }
 
+/// An item of a stream.
+pub(super) fn item(number: u32, bytes: usize, at: usize) -> String {
+    format!("{at}: {}", text(number, bytes))
+}
+
 impl Ledger {
     pub(super) fn new(late: Duration) -> Self {
         Self { entries: Mutex::default(), late }
@@ -133,6 +138,11 @@ impl Ledger {
             entry.mangled = Some(found);
         }
         Some((entry.call.clone(), Run { ledger: Arc::clone(self), number, how: RunEnd::Stopped }))
+    }
+
+    /// A handler got something else than its caller gave.
+    pub(super) fn mangle(&self, number: u32, found: String) {
+        self.with(number, |entry| entry.mangled = Some(found));
     }
 
     /// The caller of a call was told how it ended, or doesn't want to know any more.
@@ -329,7 +339,7 @@ impl Entry {
 
     fn check_reply(&self, number: usize, told: &Told) -> Result<(), (Promise, &'static str)> {
         let end = match self.call.shape {
-            Shape::Echo | Shape::Wait(_) => End::Value,
+            Shape::Echo | Shape::Wait(_) | Shape::Stream(..) => End::Value,
             Shape::Fail => End::AppError,
             _ => return Err((Promise::Answered, "no handler of this sort answers")),
         };

@@ -7,7 +7,7 @@ mod checks;
 mod flow;
 mod link;
 
-use std::{collections::BTreeMap, sync::atomic::AtomicBool, task::Poll, thread};
+use std::{collections::BTreeMap, hash::Hasher, sync::atomic::AtomicBool, task::Poll, thread};
 
 use super::{Chance, number, *};
 use crate::mux::{Need, NextItem, Room};
@@ -36,6 +36,11 @@ fn streams_deliver_every_item_in_order_and_leave_nothing() {
 /// The same, with an input for chance.
 pub(in super::super) fn streams(chance: Chance) {
     Simulation::with(chance).run();
+}
+
+/// What a seed makes of the streams: their ends, and the frames that each side got.
+pub(super) fn trace(seed: u64) -> (Vec<String>, [u64; 2]) {
+    Simulation::new(seed).traced()
 }
 
 /// Takes some seconds in a debug build, and is enough for every way to end.
@@ -216,7 +221,12 @@ impl Simulation {
     }
 
     /// Returns how each stream ended for its reader.
-    fn run(mut self) -> Vec<String> {
+    fn run(self) -> Vec<String> {
+        self.traced().0
+    }
+
+    /// The same, and what the frames were that each side got.
+    fn traced(mut self) -> (Vec<String>, [u64; 2]) {
         for _ in 0..100 + self.random.below(400) {
             self.event();
             self.drive();
@@ -228,7 +238,8 @@ impl Simulation {
         self.wind_down();
         self.check_rest();
         let flows = self.ledger.iter().flat_map(|e| e.arguments.iter().chain(&e.reply));
-        flows.filter_map(Flow::outcome).collect()
+        let ends = flows.filter_map(Flow::outcome).collect();
+        (ends, self.sides.each_ref().map(|side| side.trace.finish()))
     }
 
     fn event(&mut self) {

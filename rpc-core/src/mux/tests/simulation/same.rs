@@ -1,0 +1,28 @@
+//! A seed does the same each time: the same frames both ways, the same ends. Else no failure could be seen
+//! again by its seed.
+
+use super::{Simulation, number, streams};
+
+/// How many, unless `RPC_SEEDS` says otherwise.
+const SEEDS: u64 = 100;
+
+#[test]
+fn the_same_seed_sends_the_same_frames() {
+    let seeds = match number("RPC_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("RPC_SEEDS").unwrap_or(SEEDS),
+    };
+    eprintln!("FIGURE determinism.mux={}", seeds.end - seeds.start);
+    let mut last = None;
+    for seed in seeds {
+        let calls = || Simulation::new(seed).traced();
+        let (first, second) = (calls(), calls());
+        let replay = format!("to see it again: RPC_SEED={seed} cargo test -p rpc-core --lib same");
+        assert_eq!(first, second, "calls: {replay}");
+        assert_ne!(last.replace(first.1), Some(second.1), "another seed, and the same frames");
+        // A run with streams takes many times as long.
+        if seed % 10 == 0 {
+            assert_eq!(streams::trace(seed), streams::trace(seed), "streams: {replay}");
+        }
+    }
+}
