@@ -178,9 +178,9 @@ mod types;
 /// `Option<Vec<u8>>`. On the wire both are the same.
 ///
 /// `bytes::Bytes` as the last argument, as the reply, or as a reply's `Ok` isn't copied either: a large
-/// one goes out of the caller's buffer, and the handler's shares the buffer in which it came. Of 1 MiB
-/// and more, that buffer is the connection's, which uses it again when the last handle is dropped: such
-/// `Bytes` can be read and cut for nothing, but to make a `Vec<u8>` of them is a copy.
+/// one goes out of the caller's buffer, and the handler's shares the buffer in which it came. The
+/// connection uses that one again when the last handle is dropped: such `Bytes` can be read and cut for
+/// nothing, but to make a `Vec<u8>` of them is a copy.
 ///
 /// # Generic services
 ///

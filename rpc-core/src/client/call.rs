@@ -28,6 +28,10 @@ use crate::{
     streaming::{ArgumentPump, Caller, Incoming, Items, Pump, Streaming},
 };
 
+/// What the buffer of the arguments has room for at first, and then for the reply, so that small ones
+/// are written without it growing in steps.
+const BODY_BYTES: usize = 64;
+
 /// What came in reply to a call.
 pub(super) enum Received {
     /// A value, or the handler's error.
@@ -146,7 +150,7 @@ impl<T, F> Call<T, F> {
         decode: Decode<T, F>,
         oneway: bool,
     ) -> Self {
-        let mut body = Vec::new();
+        let mut body = Vec::with_capacity(BODY_BYTES);
         let encoded = Bincode::encode(args, &mut body).map(|()| body);
         Self { call: Untyped::new(channel, method, encoded, oneway), decode }
     }
@@ -160,7 +164,7 @@ impl<T, F> Call<T, F> {
         decode: Decode<T, F>,
         oneway: bool,
     ) -> Self {
-        let mut body = Vec::new();
+        let mut body = Vec::with_capacity(BODY_BYTES);
         let encoded = Bincode::encode(args, &mut body)
             .and_then(|()| whole::encode_last(last, &mut body))
             .map(|()| body);
