@@ -30,7 +30,8 @@ pub(crate) fn describe_at_length(machine: &Machine, plan: &Plan) -> String {
     let rustc = first_line_of("rustc", &["--version"]);
     let commit = first_line_of("git", &["describe", "--always", "--dirty", "--exclude=*"]);
     write!(out, "  \n{rustc}; commit {commit}").expect("a String takes all that is written");
-    let peers: &[_] = if cfg!(feature = "peers") { &["tarpc", "tonic", "prost"] } else { &[] };
+    let peers: &[_] =
+        if cfg!(feature = "peers") { &["tarpc", "tonic", "prost", "capnp-rpc"] } else { &[] };
     for name in ["tokio"].iter().chain(peers) {
         if let Some(version) = locked_version(name) {
             write!(out, "; {name} {version}").expect("a String takes all that is written");

@@ -27,6 +27,8 @@ pub(crate) enum Contender {
     Tarpc,
     #[cfg(feature = "peers")]
     Tonic,
+    #[cfg(feature = "peers")]
+    Capnp,
 }
 
 /// Calls in flight on all connections together that the buffers of UDP sockets hold. The raw loops
@@ -54,6 +56,8 @@ impl Contender {
             Self::Tarpc,
             #[cfg(feature = "peers")]
             Self::Tonic,
+            #[cfg(feature = "peers")]
+            Self::Capnp,
         ]
         .into_iter()
     }
@@ -73,6 +77,8 @@ impl Contender {
             Self::Tarpc => "tarpc",
             #[cfg(feature = "peers")]
             Self::Tonic => "tonic",
+            #[cfg(feature = "peers")]
+            Self::Capnp => "capnp",
         }
     }
 
@@ -99,6 +105,8 @@ impl Contender {
             Self::Tarpc => "#d97706",
             #[cfg(feature = "peers")]
             Self::Tonic => "#be185d",
+            #[cfg(feature = "peers")]
+            Self::Capnp => "#7c3aed",
         }
     }
 
@@ -136,7 +144,7 @@ impl Contender {
             Self::OursMany => adds && scenario.connections == 1 && scenario.in_flight == 64,
             Self::Ours | Self::OursUdp => true,
             #[cfg(feature = "peers")]
-            Self::Tarpc | Self::Tonic => true,
+            Self::Tarpc | Self::Tonic | Self::Capnp => true,
         }
     }
 
@@ -155,6 +163,8 @@ impl Contender {
             Self::Tarpc => peers::tarpc::serve(addr).await,
             #[cfg(feature = "peers")]
             Self::Tonic => peers::tonic::serve(addr).await,
+            #[cfg(feature = "peers")]
+            Self::Capnp => peers::capnp::serve(addr).await,
         }
     }
 
@@ -173,6 +183,8 @@ impl Contender {
             Self::Tarpc => harness::measure::<peers::tarpc::Client>(load).await,
             #[cfg(feature = "peers")]
             Self::Tonic => harness::measure::<peers::tonic::Client>(load).await,
+            #[cfg(feature = "peers")]
+            Self::Capnp => harness::measure::<peers::capnp::Client>(load).await,
         }
     }
 }

@@ -23,7 +23,9 @@ const BANNED: [(&str, &str); 9] = [
 
 /// Sources that are written for their error messages, or written by a tool.
 fn is_fixture(source: &Source) -> bool {
-    source.path.contains("/tests/ui/") || source.in_dir("snapshots")
+    source.path.contains("/tests/ui/")
+        || source.in_dir("snapshots")
+        || source.path.ends_with("_capnp.rs")
 }
 
 fn sources() -> Vec<Source> {
