@@ -130,6 +130,22 @@ impl<N: Network> Network for Traced<N> {
     fn breaks(&self) -> bool {
         self.inner.breaks()
     }
+
+    fn connects_between_servers(&self) -> bool {
+        self.inner.connects_between_servers()
+    }
+
+    fn crash(&self, server: &Address) {
+        self.inner.crash(server);
+    }
+
+    fn patience(&self) -> Duration {
+        self.inner.patience()
+    }
+
+    fn objection(&self) -> Result<(), String> {
+        self.inner.objection()
+    }
 }
 
 impl<L: Listener> Listener for Traced<L> {
