@@ -47,7 +47,7 @@ pub(crate) struct Outbox {
     /// Messages in `bulk` that end a call of the peer.
     bulk_terminals: u32,
     /// Large items whose stream has no credit left, by call.
-    blocked: BTreeMap<CallId, Bulk>,
+    blocked: BTreeMap<CallId, Box<Bulk>>,
     /// Large messages and items that wait for the connection's credit.
     stalled: VecDeque<Bulk>,
     /// Bytes of the bodies in the three.
@@ -159,7 +159,7 @@ impl Outbox {
     /// The peer allows more of a stream. `None` unless a large item of it is queued, which then has
     /// the credit; `false` if that is more than a peer can have meant.
     pub(crate) fn allow_item(&mut self, call: CallId, bytes: usize) -> Option<bool> {
-        self.bulk.extend(self.blocked.remove(&call));
+        self.bulk.extend(self.blocked.remove(&call).map(|bulk| *bulk));
         let mut queued = self.bulk.iter_mut().chain(&mut self.stalled);
         let item = queued.find(|bulk| bulk.lane == call && bulk.credit.is_some());
         let credit = item?.credit.as_mut()?;
@@ -245,7 +245,7 @@ impl Outbox {
     /// Forgets what is left of the message of `call`. Returns the header of its first frame, or an
     /// empty one if that was drawn.
     pub(crate) fn drop_bulk_of(&mut self, call: CallId) -> Option<Vec<u8>> {
-        let bulk = self.blocked.remove(&call).or_else(|| {
+        let bulk = self.blocked.remove(&call).map(|bulk| *bulk).or_else(|| {
             [&mut self.bulk, &mut self.stalled].into_iter().find_map(|queue| {
                 let at = queue.iter().position(|bulk| bulk.lane == call)?;
                 queue.remove(at)
@@ -326,7 +326,7 @@ impl Outbox {
                 Next::Again => self.bulk.push_back(bulk),
                 Next::Stalled => self.stalled.push_back(bulk),
                 Next::Blocked => {
-                    self.blocked.insert(bulk.lane, bulk);
+                    self.blocked.insert(bulk.lane, Box::new(bulk));
                 }
             }
         }
@@ -369,7 +369,8 @@ impl Outbox {
 
     /// The credit that a large item of this call has with it.
     pub(crate) fn credit_with_item(&self, call: CallId) -> usize {
-        let all = self.bulk.iter().chain(&self.stalled).chain(self.blocked.values());
+        let all =
+            self.bulk.iter().chain(&self.stalled).chain(self.blocked.values().map(AsRef::as_ref));
         all.filter(|bulk| bulk.lane == call).filter_map(|bulk| bulk.credit).sum()
     }
 
@@ -383,7 +384,9 @@ impl Outbox {
         }
         assert!(rest.is_empty(), "whole frames only");
         assert_eq!(self.terminals, terminals);
-        let all = || self.bulk.iter().chain(&self.stalled).chain(self.blocked.values());
+        let all = || {
+            self.bulk.iter().chain(&self.stalled).chain(self.blocked.values().map(AsRef::as_ref))
+        };
         let bulk_terminals = all().filter(|bulk| bulk.terminal).count();
         assert_eq!(self.bulk_terminals as usize, bulk_terminals);
         let bulk_bytes: usize = all().map(Bulk::bytes).sum();

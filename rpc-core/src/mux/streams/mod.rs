@@ -55,10 +55,11 @@ pub(super) const WAKE_MAX: usize = 32;
 /// The streams of one connection.
 #[derive(Debug)]
 pub(super) struct Streams {
-    readers: BTreeMap<CallId, Reader>,
-    writers: BTreeMap<CallId, Writer>,
+    /// Boxed, so that few streams take little, and maps have one code.
+    readers: BTreeMap<CallId, Box<Reader>>,
+    writers: BTreeMap<CallId, Box<Writer>>,
     /// Readers that have outlived their calls: what has come is still theirs.
-    outlived: BTreeMap<CallId, Reader>,
+    outlived: BTreeMap<CallId, Box<Reader>>,
     /// Writers that wait for what all streams share, first come, first served, and how much of it
     /// each needs.
     queue: BTreeMap<u64, (CallId, usize)>,
@@ -140,7 +141,7 @@ impl Streams {
     /// There will be no more items.
     fn finish(&mut self, id: CallId, end: StreamEnd, wakers: &mut Vec<Waker>) {
         wakers.extend(self.change(id, |reader| reader.finish(end)).flatten());
-        if self.readers.get(&id).is_some_and(Reader::is_abandoned) {
+        if self.readers.get(&id).is_some_and(|reader| reader.is_abandoned()) {
             self.readers.remove(&id);
         }
     }
@@ -159,11 +160,11 @@ impl Streams {
 
     /// Items are going to come that nobody reads.
     pub(super) fn open_abandoned(&mut self, id: CallId) {
-        self.readers.insert(id, Reader::abandoned());
+        self.readers.insert(id, Box::new(Reader::abandoned()));
     }
 
     pub(super) fn open_reader(&mut self, id: CallId, patience: Option<Duration>) {
-        self.readers.insert(id, Reader::new(patience));
+        self.readers.insert(id, Box::new(Reader::new(patience)));
     }
 
     /// A call of this side's was opened. The peer may stop each stream among the arguments once.
@@ -172,7 +173,7 @@ impl Streams {
     }
 
     pub(super) fn open_writer(&mut self, id: CallId, patience: Option<Duration>, is_busy: bool) {
-        self.writers.insert(id, Writer::new(patience, is_busy));
+        self.writers.insert(id, Box::new(Writer::new(patience, is_busy)));
     }
 
     /// The last frame of a large message or item was drawn; of the latter's credit so much is left.
@@ -196,11 +197,11 @@ impl Streams {
     }
 
     fn all_readers(&self) -> impl Iterator<Item = &Reader> {
-        self.readers.values().chain(self.outlived.values())
+        self.readers.values().chain(self.outlived.values()).map(AsRef::as_ref)
     }
 
     fn any_reader(&mut self, id: CallId) -> Option<&mut Reader> {
-        self.readers.get_mut(&id).or_else(|| self.outlived.get_mut(&id))
+        self.readers.get_mut(&id).or_else(|| self.outlived.get_mut(&id)).map(AsMut::as_mut)
     }
 
     /// A call is over, and its reader may not be: it keeps what has come.
@@ -265,7 +266,7 @@ impl Streams {
 
     /// The peer's limits are known, or nothing matters any more.
     pub(super) fn wake_all(&mut self, wakers: &mut Vec<Waker>) {
-        wakers.extend(self.writers.values_mut().filter_map(Writer::wake));
+        wakers.extend(self.writers.values_mut().filter_map(|writer| writer.wake()));
     }
 
     /// Wakes the writer whose turn it is.
@@ -348,7 +349,7 @@ impl Streams {
     }
 
     pub(super) fn memory_of(&self, id: CallId) -> usize {
-        self.readers.get(&id).map_or(0, Reader::memory)
+        self.readers.get(&id).map_or(0, |reader| reader.memory())
     }
 
     pub(super) fn growth(&self) -> usize {
@@ -359,11 +360,12 @@ impl Streams {
         self.all_readers().for_each(Reader::check_invariants);
         let partial_bytes: usize = self.all_readers().map(Reader::partial_bytes).sum();
         assert_eq!(self.partial_bytes, partial_bytes);
-        let waiting = |(id, writer): (&CallId, &Writer)| match writer.place {
-            Place::Waiting(place) => Some((place, *id)),
+        let places = self.writers.iter().map(|(id, writer)| (writer.place, *id));
+        let waiting = places.filter_map(|(place, id)| match place {
+            Place::Waiting(place) => Some((place, id)),
             Place::None | Place::Called(_) => None,
-        };
-        let waiting: BTreeMap<_, _> = self.writers.iter().filter_map(waiting).collect();
+        });
+        let waiting: BTreeMap<_, _> = waiting.collect();
         let queue: BTreeMap<_, _> = self.queue.iter().map(|(at, (id, _))| (*at, *id)).collect();
         assert_eq!(queue, waiting);
     }

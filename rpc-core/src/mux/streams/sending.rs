@@ -81,10 +81,9 @@ impl Mux {
     /// Whether there is room for the writer that is first in the queue, and nobody was called to use it.
     #[cfg(any(fuzzing, test))]
     pub(in crate::mux) fn is_turn_lost(&self) -> bool {
-        let is_called = |writer: &super::Writer| matches!(writer.place, Place::Called(_));
         let first = self.streams.queue.first_key_value();
         first.is_some_and(|(_, (_, cost))| self.has_stream_room(*cost))
-            && !self.streams.writers.values().any(is_called)
+            && !self.streams.writers.values().any(|writer| matches!(writer.place, Place::Called(_)))
     }
 
     /// A writer doesn't wait for room any more. If it was its turn, it is another's.
