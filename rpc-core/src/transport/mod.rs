@@ -182,9 +182,9 @@ impl Payload<'_> {
 pub enum Received {
     /// It read something; there may be more.
     Some,
-    /// It handed out a part of what it read, and keeps the rest for the next time it is polled: the
-    /// peer has little to do until something is sent, so what this part leads to is to be sent first.
-    /// No wake-up comes for the rest.
+    /// It handed out a part of what it read, or all of it, and keeps the rest for the next time it is
+    /// polled: the peer has little to do until something is sent, so what this part leads to is to be
+    /// sent first. No wake-up comes for the rest.
     Part,
     /// The peer has finished sending, between two frames.
     End,

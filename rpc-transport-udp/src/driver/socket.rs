@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll, ready},
 };
@@ -26,6 +26,10 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Buffers of one receive call. A few: whoever sends many at once sends them as one.
 const BUFFERS: usize = 8;
+
+/// The same while one datagram comes at a time. One more than that, so that it says that it was all; each
+/// costs some hundred instructions whether it is filled or not.
+const BUFFERS_CALM: usize = 2;
 
 /// Receive errors in a row, with nothing received and never nothing to receive between them, that
 /// are no news of the network any more: so fast nobody tells it. The socket is of no use then.
@@ -48,12 +52,16 @@ impl Scratch {
         Self { bytes: Vec::new(), metas: Vec::new() }
     }
 
-    /// Receives once. Returns how many buffers have something now.
-    fn receive(&mut self, state: &UdpSocketState, socket: &UdpSocket) -> io::Result<usize> {
+    /// Receives once into `N` buffers. Returns how many have something now.
+    fn receive<const N: usize>(
+        &mut self,
+        state: &UdpSocketState,
+        socket: &UdpSocket,
+    ) -> io::Result<usize> {
         self.bytes.resize(BUFFERS * BUFFER_BYTES, 0);
         self.metas.resize(BUFFERS, RecvMeta::default());
         let mut rest = self.bytes.chunks_exact_mut(BUFFER_BYTES);
-        let mut buffers: [_; BUFFERS] =
+        let mut buffers: [_; N] =
             std::array::from_fn(|_| IoSliceMut::new(rest.next().unwrap_or_default()));
         state.recv(UdpSockRef::from(socket), &mut buffers, &mut self.metas)
     }
@@ -157,6 +165,8 @@ pub(crate) struct Kernel {
     connected: Option<SocketAddr>,
     /// How many receive errors there were in a row.
     errors: AtomicU32,
+    /// Whether the last receive call had no use for more than one buffer.
+    is_calm: AtomicBool,
 }
 
 impl Kernel {
@@ -164,7 +174,13 @@ impl Kernel {
     pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         let connected = socket.peer_addr().ok().filter(|_| mark_all(&socket).is_ok());
-        Ok(Self { socket: Ready::new(socket)?, state, connected, errors: AtomicU32::new(0) })
+        Ok(Self {
+            socket: Ready::new(socket)?,
+            state,
+            connected,
+            errors: AtomicU32::new(0),
+            is_calm: AtomicBool::new(false),
+        })
     }
 
     /// Whether a receive error is one too many in a row.
@@ -181,10 +197,16 @@ impl Kernel {
         loop {
             let mut received = None;
             let outcome = ready!(self.socket.poll_recv(cx, |socket| {
-                let count = scratch.receive(&self.state, socket)?;
+                let is_calm = self.is_calm.load(Ordering::Relaxed);
+                let (count, room) = if is_calm {
+                    (scratch.receive::<BUFFERS_CALM>(&self.state, socket)?, BUFFERS_CALM)
+                } else {
+                    (scratch.receive::<BUFFERS>(&self.state, socket)?, BUFFERS)
+                };
                 received = Some(count);
+                self.is_calm.store(count < BUFFERS_CALM, Ordering::Relaxed);
                 // Fewer than there was room for: that was all. The next datagram will say so.
-                if count < BUFFERS { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+                if count < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             }));
             match (received, outcome) {
                 (Some(count), _) => {

@@ -346,12 +346,11 @@ impl UdpTransport {
         cx: &mut Context<'_>,
         now: Instant,
         inbox: &mut impl Inbox,
-    ) -> Poll<Result<Progress, Failure>> {
+    ) -> Poll<Result<(), Failure>> {
         for _ in 0..READS_PER_POLL {
             match ready!(self.poll_receive(cx, now, inbox))? {
                 Came::Nothing => {}
-                Came::Some => return Poll::Ready(Ok(Progress::Some)),
-                Came::Part => return Poll::Ready(Ok(Progress::Part)),
+                Came::Some | Came::Part => return Poll::Ready(Ok(())),
             }
         }
         cx.waker().wake_by_ref();
@@ -418,12 +417,14 @@ impl Transport for UdpTransport {
             return Poll::Ready(self.end(cx, now));
         }
         match self.poll_worth(cx, now, inbox) {
-            Poll::Ready(Ok(progress)) => {
+            Poll::Ready(Ok(())) => {
                 // There may be room now, and sending need not come after receiving.
                 if mem::take(&mut self.is_full) {
                     cx.waker().wake_by_ref();
                 }
-                return Poll::Ready(Ok(progress));
+                // What it leads to goes first: what there is to do otherwise, if nothing more has come,
+                // isn't what the peer waits for.
+                return Poll::Ready(Ok(Progress::Part));
             }
             Poll::Ready(Err(failure)) => return Poll::Ready(Err(self.fail(cx, now, failure))),
             Poll::Pending => {}
