@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use super::{
     Closed, Ending, ITEM_COST, Mux, Phase, Reach, SCAN_REST, alive::Due, incoming::NewRequest,
-    part::Part, shown,
+    part::Part, shown, streams::WAKE_MAX,
 };
 use crate::{
     codec::{Bincode, Codec},
@@ -211,6 +211,7 @@ impl Mux {
         self.peer_hello = Some(*hello);
         self.send_hello();
         self.streams.wake_all(&mut self.output.wakers);
+        self.wake_writers(WAKE_MAX);
         self.admit();
         Ok(())
     }

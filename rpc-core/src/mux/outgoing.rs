@@ -239,6 +239,8 @@ impl Mux {
                 if !planted("taken-back-and-counted") {
                     self.calls.unsend();
                 }
+                // Items among it have given back what they cost.
+                self.wake_writers(1);
                 Withdrawn::Unheard
             }
             Whereabouts::At { .. } => Withdrawn::Sent,

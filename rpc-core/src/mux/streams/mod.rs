@@ -254,12 +254,16 @@ impl Streams {
         self.queue.insert(place, (id, cost));
     }
 
-    /// Takes a writer out of the queue. Returns whether it had been called: then it is another's turn.
+    /// Takes a writer out of the queue. Returns whether it may be another's turn: it had been called, or
+    /// was the first, and waited for more room than the next one needs.
     fn dequeue(&mut self, id: CallId) -> bool {
         let Some(writer) = self.writers.get_mut(&id) else { return false };
         match writer.leave() {
             Place::None => false,
-            Place::Waiting(place) => self.queue.remove(&place).is_none(),
+            Place::Waiting(place) => {
+                self.queue.remove(&place);
+                self.queue.first_key_value().is_some_and(|(next, _)| place < *next)
+            }
             Place::Called(_) => true,
         }
     }

@@ -233,6 +233,62 @@ fn few_writers_are_woken_when_there_is_room_and_each_gets_its_turn() {
     assert!(pair.a.wakes.count() - woken >= waiting.len());
 }
 
+/// Streams of `pair.a` that have used all credit of the connection but `left` bytes, and a further one.
+fn used_up(pair: &mut Pair, left: usize) -> CallId {
+    for _ in 0..10 {
+        let id = pair.a.call_with_items();
+        for _ in 0..3 {
+            let bytes = pair.a.mux.outbox.bulk_credit() - left;
+            if bytes > ITEM_COST {
+                assert!(pair.a.send_item(id, &vec![7; bytes.min(16_000) - ITEM_COST]));
+            }
+            pair.a.draw_batch();
+        }
+    }
+    assert_eq!(pair.a.mux.outbox.bulk_credit(), left);
+    pair.a.call_with_items()
+}
+
+/// What the mux checks after each step says that nobody waits in vain; so here it is enough to get there.
+#[test]
+fn a_window_that_the_hello_makes_larger_is_for_those_who_wait() {
+    let mut pair = Pair::strangers(Limits::default(), Limits::default());
+    let id = used_up(&mut pair, 0);
+    assert!(pair.a.room(id).is_pending());
+    let far = Pair::strangers(Limits::default(), Limits::default()).a.draw_batch();
+    let woken = pair.a.wakes.count();
+    pair.a.take(&far[0]);
+    assert!(pair.a.mux.hello_arrived());
+    assert!(pair.a.wakes.count() > woken);
+    assert!(pair.a.room(id).is_ready());
+}
+
+#[test]
+fn who_waits_for_more_and_leaves_lets_those_go_who_need_less() {
+    let mut pair = Pair::with(Limits::default(), Limits { window_bytes: 0, ..Limits::default() });
+    let first = used_up(&mut pair, 1000);
+    let second = pair.a.call_with_items();
+    assert!(pair.a.room_for(first, Need::Staged(2000)).is_pending());
+    assert!(pair.a.room(second).is_pending(), "it is not its turn");
+    let woken = pair.a.wakes.count();
+    pair.a.drop_call(first);
+    assert!(pair.a.wakes.count() > woken);
+    assert!(pair.a.room(second).is_ready());
+}
+
+#[test]
+fn credit_that_a_call_gives_back_is_for_those_who_wait() {
+    let mut pair = Pair::with(Limits::default(), Limits { window_bytes: 0, ..Limits::default() });
+    let taken_back = used_up(&mut pair, 1000);
+    assert!(pair.a.send_item(taken_back, &[7; 900]));
+    let waits = pair.a.call_with_items();
+    assert!(pair.a.room_for(waits, Need::Staged(500)).is_pending());
+    let woken = pair.a.wakes.count();
+    pair.a.drop_call(taken_back);
+    assert!(pair.a.wakes.count() > woken);
+    assert!(pair.a.room_for(waits, Need::Staged(500)).is_ready());
+}
+
 #[test]
 fn an_end_waits_for_no_credit() {
     for bytes in [WINDOW_BASE - ITEM_COST, WINDOW_BASE - ITEM_COST - 10] {
