@@ -56,13 +56,18 @@ pub(crate) struct Tally {
 
 impl Tally {
     fn fail(&self, what: impl Into<String>) {
+        let what = what.into();
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         // A text has numbers in it: not every one is a kind of its own.
-        if failures.len() < 20 {
-            *failures.entry(what.into()).or_default() += 1;
-        } else {
+        let is_known = failures.contains_key(&what);
+        if failures.len() >= 20 && !is_known {
             *failures.entry("more of them".to_owned()).or_default() += 1;
+            return;
         }
+        if !is_known {
+            println!("failed: {what}");
+        }
+        *failures.entry(what).or_default() += 1;
     }
 
     fn check<T>(&self, what: &str, result: Result<T, RpcError>) -> Option<T> {
