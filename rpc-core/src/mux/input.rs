@@ -14,6 +14,7 @@ use crate::{
     error::{CloseReason, Delivery},
     frame::{self, CallId, Frame, FrameError, Hello, Lane, WIRE_VERSION},
     limits::{BULK_WINDOW_BASE, PeerLimits},
+    outbox::BULK_BYTES,
     planted::planted,
     transport::{InFrame, Payload},
 };
@@ -28,28 +29,27 @@ impl Mux {
             return;
         }
         self.alive.hear(now);
-        match frame.payload {
-            Payload::Borrowed(bytes) => {
-                let decoded = Frame::decode(frame.lane, bytes);
-                let part = decoded.as_ref().map_or(&[][..], Frame::body);
-                self.handle_decoded(now, frame.lane, decoded, Part::Borrowed(part));
-            }
-            Payload::Owned(bytes) => {
-                let decoded = Frame::decode(frame.lane, &bytes);
-                let part = decoded.as_ref().map_or(&[][..], Frame::body);
-                let part = Part::Shared(bytes.slice_ref(part));
-                self.handle_decoded(now, frame.lane, decoded, part);
-            }
-            Payload::Filled(bytes) => self.handle_filled(now, frame.lane, bytes),
-        }
+        let InFrame { lane, payload, .. } = frame;
+        let (bytes, owner) = match &payload {
+            Payload::Borrowed(bytes) => (*bytes, None),
+            Payload::Owned(bytes) => (&bytes[..], Some(bytes)),
+            Payload::Filled(_) => return self.handle_filled(now, lane, payload),
+        };
+        let decoded = Frame::decode(lane, bytes);
+        let body = decoded.as_ref().map_or(&[][..], Frame::body);
+        let part = match owner {
+            Some(owner) if body.len() >= BULK_BYTES => Part::Shared(owner.slice_ref(body)),
+            _ => Part::Borrowed(body),
+        };
+        self.handle_decoded(now, lane, decoded, part);
     }
 
     /// A frame in a buffer that its message is to be kept in.
-    fn handle_filled(&mut self, now: Instant, lane: Lane, frame: BytesMut) {
-        let Some(start) = Frame::head_bytes(&frame) else {
-            let decoded = Frame::decode(lane, &frame);
-            return self.handle_decoded(now, lane, decoded, Part::Borrowed(&[]));
-        };
+    #[cold]
+    fn handle_filled(&mut self, now: Instant, lane: Lane, payload: Payload<'_>) {
+        let Payload::Filled(frame) = payload else { return };
+        // One without a body is all head.
+        let start = Frame::head_bytes(&frame).unwrap_or(frame.len());
         let head = frame.get(..start).unwrap_or_default().to_vec();
         let part = Part::Filled { frame, start };
         self.handle_decoded(now, lane, Frame::decode(lane, &head), part);
