@@ -10,7 +10,7 @@ use std::{
 
 use rpc_core::{Delivery, ErrorKind, RpcError};
 
-use crate::plan::{CallPlan, Shape};
+use crate::plan::{CallPlan, Patience, Shape};
 
 /// How long after its deadline a call may end. Time is simulated, so nothing else takes any.
 const LATE: Duration = Duration::from_millis(10);
@@ -161,11 +161,13 @@ impl Entry {
         if self.call.timeout().is_some_and(|timeout| *waited > timeout + LATE) {
             return Some("it ended long after its deadline");
         }
+        // One with less time may have been refused when it came.
+        let in_time = peaceful && !matches!(self.call.patience, Patience::Timeout(_));
         match end {
             End::Value if self.finished != 1 => Some("it was answered, and has not run to its end"),
             End::Value if self.call.shape == Shape::Forever => Some("its handler never answers"),
             End::Wrong => Some("this isn't the reply of its handler"),
-            End::Left if peaceful && self.began != 1 => Some("it has left, and never ran"),
+            End::Left if in_time && self.began != 1 => Some("it has left, and never ran"),
             End::Broke(_) if self.finished != 1 => Some("its stream began, its handler didn't"),
             End::Broke(error) => self.check_cause(error, *waited, peaceful),
             End::Failed(error) if error.delivery().never_ran() && self.began > 0 => {
