@@ -11,6 +11,7 @@ use crate::{
     clock,
     connection::Origin,
     frame::{CallId, Metadata},
+    sync::thread_local,
     transport::Peer,
 };
 
@@ -54,9 +55,9 @@ impl Context {
     /// tasks that a handler has spawned (move a clone into those).
     #[must_use]
     pub fn current() -> Option<Self> {
-        let current = CURRENT.take();
+        let current = CURRENT.with(Cell::take);
         let copy = current.clone();
-        CURRENT.set(current);
+        CURRENT.with(|cell| cell.set(current));
         copy
     }
 
@@ -117,9 +118,9 @@ impl Context {
 /// The deadline that a call made here inherits.
 #[inline]
 pub(crate) fn inherited_deadline() -> Option<Instant> {
-    let current = CURRENT.take();
+    let current = CURRENT.with(Cell::take);
     let deadline = current.as_ref().and_then(Context::deadline);
-    CURRENT.set(current);
+    CURRENT.with(|cell| cell.set(current));
     deadline
 }
 
@@ -129,11 +130,11 @@ pub(crate) struct Entered(Option<Context>);
 impl Entered {
     #[inline]
     pub(crate) fn enter(context: Context) -> Self {
-        Self(CURRENT.replace(Some(context)))
+        Self(CURRENT.with(|cell| cell.replace(Some(context))))
     }
 
     #[inline]
     pub(crate) fn leave(self) -> Option<Context> {
-        CURRENT.replace(self.0)
+        CURRENT.with(|cell| cell.replace(self.0))
     }
 }

@@ -108,6 +108,8 @@ mod frame;
 #[doc(hidden)]
 pub mod fuzz;
 mod limits;
+#[cfg(all(test, rpc_shuttle))]
+mod models;
 mod mux;
 mod outbox;
 mod planted;
@@ -116,6 +118,7 @@ mod server;
 pub mod service;
 #[cfg(feature = "runtime")]
 mod streaming;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod transport;

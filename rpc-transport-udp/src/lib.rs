@@ -114,10 +114,13 @@ mod driver;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzz;
+#[cfg(all(test, rpc_shuttle))]
+mod models;
 mod options;
 mod planted;
 mod proto;
 mod spares;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -12,7 +12,6 @@ use std::{
 
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::{task::AbortHandle, time::Sleep};
 
 use super::{Channel, link::Attempt};
 use crate::{
@@ -26,6 +25,7 @@ use crate::{
     mux::{Closed, Ending, Opened, Ticket, earlier},
     service::{Method, Reply, ReplyPart, StreamReply},
     streaming::{ArgumentPump, Caller, Incoming, Items, Pump, Streaming},
+    sync::{AbortHandle, Sleep, sleep_until, spawn},
 };
 
 /// What the buffer of the arguments has room for at first, and then for the reply, so that small ones
@@ -364,8 +364,7 @@ impl Untyped {
                         let connecting =
                             connecting.insert(Box::new(Connecting { attempt, timer: None }));
                         self.limit.fix(clock::now());
-                        let timer =
-                            self.limit.deadline.map(|at| tokio::time::sleep_until(at.into()));
+                        let timer = self.limit.deadline.map(|at| sleep_until(at.into()));
                         connecting.timer = timer.map(Box::pin);
                         return self.poll_connect(cx);
                     }
@@ -451,7 +450,7 @@ impl Untyped {
         }
         if let Sending::Items(items) = mem::replace(&mut self.sending, Sending::None) {
             let pump = ArgumentPump::new(Pump::new(Arc::clone(connection), id, items));
-            self.sending = Sending::Task(tokio::spawn(pump).abort_handle());
+            self.sending = Sending::Task(spawn(pump).abort_handle());
         }
     }
 

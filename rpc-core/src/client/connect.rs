@@ -14,6 +14,7 @@ use crate::{
     error::CloseReason,
     frame::Role,
     mux::Settings,
+    sync::sleep_until,
     transport::{Connector, Transport},
 };
 
@@ -78,7 +79,7 @@ impl Promise {
             let not_before = link.not_before();
             drop(link);
             if let Some(at) = not_before {
-                tokio::time::sleep_until(at.into()).await;
+                sleep_until(at.into()).await;
             }
             if !self.try_once().await {
                 return;

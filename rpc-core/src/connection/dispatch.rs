@@ -28,6 +28,7 @@ use crate::{
     planted::planted,
     service::{Answer, Outcome, Refusal, Request},
     streaming::Incoming,
+    sync::spawn,
 };
 
 /// How many requests are run between two looks at the clock. When a batch has become slow, the rest
@@ -247,7 +248,7 @@ impl Dispatcher {
         }
         for task in self.spawned.drain(..) {
             let id = task.id;
-            let handle = tokio::spawn(task).abort_handle();
+            let handle = spawn(task).abort_handle();
             connection.remember_task(id, handle);
         }
     }

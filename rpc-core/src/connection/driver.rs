@@ -16,7 +16,6 @@ use std::{
 };
 
 use bytes::BytesMut;
-use tokio::time::Sleep;
 
 use super::{
     Connection, Origin, Router, StateGuard,
@@ -29,6 +28,7 @@ use crate::{
     mux::{Cause, Closed, Phase},
     outbox::Batch,
     planted::planted,
+    sync::{Sleep, sleep_until},
     transport::{InFrame, Inbox, Lane, Received, Transport, TransportError},
 };
 
@@ -131,6 +131,11 @@ impl<T: Transport> Driver<T> {
             incoming: Incoming::Open,
             never_ran_from: None,
         }
+    }
+
+    #[cfg(all(test, rpc_shuttle))]
+    pub(crate) fn origin(&self) -> &Arc<Origin> {
+        &self.origin
     }
 
     /// Receives until there is nothing more. Returns what that led to.
@@ -298,7 +303,7 @@ impl<T: Transport> Driver<T> {
     fn arm(&mut self, at: Instant) {
         match &mut self.timer {
             Some(timer) => timer.as_mut().reset(at.into()),
-            None => self.timer = Some(Box::pin(tokio::time::sleep_until(at.into()))),
+            None => self.timer = Some(Box::pin(sleep_until(at.into()))),
         }
         self.armed = Some(at);
         self.connection.lock().armed = Some(at);
@@ -341,7 +346,7 @@ impl<T: Transport> Driver<T> {
         if self.behind {
             return Step::Wait;
         }
-        if state.mux.has_frames() && !state.stalled {
+        if state.mux.has_frames() && !state.stalled && !planted("sleeps-over-frames") {
             return Step::Again;
         }
         // A call that waits for a place queues no frame, but has a deadline.

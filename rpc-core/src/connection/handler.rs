@@ -10,8 +10,6 @@ use std::{
     task::{Context as TaskContext, Poll, ready},
 };
 
-use tokio::task::AbortHandle;
-
 use super::{Connection, Router, dispatch::ReplyFrames};
 use crate::{
     clock,
@@ -22,6 +20,7 @@ use crate::{
     planted::planted,
     service::{Handler, Outcome, Refusal, Request, Service},
     streaming::{Items, Pump, Pumped},
+    sync::AbortHandle,
 };
 
 impl Connection {

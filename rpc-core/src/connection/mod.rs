@@ -15,13 +15,12 @@ mod watch;
 
 use std::{
     fmt, mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     task::{Poll, Waker},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use tokio::task::AbortHandle;
 
 pub(crate) use driver::{Driver, DriverConfig};
 pub(crate) use handler::forget_panic;
@@ -39,6 +38,7 @@ use crate::{
     },
     planted::planted,
     service::MethodId,
+    sync::{AbortHandle, Mutex, MutexGuard},
 };
 
 /// One connection.
@@ -186,7 +186,8 @@ impl Connection {
         // As in `poll_call`: something may come while the lock isn't held.
         let waker = waker.clone();
         let mut state = self.lock();
-        let item = state.mux.poll_item(id);
+        let overlooked = planted("item-overlooked");
+        let item = if overlooked { Poll::Pending } else { state.mux.poll_item(id) };
         state.mux.set_item_waker(id, waker);
         state.release();
         item

@@ -1,18 +1,12 @@
 //! Finds the service of a method, remembers which methods are quick, counts the handlers that run;
 //! runs nothing.
 
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use crate::{
     error::ErrorKind,
     service::{MethodId, Refusal, Service},
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 
 /// First polls that have to be fast before a method runs inline.
@@ -119,6 +113,14 @@ impl Router {
         self.routes.get(at)
     }
 
+    /// Has all methods tried where they are decoded.
+    #[cfg(all(test, rpc_shuttle))]
+    pub(crate) fn promote_all(&self) {
+        for route in &self.routes {
+            route.streak.store(PROMOTE_AFTER, Ordering::Relaxed);
+        }
+    }
+
     /// Sends every method back to tasks: one of them has blocked. The others come back after 16
     /// calls, which costs them less than that did.
     pub(super) fn demote_all(&self) {
@@ -194,5 +196,36 @@ mod tests {
             route.note(SLOW_POLL + Duration::from_nanos(1));
         }
         assert!(!route.is_inline());
+    }
+}
+
+#[cfg(all(test, rpc_shuttle))]
+mod models {
+    use shuttle::thread;
+
+    use super::*;
+    use crate::{models::exhaust, sync::Mutex};
+
+    #[test]
+    fn no_more_handlers_have_places_than_there_are() {
+        exhaust(|| {
+            let capacity = Capacity { calls: 1, ..Capacity::default() };
+            let router = Arc::new(Router { capacity, ..Router::default() });
+            let inside = Arc::new(Mutex::new(0));
+            let threads = [0; 2].map(|_| {
+                let (router, inside) = (Arc::clone(&router), Arc::clone(&inside));
+                thread::spawn(move || {
+                    if router.enter().is_err() {
+                        return;
+                    }
+                    *inside.lock().unwrap() += 1;
+                    assert_eq!(*inside.lock().unwrap(), 1, "two have the one place");
+                    *inside.lock().unwrap() -= 1;
+                    router.leave();
+                })
+            });
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            assert!(router.enter().is_ok(), "a place is lost");
+        });
     }
 }

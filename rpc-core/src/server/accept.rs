@@ -17,6 +17,7 @@ use crate::{
     frame::Role,
     limits::Limits,
     mux::{Keepalive, Settings},
+    sync::{sleep, spawn, yield_now},
     transport::{Listener, Transport},
 };
 
@@ -89,13 +90,13 @@ impl Acceptor {
                 Err(error) if is_of_one_connection(&error) => {
                     lost = (lost + 1) % LOST_MAX;
                     if lost == 0 {
-                        tokio::time::sleep(PAUSE.0).await;
+                        sleep(PAUSE.0).await;
                     } else {
-                        tokio::task::yield_now().await;
+                        yield_now().await;
                     }
                 }
                 Err(_) => {
-                    tokio::time::sleep(pause).await;
+                    sleep(pause).await;
                     pause = (pause * 2).min(PAUSE.1);
                 }
             }
@@ -108,7 +109,7 @@ impl Acceptor {
         listener.refuse_more();
         self.accept_ready(listener).await;
         // A runtime learns what has come when it has time to ask, at the latest for a timer.
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        sleep(Duration::from_millis(1)).await;
         self.accept_ready(listener).await;
     }
 
@@ -144,7 +145,7 @@ impl Acceptor {
         let config =
             DriverConfig { hello_timeout: self.hello_timeout, idle_timeout: self.idle_timeout };
         let driver = Driver::new(connection, transport, Arc::clone(&self.router), config);
-        tokio::spawn(Serving { driver, _place: place });
+        spawn(Serving { driver, _place: place });
     }
 }
 

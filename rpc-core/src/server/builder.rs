@@ -11,6 +11,7 @@ use crate::{
     connection::{Capacity, Router},
     limits::Limits,
     service::Service,
+    sync::{JoinHandle, spawn},
     transport::{Address, Listener},
 };
 
@@ -38,7 +39,7 @@ pub struct ServerBuilder {
 }
 
 /// Starts a listener's task, once everything else is known.
-type StartAcceptor = Box<dyn FnOnce(Acceptor) -> tokio::task::JoinHandle<()> + Send>;
+type StartAcceptor = Box<dyn FnOnce(Acceptor) -> JoinHandle<()> + Send>;
 
 /// Why a server could not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,7 +74,7 @@ impl ServerBuilder {
     #[must_use]
     pub fn listen(mut self, listener: impl Listener) -> Self {
         let address = listener.local_addr();
-        let start = Box::new(move |acceptor| tokio::spawn(accept(listener, acceptor)));
+        let start = Box::new(move |acceptor| spawn(accept(listener, acceptor)));
         self.listeners.push((address, start));
         self
     }

@@ -6,13 +6,16 @@ mod registry;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-use tokio::task::JoinHandle;
-
 pub use builder::{ServerBuilder, StartError};
 
 #[cfg(feature = "testing")]
 use crate::connection::Connection;
-use crate::{counters::Counters, error::CloseReason, transport::Address};
+use crate::{
+    counters::Counters,
+    error::CloseReason,
+    sync::{JoinHandle, timeout},
+    transport::Address,
+};
 use registry::Registry;
 
 /// A running server. Dropping it closes everything at once, but its addresses may be taken for a
@@ -103,7 +106,7 @@ impl Server {
         // would only come back.
         self.wait().await;
         self.registry.go_away();
-        let drained = tokio::time::timeout(grace, self.registry.empty()).await.is_ok();
+        let drained = timeout(grace, self.registry.empty()).await.is_ok();
         if !drained {
             self.registry.close_all(CloseReason::ShuttingDown);
             // Bounded: a connection that is closed lingers for a second at most.

@@ -10,19 +10,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    task::AbortHandle,
-    time::{Instant, Sleep},
-};
-
 use crate::{
     client::Channel,
+    clock,
     codec::DecodeError,
     connection::Connection,
     error::{Delivery, ErrorKind, RpcError},
     frame::CallId,
     mux::{NextItem, StreamEnd},
     service::Method,
+    sync::{AbortHandle, Sleep, sleep, sleep_until},
 };
 
 /// A stream of encoded items.
@@ -81,8 +78,8 @@ impl Incoming {
         };
         let patience = *patience;
         let timer = timer.get_or_insert_with(|| {
-            let far = Instant::now().checked_add(patience);
-            Box::pin(far.map_or_else(|| tokio::time::sleep(patience), tokio::time::sleep_until))
+            let by = clock::now().checked_add(patience);
+            Box::pin(by.map_or_else(|| sleep(patience), |by| sleep_until(by.into())))
         });
         if timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     task::{Context, Poll, Waker},
     thread,
 };
@@ -12,6 +12,7 @@ use futures_core::Stream;
 use tokio::sync::mpsc;
 
 use super::{Source, Streaming, pump::Broken};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Sends items into a stream: the other half of [`Streaming::channel`]. Cheap to clone.
 ///
@@ -160,5 +161,29 @@ impl<T> Stream for Receiver<T> {
             }
         }
         Poll::Ready(None)
+    }
+}
+
+#[cfg(all(test, rpc_shuttle))]
+mod models {
+    use std::future::poll_fn;
+
+    use shuttle::{future::block_on, thread};
+
+    use super::*;
+    use crate::models::exhaust;
+
+    #[test]
+    fn who_waits_for_a_breach_hears_of_the_first() {
+        exhaust(|| {
+            let breach = Arc::<Breach>::default();
+            let threads = [0; 2].map(|_| {
+                let breach = Arc::clone(&breach);
+                thread::spawn(move || breach.open(Broken::Panicked))
+            });
+            let heard = poll_fn(|cx| breach.poll(cx.waker()).map_or(Poll::Pending, Poll::Ready));
+            assert_eq!(block_on(heard), Broken::Panicked);
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        });
     }
 }

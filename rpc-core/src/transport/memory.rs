@@ -6,7 +6,7 @@
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     fmt, io, mem,
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, LazyLock, Mutex as StdMutex, PoisonError, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -14,6 +14,7 @@ use super::{
     Address, Batch, Connector, InFrame, Inbox, Listener, OutFrame, Payload, Peer, Received,
     Transport, TransportError,
 };
+use crate::sync::{Mutex, MutexGuard};
 
 /// How many bytes one direction holds before its sender waits.
 const PIPE_BYTES: usize = 256 * 1024;
@@ -170,8 +171,9 @@ impl fmt::Debug for MemoryTransport {
     }
 }
 
-/// The listeners of this process, by name.
-static REGISTRY: LazyLock<Mutex<HashMap<String, Weak<Queue>>>> = LazyLock::new(Mutex::default);
+/// The listeners of this process, by name. The lock is std's in models, too: it outlives their runs.
+static REGISTRY: LazyLock<StdMutex<HashMap<String, Weak<Queue>>>> =
+    LazyLock::new(StdMutex::default);
 
 /// Connections that wait to be accepted.
 #[derive(Default)]

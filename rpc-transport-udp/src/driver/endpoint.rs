@@ -6,7 +6,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     task::{Context, Poll, Waker, ready},
     time::Instant,
 };
@@ -19,12 +19,14 @@ use super::{
     socket::{Datagrams, Piece},
 };
 use crate::{
+    planted::planted,
     proto::{
         packet::{self, Params, Peek, SessionId},
         session::{Agreed, Budget, Side, Transmit},
         table::{Decision, Table},
     },
     spares::Spares,
+    sync::{Mutex, MutexGuard, spawn},
 };
 
 /// Sessions that wait to be accepted. What comes for others meanwhile is lost, and comes again.
@@ -92,7 +94,7 @@ impl Endpoint {
         };
         let endpoint =
             Arc::new(Self { budget, spares, begun: clock::now(), state: Mutex::new(state) });
-        tokio::spawn(Reader { endpoint: Arc::clone(&endpoint), answers: Vec::new() });
+        spawn(Reader { endpoint: Arc::clone(&endpoint), answers: Vec::new() });
         endpoint
     }
 
@@ -104,6 +106,10 @@ impl Endpoint {
         }
         if let Some(kind) = state.broken {
             return Poll::Ready(Err(io::Error::new(kind, "the socket is broken")));
+        }
+        if planted("session-unheard") {
+            drop(state);
+            state = self.lock();
         }
         state.acceptor = Some(cx.waker().clone());
         Poll::Pending

@@ -4,12 +4,16 @@ use std::{
     collections::VecDeque,
     mem,
     net::{IpAddr, SocketAddr},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::PoisonError,
     task::{Context, Waker},
 };
 
 use super::socket::Piece;
-use crate::spares::Spares;
+use crate::{
+    planted::planted,
+    spares::Spares,
+    sync::{Mutex, MutexGuard},
+};
 
 /// How much waits for a session that doesn't take it. What comes then is lost, as it would be in a
 /// socket's buffer, which has that size too.
@@ -117,6 +121,10 @@ impl Inbound {
         if state.broken {
             return Some(Err(Broken));
         }
+        if planted("datagram-unheard") {
+            drop(state);
+            state = self.lock();
+        }
         match &mut state.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
@@ -136,3 +144,39 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The task that reads the socket is gone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Broken;
+
+#[cfg(all(test, rpc_shuttle))]
+mod models {
+    use std::{future::poll_fn, task::Poll};
+
+    use shuttle::{future::block_on, thread};
+
+    use super::*;
+    use crate::{driver::models::PEER, models::exhaust};
+
+    #[test]
+    fn what_comes_wakes_its_session_and_so_does_the_end() {
+        exhaust(|| {
+            let inbound = std::sync::Arc::new(Inbound::default());
+            let reading = std::sync::Arc::clone(&inbound);
+            let reader = thread::spawn(move || {
+                let piece =
+                    Piece { from: PEER, to: None, marked: false, bytes: &[7; 10], stride: 10 };
+                let spares = Mutex::default();
+                reading.push(Received::of(&piece, &spares)).into_iter().for_each(Waker::wake);
+                reading.break_off().into_iter().for_each(Waker::wake);
+            });
+            let mut taken = 0;
+            let mut pieces = VecDeque::new();
+            let mut take = || {
+                block_on(poll_fn(|cx| {
+                    inbound.poll_take(cx, &mut pieces).map_or(Poll::Pending, Poll::Ready)
+                }))
+                .map(|()| taken += pieces.drain(..).count())
+            };
+            while take().is_ok() {}
+            reader.join().unwrap();
+            assert_eq!(taken, 1, "what came before the end comes first");
+        });
+    }
+}

@@ -14,6 +14,8 @@ mod failure;
 mod inbound;
 mod intake;
 mod listener;
+#[cfg(all(test, rpc_shuttle))]
+mod models;
 pub(crate) mod positions;
 mod ready;
 pub(crate) mod socket;

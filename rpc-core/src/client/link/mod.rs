@@ -7,12 +7,12 @@ mod watch;
 use std::{
     collections::BTreeMap,
     fmt, io, mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     task::{Context, Poll, Waker},
     time::Instant,
 };
 
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::sync::Notify;
 
 use super::{
     ChannelBuilder,
@@ -25,6 +25,7 @@ use crate::{
     error::{Delivery, ErrorKind, RpcError},
     mux::Closed,
     planted::planted,
+    sync::{Handle, Mutex, MutexGuard},
     transport::{Address, Connector},
 };
 

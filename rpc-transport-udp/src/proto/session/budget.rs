@@ -1,8 +1,10 @@
 //! What the sessions of one endpoint may hold together; counts bytes only.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::sync::Arc;
+
+use crate::{
+    planted::planted,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 /// Which part of the limit isn't given to frames that come early. All of those wait for others: if
@@ -40,7 +42,9 @@ impl Budget {
         let limit = self.shared.limit;
         let limit = if is_next { limit } else { limit - limit / RESERVE_PART };
         // Relaxed: it orders nothing, it only counts.
+        let seen = planted("budget-overrun").then(|| self.shared.used.load(Ordering::Relaxed));
         let before = self.shared.used.fetch_add(bytes, Ordering::Relaxed);
+        let before = seen.unwrap_or(before);
         if before.saturating_add(bytes) > limit {
             self.shared.used.fetch_sub(bytes, Ordering::Relaxed);
             return false;
@@ -66,5 +70,35 @@ impl Budget {
 impl Drop for Budget {
     fn drop(&mut self) {
         self.shared.used.fetch_sub(self.used, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, rpc_shuttle))]
+mod models {
+    use shuttle::thread;
+
+    use super::*;
+    use crate::{models::exhaust, sync::Mutex};
+
+    #[test]
+    fn two_sessions_never_hold_more_than_the_limit() {
+        exhaust(|| {
+            let endpoint = Budget::new(100);
+            let held = Arc::new(Mutex::new(0));
+            let threads = [0; 2].map(|_| {
+                let (mut session, held) = (endpoint.share(), Arc::clone(&held));
+                thread::spawn(move || {
+                    if !session.take(60, true) {
+                        return;
+                    }
+                    *held.lock().unwrap() += 60;
+                    assert!(*held.lock().unwrap() <= 100, "above the limit");
+                    *held.lock().unwrap() -= 60;
+                    session.give(60);
+                })
+            });
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            assert!(endpoint.share().take(100, true), "bytes are lost");
+        });
     }
 }

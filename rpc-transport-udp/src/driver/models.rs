@@ -1,0 +1,157 @@
+//! Models of a server's endpoint: sessions that come, are accepted and end, beside the task that reads the socket.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use shuttle::{future::block_on, thread};
+
+use super::{
+    endpoint::Endpoint,
+    socket::{Datagrams, Piece, Writable},
+};
+use crate::{
+    models::check,
+    proto::{
+        cookie::CookieKey,
+        packet::{Epoch, Nonce, Params},
+        session::{Budget, Session, Source, Transmit},
+        setup::SetUpClient,
+        table::{COOKIE_LIFETIME, Decision, RETENTION, Table, TableConfig},
+    },
+};
+
+pub(super) const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7000);
+
+const PARAMS: Params = Params { datagram_bytes: 1452, ack_delay_ms: 5, window: 4096, features: 0 };
+
+fn table<H>() -> Table<H> {
+    let config = TableConfig {
+        epoch: Epoch(9),
+        params: PARAMS,
+        sessions: 100,
+        cookie_lifetime: COOKIE_LIFETIME,
+        retention: RETENTION,
+    };
+    Table::new(config, CookieKey::new(&[7; CookieKey::BYTES]))
+}
+
+/// One frame.
+struct Once(bool);
+
+impl Source for Once {
+    fn peek(&self) -> Option<(u64, bool, usize)> {
+        self.0.then_some((0, false, 10))
+    }
+
+    fn take(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[1; 10]);
+        self.0 = false;
+    }
+
+    fn remaining(&self) -> usize {
+        0
+    }
+}
+
+/// What a client sends first when it has its cookie.
+fn first_datagram() -> Vec<u8> {
+    let now = Instant::now();
+    let mut client = SetUpClient::new(now, PEER, PARAMS, Nonce(5));
+    let init = client.poll_transmit(now).expect("it is time");
+    let mut server = table::<()>();
+    let Decision::Answer(ack) = server.handle_datagram(0, PEER, &init) else { panic!("no cookie") };
+    let established = client.handle_datagram(&ack).expect("an answer").expect("a session");
+    let mut session = Session::new(established.agreed, Budget::new(1 << 20), 1);
+    session.poll_transmit(now, &mut Once(true), 1).expect("a frame").bytes.to_vec()
+}
+
+/// A socket at which so much comes, and then nothing that would wake anybody.
+struct Script(Mutex<Vec<Vec<u8>>>);
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script").finish_non_exhaustive()
+    }
+}
+
+impl Datagrams for Script {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(PEER)
+    }
+
+    fn try_send(&self, _: &Transmit, _: Option<IpAddr>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn writable(self: Arc<Self>) -> Writable {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn poll_recv(
+        &self,
+        _: &mut Context<'_>,
+        take: &mut dyn FnMut(Piece<'_>),
+    ) -> Poll<io::Result<()>> {
+        let next = self.0.lock().expect("nobody panics with it").pop();
+        let Some(bytes) = next else { return Poll::Pending };
+        take(Piece { from: PEER, to: None, marked: false, bytes: &bytes, stride: bytes.len() });
+        Poll::Ready(Ok(()))
+    }
+
+    fn segments_max(&self) -> usize {
+        1
+    }
+}
+
+fn endpoint(datagrams: Vec<Vec<u8>>) -> Arc<Endpoint> {
+    Endpoint::start(Arc::new(Script(Mutex::new(datagrams))), table(), Budget::new(1 << 20))
+}
+
+#[test]
+fn a_session_that_comes_is_accepted_and_has_its_datagrams() {
+    check(|| {
+        let first = first_datagram();
+        // The same twice: the second is for the session that the first has begun.
+        let endpoint = endpoint(vec![first.clone(), first]);
+        let begun = block_on(poll_fn(|cx| endpoint.poll_accept(cx))).expect("a session");
+        let session = begun.agreed.id;
+        let mut taken = 0;
+        while taken < 2 {
+            let mut pieces = std::collections::VecDeque::new();
+            block_on(poll_fn(|cx| {
+                begun.inbound.poll_take(cx, &mut pieces).map_or(Poll::Pending, Poll::Ready)
+            }))
+            .expect("the socket is there");
+            taken += pieces.len();
+        }
+        let closing = Arc::clone(&endpoint);
+        let listener = thread::spawn(move || closing.close());
+        endpoint.end(session);
+        listener.join().unwrap();
+    });
+}
+
+#[test]
+fn a_listener_goes_while_a_session_comes() {
+    check(|| {
+        let endpoint = endpoint(vec![first_datagram()]);
+        let closing = Arc::clone(&endpoint);
+        let listener = thread::spawn(move || closing.close());
+        let accepted = {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            endpoint.poll_accept(&mut cx)
+        };
+        if let Poll::Ready(Ok(begun)) = accepted {
+            endpoint.end(begun.agreed.id);
+        }
+        listener.join().unwrap();
+        // `check` waits for the task that reads: nobody needs it any more.
+    });
+}
