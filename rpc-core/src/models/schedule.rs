@@ -38,7 +38,7 @@ pub(crate) fn check(model: impl Fn() + Send + Sync + 'static) {
     let made = Runner::new(whim, config()).run(model);
     replay.done();
     // Of `.ci/concurrency`, which adds them up.
-    println!("FIGURE concurrency.schedules={made}");
+    eprintln!("FIGURE concurrency.schedules={made}");
 }
 
 /// Runs a model with every decision that there is.
@@ -46,7 +46,7 @@ pub(crate) fn exhaust(model: impl Fn() + Send + Sync + 'static) {
     let replay = Replay { seed: Arc::default(), is_over: false };
     let made = Runner::new(DfsScheduler::new(None, false), config()).run(model);
     replay.done();
-    println!("FIGURE concurrency.exhausted={made}");
+    eprintln!("FIGURE concurrency.exhausted={made}");
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -132,7 +132,8 @@ pub trait Inbox {
     ///
     /// It may have room for less than that: it is to grow as the rest comes, so that a peer doesn't
     /// make this side reserve much by announcing it. It may be dropped if the rest never comes. Only
-    /// the one that was asked for last saves a copy.
+    /// the one that was asked for last saves a copy. An inbox in front of another one hands this on;
+    /// where it doesn't, frames are copied as if they had come in a buffer of the transport's.
     fn buffer(&mut self, lane: Lane, bytes: usize, beginning: &[u8]) -> BytesMut {
         let _ = lane;
         let mut buffer = BytesMut::with_capacity(bytes.min(RESERVE_BYTES.max(2 * beginning.len())));

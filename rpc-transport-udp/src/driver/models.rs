@@ -1,9 +1,7 @@
 //! Models of a server's endpoint: sessions that come, are accepted and end, beside the task that reads the socket.
 
 use std::{
-    fmt,
     future::poll_fn,
-    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
     task::{Context, Poll},
@@ -12,16 +10,13 @@ use std::{
 
 use shuttle::{future::block_on, thread};
 
-use super::{
-    endpoint::Endpoint,
-    socket::{Datagrams, Piece, Writable},
-};
+use super::{endpoint::Endpoint, socket::Piece, tests::Scripted};
 use crate::{
     models::check,
     proto::{
         cookie::CookieKey,
         packet::{Epoch, Nonce, Params},
-        session::{Budget, Session, Source, Transmit},
+        session::{Budget, Session, Source},
         setup::SetUpClient,
         table::{COOKIE_LIFETIME, Decision, RETENTION, Table, TableConfig},
     },
@@ -72,46 +67,17 @@ fn first_datagram() -> Vec<u8> {
     session.poll_transmit(now, &mut Once(true), 1).expect("a frame").bytes.to_vec()
 }
 
-/// A socket at which so much comes, and then nothing that would wake anybody.
-struct Script(Mutex<Vec<Vec<u8>>>);
-
-impl fmt::Debug for Script {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Script").finish_non_exhaustive()
-    }
-}
-
-impl Datagrams for Script {
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(PEER)
-    }
-
-    fn try_send(&self, _: &Transmit, _: Option<IpAddr>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn writable(self: Arc<Self>) -> Writable {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn poll_recv(
-        &self,
-        _: &mut Context<'_>,
-        take: &mut dyn FnMut(Piece<'_>),
-    ) -> Poll<io::Result<()>> {
-        let next = self.0.lock().expect("nobody panics with it").pop();
+/// An endpoint of a socket at which so much comes, the last first, and then nothing that would wake
+/// anybody.
+fn endpoint(datagrams: Vec<Vec<u8>>) -> Arc<Endpoint> {
+    let datagrams = Mutex::new(datagrams);
+    let socket = Scripted(move |take: &mut dyn FnMut(Piece<'_>)| {
+        let next = datagrams.lock().expect("nobody panics with it").pop();
         let Some(bytes) = next else { return Poll::Pending };
         take(Piece { from: PEER, to: None, marked: false, bytes: &bytes, stride: bytes.len() });
         Poll::Ready(Ok(()))
-    }
-
-    fn segments_max(&self) -> usize {
-        1
-    }
-}
-
-fn endpoint(datagrams: Vec<Vec<u8>>) -> Arc<Endpoint> {
-    Endpoint::start(Arc::new(Script(Mutex::new(datagrams))), table(), Budget::new(1 << 20))
+    });
+    Endpoint::start(Arc::new(socket), table(), Budget::new(1 << 20))
 }
 
 #[test]
@@ -145,8 +111,8 @@ fn a_listener_goes_while_a_session_comes() {
         let closing = Arc::clone(&endpoint);
         let listener = thread::spawn(move || closing.close());
         let accepted = {
-            let mut cx = Context::from_waker(std::task::Waker::noop());
-            endpoint.poll_accept(&mut cx)
+            let cx = Context::from_waker(std::task::Waker::noop());
+            endpoint.poll_accept(&cx)
         };
         if let Poll::Ready(Ok(begun)) = accepted {
             endpoint.end(begun.agreed.id);

@@ -274,6 +274,34 @@ mod tests {
 
     use super::*;
 
+    /// Receives until there is nothing more. Returns how many pieces came.
+    fn pieces(kernel: &Kernel) -> usize {
+        let (mut cx, mut count) = (Context::from_waker(std::task::Waker::noop()), 0);
+        while kernel.poll_recv(&mut cx, &mut |_| count += 1).is_ready() {}
+        count
+    }
+
+    /// One call has no room for all, and no further wake-up comes for the rest.
+    #[tokio::test]
+    async fn a_socket_that_was_calm_misses_nothing_of_what_comes_at_once() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = receiver.local_addr().unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let kernel = Kernel::new(receiver).unwrap();
+        // Of different senders, so that the kernel puts nothing together.
+        let senders = [0; 2 * BUFFERS + 1].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
+        for at_once in [1, BUFFERS_CALM, 1, BUFFERS_CALM + 1, 1, BUFFERS, 1, senders.len()] {
+            for sender in senders.iter().take(at_once) {
+                sender.send_to(&[7; 10], to).unwrap();
+            }
+            let ready = std::future::poll_fn(|cx| kernel.socket.poll_recv(cx, |_| Ok(())));
+            ready.await.unwrap();
+            assert_eq!(pieces(&kernel), at_once);
+            // So what follows comes at few buffers.
+            assert!(kernel.is_calm.load(Ordering::Relaxed) || at_once > 1);
+        }
+    }
+
     // r[verify congestion.ecn]
     #[tokio::test]
     async fn every_datagram_says_that_it_may_be_marked() {

@@ -26,7 +26,7 @@ use crate::proto::{
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7000);
 
 /// A socket at which comes what this hands out, and into which everything vanishes.
-struct Scripted<F>(F);
+pub(super) struct Scripted<F>(pub(super) F);
 
 impl<F> fmt::Debug for Scripted<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
