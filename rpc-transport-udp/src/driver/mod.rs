@@ -21,6 +21,7 @@ mod ready;
 pub(crate) mod socket;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod transport;
 
 pub use connector::UdpConnector;

@@ -2,20 +2,12 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
-    future::Future,
-    io, mem,
+    fmt, io, mem,
     net::IpAddr,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
-
-use rpc_core::transport::{
-    Address, Batch, Inbox, Peer, Received as Progress, Transport, TransportError,
-};
-use tokio::time::Sleep;
 
 use super::{
     clock::{self, SleepWatch},
@@ -26,11 +18,15 @@ use super::{
     intake::{Came, Input},
     positions::Positions,
     socket::{Datagrams, Piece, Writable},
+    timer::Timer,
 };
 use crate::proto::{
     packet::{self, Epoch, FRAME_BYTES, Kind, Peek, Reset},
     session::{Budget, Session, Source, Transmit},
     setup::{Established, Judgement},
+};
+use rpc_core::transport::{
+    Address, Batch, Inbox, Peer, Received as Progress, Transport, TransportError,
 };
 
 /// One UDP session, for core to drive.
@@ -48,10 +44,7 @@ pub struct UdpTransport {
     local_ip: Option<IpAddr>,
     /// What the socket didn't take yet, and the wait until it does.
     blocked: Option<(Transmit, Writable)>,
-    timer: Option<Pin<Box<Sleep>>>,
-    armed: Option<Instant>,
-    /// Whom the timer wakes, once it was told so.
-    woken: Option<Waker>,
+    timer: Timer,
     /// Whether nothing has come since whoever receives was told to wait.
     is_settled: bool,
     /// Whether whoever sends waits for more than the socket.
@@ -105,9 +98,7 @@ impl UdpTransport {
             peer: Peer::new(Address::Socket(remote)),
             local_ip: None,
             blocked: None,
-            timer: None,
-            armed: None,
-            woken: None,
+            timer: Timer::default(),
             is_settled: false,
             is_full: false,
             lost: None,
@@ -248,60 +239,26 @@ impl UdpTransport {
             }
             let Some(next) = next else {
                 // Nobody polls the timer from here on, so nobody may rely on it.
-                self.disarm();
+                self.timer.clear();
                 self.session.shrink();
                 return Ok(());
             };
             // What is still due waits for the socket, which wakes this when it takes more.
             let next = if next <= now { now + LOOK_AGAIN } else { next };
-            // A timer that is set too early costs one look; setting it anew costs more.
-            if self.will_wake(cx, now, Some(next)) {
+            if self.timer.poll(cx, now, next).is_pending() {
                 return Ok(());
             }
-            if self.armed.is_none_or(|armed| next < armed) {
-                self.arm(next);
-            }
-            let Some(timer) = &mut self.timer else { return Ok(()) };
-            if timer.as_mut().poll(cx).is_pending() {
-                match &mut self.woken {
-                    Some(waker) => waker.clone_from(cx.waker()),
-                    none => *none = Some(cx.waker().clone()),
-                }
-                return Ok(());
-            }
-            self.disarm();
             now = clock::now();
         }
-    }
-
-    /// Whether the timer wakes this task by `next`, and hasn't yet.
-    fn will_wake(&self, cx: &Context<'_>, now: Instant, next: Option<Instant>) -> bool {
-        let (Some(armed), Some(waker)) = (self.armed, &self.woken) else { return false };
-        now < armed && next.is_none_or(|next| armed <= next) && waker.will_wake(cx.waker())
     }
 
     /// Like [`keep_time`](Self::keep_time), for who polls [`poll_recv`](Self::poll_recv) too: a timer
     /// that is early enough is left to it.
     fn keep_time_beside_recv(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Failure> {
-        match (self.session.poll_timeout(), self.armed) {
-            (None, _) => Ok(()),
-            (Some(next), Some(armed)) if armed <= next => Ok(()),
-            _ => self.keep_time(cx, now),
+        match self.session.poll_timeout() {
+            Some(next) if !self.timer.is_set_for(now, next) => self.keep_time(cx, now),
+            _ => Ok(()),
         }
-    }
-
-    fn arm(&mut self, at: Instant) {
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().reset(at.into()),
-            None => self.timer = Some(Box::pin(tokio::time::sleep_until(at.into()))),
-        }
-        self.armed = Some(at);
-        self.woken = None;
-    }
-
-    fn disarm(&mut self) {
-        self.armed = None;
-        self.woken = None;
     }
 
     /// The session is over. What is still to be told to the peer is told.
@@ -430,7 +387,7 @@ impl Transport for UdpTransport {
             Poll::Pending => {}
         }
         // Nothing has come, and it isn't the timer: whoever sends looks after the rest.
-        if self.is_settled && self.will_wake(cx, now, None) {
+        if self.is_settled && self.timer.will_wake(cx, now) {
             return Poll::Pending;
         }
         // What is to be acknowledged at once is, unless frames go with it that are sent right away.
