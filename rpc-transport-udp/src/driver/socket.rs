@@ -160,24 +160,51 @@ fn mark_all(socket: &UdpSocket) -> io::Result<()> {
 pub(crate) struct Kernel {
     socket: Ready,
     state: UdpSocketState,
-    /// Where it is connected to, if all that it sends says that routers may mark it: then a datagram
-    /// needs neither an address nor options, and the system has its route at hand.
-    connected: Option<SocketAddr>,
+    /// What need not be said with each datagram, if the system says with all of them that routers may mark
+    /// them. Each option that is said costs time.
+    known: Option<Known>,
     /// How many receive errors there were in a row.
     errors: AtomicU32,
     /// Whether the last receive call had no use for more than one buffer.
     is_calm: AtomicBool,
 }
 
+/// What the system knows of a socket's datagrams by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Known {
+    /// Where they go. Then the system has the route at hand, too.
+    to: Option<SocketAddr>,
+    /// Where they come from, if that is one address.
+    from: Option<IpAddr>,
+}
+
+impl Known {
+    fn of(socket: &UdpSocket) -> io::Result<Self> {
+        let (to, from) = (socket.peer_addr().ok(), socket.local_addr()?.ip());
+        // Such a socket has two kinds of options, those of IPv4 and those of IPv6.
+        let is_mapped = matches!(from, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
+        if is_mapped {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        mark_all(socket)?;
+        Ok(Self { to, from: (!from.is_unspecified()).then_some(from) })
+    }
+
+    /// Whether datagrams go from there anyway.
+    fn comes_from(&self, source: Option<IpAddr>) -> bool {
+        source.is_none_or(|source| self.from == Some(source))
+    }
+}
+
 impl Kernel {
     /// Uses a bound socket.
     pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        let connected = socket.peer_addr().ok().filter(|_| mark_all(&socket).is_ok());
+        let known = Known::of(&socket).ok();
         Ok(Self {
             socket: Ready::new(socket)?,
             state,
-            connected,
+            known,
             errors: AtomicU32::new(0),
             is_calm: AtomicBool::new(false),
         })
@@ -233,8 +260,15 @@ impl Datagrams for Kernel {
     fn try_send(&self, transmit: &Transmit, source: Option<IpAddr>) -> io::Result<()> {
         let contents: &[u8] = &transmit.bytes;
         let is_single = contents.len() <= transmit.segment_bytes;
-        if is_single && source.is_none() && self.connected == Some(transmit.to) {
-            return self.socket.try_send(|socket| socket.send(contents).map(drop));
+        if let Some(known) = self.known.filter(|known| is_single && known.comes_from(source)) {
+            return self.socket.try_send(|socket| {
+                if known.to == Some(transmit.to) {
+                    socket.send(contents)
+                } else {
+                    socket.send_to(contents, transmit.to)
+                }
+                .map(drop)
+            });
         }
         let transmit = quinn_udp::Transmit {
             destination: transmit.to,
@@ -317,7 +351,7 @@ mod tests {
                     socket.connect(to).unwrap();
                 }
                 let kernel = Kernel::new(socket).unwrap();
-                assert_eq!(kernel.connected, is_connected.then_some(to));
+                assert_eq!(kernel.known.expect("it is marked").to, is_connected.then_some(to));
                 // One datagram, and two at once.
                 for segment_bytes in [100, 50] {
                     let transmit = Transmit { to, bytes: contents.clone(), segment_bytes };
