@@ -38,6 +38,9 @@ const READS_PER_POLL: usize = 16;
 /// Rounds of receiving and sending in a row before other tasks get their turn.
 const STEPS_PER_POLL: usize = 16;
 
+/// Steps in a row without a look at the time. One that is followed by another at once leaves it to that.
+const STEPS_PER_LOOK: u8 = 16;
+
 /// How long a side that has closed waits for the other to read what was sent and close too.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -68,6 +71,8 @@ pub(crate) struct Driver<T> {
     leaves_at: Option<u64>,
     /// Whether it has stepped behind the other tasks since it last wrote.
     behind: bool,
+    /// Steps since it last looked at the time.
+    unlooked: u8,
     ending: Ending,
     incoming: Incoming,
     /// Behind which position no request ran, if the transport knows that of a connection that is lost.
@@ -127,6 +132,7 @@ impl<T: Transport> Driver<T> {
             flushing: false,
             leaves_at: None,
             behind: false,
+            unlooked: 0,
             ending: Ending::No,
             incoming: Incoming::Open,
             never_ran_from: None,
@@ -166,7 +172,7 @@ impl<T: Transport> Driver<T> {
     ) -> Poll<(Result<Received, TransportError>, Woke)> {
         let mut inbox = MuxInbox { connection: &self.connection, locked: None };
         let received = ready!(self.transport.poll_recv(cx, &mut inbox));
-        let Some((state, now)) = inbox.locked else {
+        let Some((mut state, now)) = inbox.locked else {
             if matches!(received, Ok(Received::Some | Received::Part)) {
                 // A part of a frame: over a slow link a whole one takes its time.
                 self.connection.lock().mux.hear(clock::now());
@@ -174,6 +180,8 @@ impl<T: Transport> Driver<T> {
             return Poll::Ready((received, Woke::default()));
         };
         self.watch.note_use();
+        // What this leads to is sent before it sleeps.
+        state.awake = true;
         Poll::Ready((received, self.dispatcher.act(&self.connection, state, now)))
     }
 
@@ -227,6 +235,12 @@ impl<T: Transport> Driver<T> {
                     cx.waker().wake_by_ref();
                     return Step::Wait;
                 }
+                // A call that came up meanwhile, and is too late already, isn't sent.
+                if frames && self.ending == Ending::No && self.is_late(&state) {
+                    drop(state);
+                    self.keep_time(cx);
+                    continue;
+                }
                 self.behind = false;
                 if !frames {
                     if let Some(position) = state.mux.stalled_at() {
@@ -274,6 +288,7 @@ impl<T: Transport> Driver<T> {
 
     /// Looks at the clock if a deadline may have passed, and sets the timer.
     fn keep_time(&mut self, cx: &mut Context<'_>) {
+        self.unlooked = 0;
         self.watch.restart(clock::now);
         loop {
             let next = {
@@ -298,6 +313,12 @@ impl<T: Transport> Driver<T> {
             self.armed = None;
             self.pass_deadlines();
         }
+    }
+
+    /// Whether there is an earlier deadline than the timer knows.
+    fn is_late(&self, state: &StateGuard<'_>) -> bool {
+        let next = state.mux.next_timeout();
+        next.is_some_and(|next| self.armed.is_none_or(|armed| next < armed))
     }
 
     fn arm(&mut self, at: Instant) {
@@ -342,18 +363,14 @@ impl<T: Transport> Driver<T> {
             self.begin_ending();
             return Step::Again;
         }
-        // Behind: the waker was used already, and frames wait on purpose.
-        if self.behind {
-            return Step::Wait;
-        }
         if state.mux.has_frames() && !state.stalled && !planted("sleeps-over-frames") {
             return Step::Again;
         }
         // A call that waits for a place queues no frame, but has a deadline.
-        let next = state.mux.next_timeout();
-        if next.is_some_and(|next| self.armed.is_none_or(|armed| next < armed)) {
+        if self.is_late(&state) {
             return Step::Again;
         }
+        state.awake = false;
         match &mut state.driver {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
@@ -367,6 +384,7 @@ impl<T: Transport> Driver<T> {
         // The timer is the linger's from now on.
         self.armed = None;
         let mut state = self.connection.lock();
+        state.awake = false;
         state.mux.handle_closing();
         self.dispatcher.act(&self.connection, state, clock::now());
         self.connection.stop_all();
@@ -390,11 +408,16 @@ impl<T: Transport> Driver<T> {
         if let Step::Over(_) = sent {
             return sent;
         }
-        self.keep_time(cx);
-        if matches!(received, Step::Again) && !self.behind {
-            return Step::Again;
+        let is_more = matches!(received, Step::Again);
+        self.unlooked += 1;
+        if self.unlooked >= STEPS_PER_LOOK || !is_more && !self.behind {
+            self.keep_time(cx);
         }
-        self.sleep(cx)
+        if self.behind {
+            // It is polled again when the others have run.
+            return Step::Wait;
+        }
+        if is_more { Step::Again } else { self.sleep(cx) }
     }
 
     /// Sends what is left, half-closes, and waits for the peer to do the same: a socket that is

@@ -50,6 +50,8 @@ struct State {
     mux: Mux,
     /// The driver's waker, while the driver sleeps.
     driver: Option<Waker>,
+    /// The driver is at work, and looks at everything before it sleeps: it needs no waking.
+    awake: bool,
     /// The transport takes no more at present: new frames needn't wake the driver.
     stalled: bool,
     /// When the driver will look at deadlines by itself.
@@ -123,6 +125,7 @@ impl Connection {
         let state = State {
             mux: Mux::new(role, settings),
             driver: None,
+            awake: false,
             stalled: false,
             armed: None,
             made: now,
@@ -369,7 +372,7 @@ impl StateGuard<'_> {
 impl State {
     #[inline]
     fn needs_driver(&self) -> bool {
-        if self.driver.is_none() {
+        if self.awake || self.driver.is_none() {
             return false;
         }
         let earlier = match (self.mux.next_timeout(), self.armed) {
