@@ -59,7 +59,8 @@ async fn promoted() -> Setup {
 #[tokio::test]
 async fn a_method_that_has_blocked_once_runs_in_tasks() {
     let Setup { lab, driver, _rig } = promoted().await;
-    assert_eq!(lab.work(true).await.unwrap(), driver, "nobody could know");
+    // It runs inline: nobody could know.
+    lab.work(true).await.unwrap();
     for _ in 0..3 {
         assert_ne!(lab.work(true).await.unwrap(), driver);
         // Calls between them, which are fast, excuse nothing.
@@ -76,7 +77,8 @@ async fn a_method_that_blocks_between_fast_calls_is_found_all_the_same() {
         lab.other().await.unwrap();
         lab.other().await.unwrap();
     }
-    assert_eq!(inline, 1);
+    // None, if this machine was so busy that a call which does nothing seemed to block.
+    assert!(inline <= 1, "{inline} calls blocked the connection");
 }
 
 #[tokio::test]

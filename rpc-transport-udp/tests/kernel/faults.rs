@@ -187,9 +187,13 @@ fn datagrams_that_overtake_each_other_change_nothing() {
         let bench = BenchClient::new(builder().lazy(connector(relay.address)));
         check_calls(&bench, 2000, 64).await;
         check_echoes(&bench, 2, 300_000).await;
-        let overtaken = relay.overtaken();
-        println!("{overtaken} datagrams were overtaken");
-        assert!(overtaken > 500, "{overtaken}");
-        check_books(&mut books, 2000);
+        // How many go into a datagram depends on how busy the machine is.
+        let mut calls = 2000;
+        while relay.overtaken() <= 500 {
+            check_calls_from(&bench, calls + 1, calls + 501).await;
+            calls += 500;
+        }
+        println!("{} datagrams were overtaken in {calls} calls", relay.overtaken());
+        check_books(&mut books, calls);
     });
 }
