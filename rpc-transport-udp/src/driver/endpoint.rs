@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{Arc, PoisonError},
     task::{Context, Poll, Waker, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -21,9 +21,9 @@ use super::{
 use crate::{
     planted::planted,
     proto::{
-        packet::{self, Params, Peek, SessionId},
+        packet::{self, Peek, SessionId},
         session::{Agreed, Budget, Side, Transmit},
-        table::{Decision, Table},
+        table::{Beginning, Decision, Table},
     },
     spares::Spares,
     sync::{Mutex, MutexGuard, spawn},
@@ -115,6 +115,19 @@ impl Endpoint {
         Poll::Pending
     }
 
+    /// From now on no session is offered. Returns until when to wait for those that were offered and
+    /// haven't begun, if there are any.
+    pub(super) fn offer_no_more(&self) -> Option<Instant> {
+        let uptime_ms = self.uptime_ms();
+        let mut state = self.lock();
+        state.table.offer_no_more();
+        let until_ms = state.table.awaited_until_ms(uptime_ms)?;
+        // Of a socket that is broken nothing comes.
+        let is_broken = state.broken.is_some();
+        drop(state);
+        if is_broken { None } else { self.begun.checked_add(Duration::from_millis(until_ms)) }
+    }
+
     /// From now on new sessions are refused. Those that wait are still to be accepted.
     pub(super) fn leave(&self) {
         self.lock().table.leave();
@@ -198,15 +211,15 @@ impl State {
                 out.wakers.extend(inbound.push(Received::of(run, &self.spares)));
                 return;
             }
-            Decision::Begin(session, params) => Some((session, params)),
+            Decision::Begin(begins) => Some(begins),
             Decision::Answer(answer) => {
                 out.answers.push((run.from, run.to, answer));
                 None
             }
             Decision::Drop => None,
         };
-        if let Some((session, params)) = begin.filter(|_| self.is_open && waiting < BACKLOG) {
-            self.begin(session, params, run, out);
+        if let Some(begins) = begin.filter(|_| self.is_open && waiting < BACKLOG) {
+            self.begin(uptime_ms, begins, run, out);
             return;
         }
         // None of a row that begins no session is for one.
@@ -218,7 +231,8 @@ impl State {
         }
     }
 
-    fn begin(&mut self, session: SessionId, theirs: Params, run: &Piece<'_>, out: &mut Outcome) {
+    fn begin(&mut self, uptime_ms: u64, begins: Beginning, run: &Piece<'_>, out: &mut Outcome) {
+        let Beginning { session, theirs, .. } = begins;
         let agreed = Agreed {
             side: Side::Server,
             id: session,
@@ -231,7 +245,7 @@ impl State {
         let Some(socket) = self.socket.clone() else { return };
         let inbound = Arc::new(Inbound::default());
         inbound.push(Received::of(run, &self.spares));
-        self.table.insert(session, Arc::clone(&inbound));
+        self.table.insert(uptime_ms, begins, Arc::clone(&inbound));
         self.live += 1;
         self.waiting.push_back(Begun { socket, agreed, inbound });
         out.wakers.extend(self.acceptor.take());
