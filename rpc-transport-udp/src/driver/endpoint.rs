@@ -43,6 +43,9 @@ pub(super) struct Endpoint {
     pub(super) spares: Arc<Mutex<Spares>>,
     begun: Instant,
     state: Mutex<State>,
+    /// Held by the task for as long as it has the socket in hand. Taken before the state, never while
+    /// that is held.
+    reading: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -92,8 +95,13 @@ impl Endpoint {
             reader: None,
             broken: None,
         };
-        let endpoint =
-            Arc::new(Self { budget, spares, begun: clock::now(), state: Mutex::new(state) });
+        let endpoint = Arc::new(Self {
+            budget,
+            spares,
+            begun: clock::now(),
+            state: Mutex::new(state),
+            reading: Mutex::default(),
+        });
         spawn(Reader { endpoint: Arc::clone(&endpoint), answers: Vec::new() });
         endpoint
     }
@@ -146,8 +154,8 @@ impl Endpoint {
         }
         let unneeded = state.release();
         drop(state);
-        drop((waiting, unneeded.socket));
-        unneeded.reader.into_iter().for_each(Waker::wake);
+        drop(waiting);
+        self.give_up(unneeded);
     }
 
     /// A session has ended.
@@ -158,7 +166,17 @@ impl Endpoint {
         state.live = state.live.saturating_sub(1);
         let unneeded = state.release();
         drop(state);
+        self.give_up(unneeded);
+    }
+
+    /// Closes the socket, if that is what isn't needed: its address is free afterwards. The task may be
+    /// in the middle of receiving, which takes no longer than one call.
+    fn give_up(&self, unneeded: Unneeded) {
+        let is_closed = unneeded.socket.is_some();
         drop(unneeded.socket);
+        if is_closed {
+            drop(self.reading.lock());
+        }
         unneeded.reader.into_iter().for_each(Waker::wake);
     }
 
@@ -288,6 +306,7 @@ impl Reader {
     /// ends.
     fn receive(&mut self, cx: &mut Context<'_>) -> Option<Poll<io::Result<()>>> {
         let endpoint = &self.endpoint;
+        let reading = endpoint.reading.lock();
         let socket = {
             let mut state = endpoint.lock();
             match &mut state.reader {
@@ -304,13 +323,14 @@ impl Reader {
             state.handle_piece(uptime_ms, &piece, &mut out);
         });
         drop(locked);
-        out.wakers.into_iter().for_each(Waker::wake);
         for (to, source, answer) in out.answers.drain(..) {
             let bytes = Bytes::from(answer);
             let transmit = Transmit { to, segment_bytes: bytes.len(), bytes };
             // An answer that can't leave is lost like any datagram: it is asked for again.
             let _ = socket.try_send(&transmit, source);
         }
+        drop((socket, reading));
+        out.wakers.into_iter().for_each(Waker::wake);
         self.answers = out.answers;
         Some(received)
     }
