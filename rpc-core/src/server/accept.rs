@@ -13,11 +13,12 @@ use tokio::task::coop;
 
 use super::registry::{Place, Registry};
 use crate::{
+    clock,
     connection::{Connection, Driver, DriverConfig, Router},
     frame::Role,
     limits::Limits,
     mux::{Keepalive, Settings},
-    sync::{sleep, spawn, yield_now},
+    sync::{sleep, spawn, timeout, yield_now},
     transport::{Listener, Transport},
 };
 
@@ -106,11 +107,29 @@ impl Acceptor {
     /// Accepts what has come already, before the listener is closed: that would reset it, and a
     /// client that has sent its first request with its hello couldn't know whether it was run.
     async fn clear<L: Listener>(&self, listener: &mut L) {
+        self.accept_invited(listener).await;
         listener.refuse_more();
         self.accept_ready(listener).await;
         // A runtime learns what has come when it has time to ask, at the latest for a timer.
         sleep(Duration::from_millis(1)).await;
         self.accept_ready(listener).await;
+    }
+
+    /// Accepts those who were told that they may come: they count on it, and may have sent requests.
+    async fn accept_invited<L: Listener>(&self, listener: &mut L) {
+        while let Some(asked) = listener.invite_no_more() {
+            let until = self.registry.waits_until(asked);
+            let left = until.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                return;
+            }
+            match timeout(left, poll_fn(|cx| listener.poll_accept(cx))).await {
+                Ok(Ok(transport)) => self.serve(transport),
+                Ok(Err(error)) if is_of_one_connection(&error) => yield_now().await,
+                // There are no resources for them, or none has come.
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
     }
 
     /// Accepts until the listener would block.

@@ -11,6 +11,7 @@ pub use builder::{ServerBuilder, StartError};
 #[cfg(feature = "testing")]
 use crate::connection::Connection;
 use crate::{
+    clock,
     counters::Counters,
     error::CloseReason,
     sync::{JoinHandle, timeout},
@@ -98,15 +99,20 @@ impl Server {
     /// at most `grace`; then closes what is left, which takes a second at most. Returns whether all
     /// of it ended by itself. The addresses are free when it returns.
     ///
+    /// A client that was told a moment ago that it may connect, as over UDP, has perhaps sent its
+    /// first call: it is waited for, at most for some seconds of `grace`.
+    ///
     /// # Cancel safety
     /// Dropping the future closes everything at once.
     pub async fn shutdown(mut self, grace: Duration) -> bool {
-        self.registry.stop_accepting();
+        let until = clock::now().checked_add(grace);
+        self.registry.stop_accepting(until);
         // Until the acceptors are gone, their addresses are taken, and whoever is told to go away
         // would only come back.
         self.wait().await;
         self.registry.go_away();
-        let drained = timeout(grace, self.registry.empty()).await.is_ok();
+        let left = until.map_or(grace, |until| until.saturating_duration_since(clock::now()));
+        let drained = timeout(left, self.registry.empty()).await.is_ok();
         if !drained {
             self.registry.close_all(CloseReason::ShuttingDown);
             // Bounded: a connection that is closed lingers for a second at most.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, PoisonError},
+    time::Instant,
 };
 
 use tokio::sync::Notify;
@@ -49,8 +50,8 @@ struct State {
 enum Closing {
     #[default]
     No,
-    /// They are told to go away.
-    GoAway,
+    /// They are told to go away. Those that are known to come are waited for, at most until then.
+    GoAway(Option<Instant>),
     /// They are closed.
     Close(CloseReason),
 }
@@ -96,7 +97,7 @@ impl Registry {
         }
         match closing {
             Closing::No => {}
-            Closing::GoAway => connection.go_away(),
+            Closing::GoAway(_) => connection.go_away(),
             Closing::Close(reason) => connection.close(reason),
         }
         Some(Place { registry: Arc::clone(self), number })
@@ -113,10 +114,19 @@ impl Registry {
         counters
     }
 
-    /// Nobody is to be accepted any more. Who comes all the same is told to go away.
-    pub(super) fn stop_accepting(&self) {
-        self.lock().closing = Closing::GoAway;
+    /// Nobody is to be accepted any more. Who comes all the same is told to go away. Those that are
+    /// known to come are waited for, at most until then.
+    pub(super) fn stop_accepting(&self, until: Option<Instant>) {
+        self.lock().closing = Closing::GoAway(until);
         self.closed.notify_waiters();
+    }
+
+    /// Until when to wait for connections that are known to come: until `asked` at most.
+    pub(super) fn waits_until(&self, asked: Instant) -> Instant {
+        match self.lock().closing {
+            Closing::GoAway(Some(until)) => asked.min(until),
+            _ => asked,
+        }
     }
 
     /// Waits until nobody is to be accepted any more.

@@ -27,6 +27,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker, ready},
+    time::Instant,
 };
 
 use crate::transport::{
@@ -114,6 +115,10 @@ impl<L: Listener> Listener for MortalListener<L> {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Transport>> {
         let accepted = ready!(self.inner.poll_accept(cx));
         Poll::Ready(accepted.map(|inner| self.switchboard.adopt(inner)))
+    }
+
+    fn invite_no_more(&mut self) -> Option<Instant> {
+        self.inner.invite_no_more()
     }
 
     fn refuse_more(&mut self) {

@@ -36,6 +36,7 @@ use std::{
     future::Future,
     io,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -210,6 +211,16 @@ pub trait Listener: Send + 'static {
     /// That one accept failed. The server pauses if the process is out of resources, and goes on
     /// accepting.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Transport>>;
+
+    /// The server is about to go: from now on no peer is to be told that it may connect. Returns until
+    /// when to wait for those that were told so before and haven't come, `None` when there are none.
+    /// It is asked again after each that comes.
+    ///
+    /// A client that was told so may have sent a request with its first bytes, which a drain must not
+    /// lose. A transport whose clients aren't told before they come does nothing.
+    fn invite_no_more(&mut self) -> Option<Instant> {
+        None
+    }
 
     /// The server is going: no more connections are to come, but those that wait are still accepted.
     /// A transport that can't turn new ones away without losing those, as TCP can't, does nothing: a

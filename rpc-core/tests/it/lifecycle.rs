@@ -210,6 +210,67 @@ async fn a_server_that_goes_answers_who_waits_to_be_accepted() {
     assert_eq!(call.await.unwrap(), Ok(3));
 }
 
+/// Has told a peer that it may come, and until when it waits for it.
+struct Inviting(memory::MemoryListener, Option<Instant>);
+
+impl Listener for Inviting {
+    type Transport = memory::MemoryTransport;
+
+    fn local_addr(&self) -> Address {
+        self.0.local_addr()
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Transport>> {
+        let accepted = self.0.poll_accept(cx);
+        if accepted.is_ready() {
+            self.1 = None;
+        }
+        accepted
+    }
+
+    fn invite_no_more(&mut self) -> Option<std::time::Instant> {
+        self.1.map(Instant::into_std)
+    }
+
+    fn refuse_more(&mut self) {
+        self.0.refuse_more();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_waits_for_who_was_told_to_come() {
+    let (ms, began) = (Duration::from_millis, Instant::now());
+    let listener = memory::listen("told to come").await.unwrap();
+    let listener = Inviting(listener, Some(began + ms(1000)));
+    let lab = LabServer::new(Bench::default());
+    let server = Server::builder().service(lab).listen(listener).start().unwrap();
+    let shutdown = tokio::spawn(server.shutdown(Duration::from_secs(10)));
+    tokio::time::sleep(ms(500)).await;
+    let lab = LabClient::new(Channel::lazy(memory::connector("told to come")));
+    let call = tokio::spawn(lab.add(1, 2));
+    assert!(shutdown.await.unwrap());
+    let took = began.elapsed();
+    assert!((ms(500)..ms(600)).contains(&took), "for one, and nobody else: {took:?}");
+    // It is told to go away at once: perhaps before it has called.
+    let _next = serve("told to come").await;
+    assert_eq!(call.await.unwrap(), Ok(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_waits_for_nobody_beyond_its_time() {
+    let ms = Duration::from_millis;
+    // What the listener asks for, and what the shutdown has.
+    for (asked, grace, waits) in [(1000, 10_000, 1000), (1000, 300, 300), (1000, 0, 0)] {
+        let began = Instant::now();
+        let listener = memory::listen("never comes").await.unwrap();
+        let listener = Inviting(listener, Some(began + ms(asked)));
+        let server = Server::builder().listen(listener).start().unwrap();
+        assert!(server.shutdown(ms(grace)).await);
+        let took = began.elapsed();
+        assert!((ms(waits)..ms(waits + 10)).contains(&took), "{asked}, {grace}: {took:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restarts_lose_no_call_and_leave_one_connection() {
     let mut server = serve("restarting").await;

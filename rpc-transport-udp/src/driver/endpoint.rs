@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{Arc, PoisonError},
     task::{Context, Poll, Waker, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -21,9 +21,9 @@ use super::{
 use crate::{
     planted::planted,
     proto::{
-        packet::{self, Params, Peek, SessionId},
+        packet::{self, Peek, SessionId},
         session::{Agreed, Budget, Side, Transmit},
-        table::{Decision, Table},
+        table::{Beginning, Decision, Table},
     },
     spares::Spares,
     sync::{Mutex, MutexGuard, spawn},
@@ -43,6 +43,9 @@ pub(super) struct Endpoint {
     pub(super) spares: Arc<Mutex<Spares>>,
     begun: Instant,
     state: Mutex<State>,
+    /// Held by the task for as long as it has the socket in hand. Taken before the state, never while
+    /// that is held.
+    reading: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -92,8 +95,13 @@ impl Endpoint {
             reader: None,
             broken: None,
         };
-        let endpoint =
-            Arc::new(Self { budget, spares, begun: clock::now(), state: Mutex::new(state) });
+        let endpoint = Arc::new(Self {
+            budget,
+            spares,
+            begun: clock::now(),
+            state: Mutex::new(state),
+            reading: Mutex::default(),
+        });
         spawn(Reader { endpoint: Arc::clone(&endpoint), answers: Vec::new() });
         endpoint
     }
@@ -115,6 +123,19 @@ impl Endpoint {
         Poll::Pending
     }
 
+    /// From now on no session is offered. Returns until when to wait for those that were offered and
+    /// haven't begun, if there are any.
+    pub(super) fn offer_no_more(&self) -> Option<Instant> {
+        let uptime_ms = self.uptime_ms();
+        let mut state = self.lock();
+        state.table.offer_no_more();
+        let until_ms = state.table.awaited_until_ms(uptime_ms)?;
+        // Of a socket that is broken nothing comes.
+        let is_broken = state.broken.is_some();
+        drop(state);
+        if is_broken { None } else { self.begun.checked_add(Duration::from_millis(until_ms)) }
+    }
+
     /// From now on new sessions are refused. Those that wait are still to be accepted.
     pub(super) fn leave(&self) {
         self.lock().table.leave();
@@ -133,8 +154,8 @@ impl Endpoint {
         }
         let unneeded = state.release();
         drop(state);
-        drop((waiting, unneeded.socket));
-        unneeded.reader.into_iter().for_each(Waker::wake);
+        drop(waiting);
+        self.give_up(unneeded);
     }
 
     /// A session has ended.
@@ -145,7 +166,17 @@ impl Endpoint {
         state.live = state.live.saturating_sub(1);
         let unneeded = state.release();
         drop(state);
+        self.give_up(unneeded);
+    }
+
+    /// Closes the socket, if that is what isn't needed: its address is free afterwards. The task may be
+    /// in the middle of receiving, which takes no longer than one call.
+    fn give_up(&self, unneeded: Unneeded) {
+        let is_closed = unneeded.socket.is_some();
         drop(unneeded.socket);
+        if is_closed {
+            drop(self.reading.lock());
+        }
         unneeded.reader.into_iter().for_each(Waker::wake);
     }
 
@@ -198,15 +229,15 @@ impl State {
                 out.wakers.extend(inbound.push(Received::of(run, &self.spares)));
                 return;
             }
-            Decision::Begin(session, params) => Some((session, params)),
+            Decision::Begin(begins) => Some(begins),
             Decision::Answer(answer) => {
                 out.answers.push((run.from, run.to, answer));
                 None
             }
             Decision::Drop => None,
         };
-        if let Some((session, params)) = begin.filter(|_| self.is_open && waiting < BACKLOG) {
-            self.begin(session, params, run, out);
+        if let Some(begins) = begin.filter(|_| self.is_open && waiting < BACKLOG) {
+            self.begin(uptime_ms, begins, run, out);
             return;
         }
         // None of a row that begins no session is for one.
@@ -218,7 +249,8 @@ impl State {
         }
     }
 
-    fn begin(&mut self, session: SessionId, theirs: Params, run: &Piece<'_>, out: &mut Outcome) {
+    fn begin(&mut self, uptime_ms: u64, begins: Beginning, run: &Piece<'_>, out: &mut Outcome) {
+        let Beginning { session, theirs, .. } = begins;
         let agreed = Agreed {
             side: Side::Server,
             id: session,
@@ -231,7 +263,7 @@ impl State {
         let Some(socket) = self.socket.clone() else { return };
         let inbound = Arc::new(Inbound::default());
         inbound.push(Received::of(run, &self.spares));
-        self.table.insert(session, Arc::clone(&inbound));
+        self.table.insert(uptime_ms, begins, Arc::clone(&inbound));
         self.live += 1;
         self.waiting.push_back(Begun { socket, agreed, inbound });
         out.wakers.extend(self.acceptor.take());
@@ -274,6 +306,7 @@ impl Reader {
     /// ends.
     fn receive(&mut self, cx: &mut Context<'_>) -> Option<Poll<io::Result<()>>> {
         let endpoint = &self.endpoint;
+        let reading = endpoint.reading.lock();
         let socket = {
             let mut state = endpoint.lock();
             match &mut state.reader {
@@ -290,13 +323,14 @@ impl Reader {
             state.handle_piece(uptime_ms, &piece, &mut out);
         });
         drop(locked);
-        out.wakers.into_iter().for_each(Waker::wake);
         for (to, source, answer) in out.answers.drain(..) {
             let bytes = Bytes::from(answer);
             let transmit = Transmit { to, segment_bytes: bytes.len(), bytes };
             // An answer that can't leave is lost like any datagram: it is asked for again.
             let _ = socket.try_send(&transmit, source);
         }
+        drop((socket, reading));
+        out.wakers.into_iter().for_each(Waker::wake);
         self.answers = out.answers;
         Some(received)
     }

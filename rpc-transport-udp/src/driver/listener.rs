@@ -5,15 +5,19 @@ use std::{
     net::SocketAddr,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use rpc_core::transport::{Address, Listener};
 
 use super::{UdpTransport, endpoint::Endpoint, socket::Datagrams};
-use crate::proto::{
-    cookie::CookieKey,
-    session::Budget,
-    table::{Table, TableConfig},
+use crate::{
+    planted::planted,
+    proto::{
+        cookie::CookieKey,
+        session::Budget,
+        table::{Table, TableConfig},
+    },
 };
 
 /// A UDP socket that accepts sessions, for `ServerBuilder::listen`.
@@ -58,6 +62,13 @@ impl Listener for UdpListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<UdpTransport>> {
         let begun = ready!(self.endpoint.poll_accept(cx))?;
         Poll::Ready(Ok(UdpTransport::accepted(Arc::clone(&self.endpoint), begun)))
+    }
+
+    fn invite_no_more(&mut self) -> Option<Instant> {
+        if planted("offers-forgotten") {
+            return None;
+        }
+        self.endpoint.offer_no_more()
     }
 
     fn refuse_more(&mut self) {

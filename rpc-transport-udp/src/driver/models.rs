@@ -3,14 +3,18 @@
 use std::{
     future::poll_fn,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     task::{Context, Poll},
     time::Instant,
 };
 
 use shuttle::{future::block_on, thread};
 
-use super::{endpoint::Endpoint, socket::Piece, tests::Scripted};
+use super::{
+    endpoint::Endpoint,
+    socket::{Datagrams, Piece},
+    tests::Scripted,
+};
 use crate::{
     models::check,
     proto::{
@@ -70,6 +74,10 @@ fn first_datagram() -> Vec<u8> {
 /// An endpoint of a socket at which so much comes, the last first, and then nothing that would wake
 /// anybody.
 fn endpoint(datagrams: Vec<Vec<u8>>) -> Arc<Endpoint> {
+    endpoint_and_socket(datagrams).0
+}
+
+fn endpoint_and_socket(datagrams: Vec<Vec<u8>>) -> (Arc<Endpoint>, Weak<dyn Datagrams>) {
     let datagrams = Mutex::new(datagrams);
     let socket = Scripted(move |take: &mut dyn FnMut(Piece<'_>)| {
         let next = datagrams.lock().expect("nobody panics with it").pop();
@@ -77,7 +85,9 @@ fn endpoint(datagrams: Vec<Vec<u8>>) -> Arc<Endpoint> {
         take(Piece { from: PEER, to: None, marked: false, bytes: &bytes, stride: bytes.len() });
         Poll::Ready(Ok(()))
     });
-    Endpoint::start(Arc::new(socket), table(), Budget::new(1 << 20))
+    let socket: Arc<dyn Datagrams> = Arc::new(socket);
+    let weak = Arc::downgrade(&socket);
+    (Endpoint::start(socket, table(), Budget::new(1 << 20)), weak)
 }
 
 #[test]
@@ -101,6 +111,16 @@ fn a_session_that_comes_is_accepted_and_has_its_datagrams() {
         let listener = thread::spawn(move || closing.close());
         endpoint.end(session);
         listener.join().unwrap();
+    });
+}
+
+#[test]
+fn the_socket_is_closed_when_its_listener_has_gone() {
+    check(|| {
+        let (endpoint, socket) = endpoint_and_socket(vec![vec![0x41; 40], vec![0x41; 40]]);
+        endpoint.close();
+        // Its address is free: the task that reads may run, but has let go of it.
+        assert_eq!(socket.strong_count(), 0);
     });
 }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Instant};
 
 use super::Input;
 use crate::proto::{
-    cookie::CookieKey,
+    cookie::{CookieKey, Verified},
     frame::{AckHead, Frame, FrameHeader, Frames, encode_ack, encode_frame_header},
     packet::{
         self, COOKIE_BYTES, DataHeader, Epoch, Init, InitAck, Nonce, Params, Peek, Reset,
@@ -182,7 +182,8 @@ fn check_cookie(choice: u8, (at, flip): (u8, u8), now_ms: u64) {
     let is_in_time = (issued_ms..=issued_ms + lifetime_ms).contains(&now_ms);
     let verdict = key.verify(&cookie, epoch, session, from, now_ms, lifetime_ms);
     assert_eq!(verdict.is_ok(), is_good && is_in_time, "{verdict:?}");
-    if let Ok(params) = verdict {
-        assert_eq!(params, Params { features: 0, ..PARAMS });
+    if let Ok(verified) = verdict {
+        let params = Params { features: 0, ..PARAMS };
+        assert_eq!(verified, Verified { params, issued_ms });
     }
 }

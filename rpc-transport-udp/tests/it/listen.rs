@@ -1,8 +1,19 @@
 //! Listening and accepting: errors at start, strangers, and no end to accepting.
 
-use std::{io, net::UdpSocket, time::Duration};
+use std::{
+    io,
+    net::UdpSocket,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use rpc_core::transport::{Address, Listener, Transport};
+use rpc_core::{
+    Channel, Server,
+    transport::{Address, Listener, Transport},
+};
 use rpc_transport_udp::{connector, listen};
 
 use crate::{has_v6, pair};
@@ -49,6 +60,37 @@ async fn a_server_restarts_on_its_port_at_once() -> io::Result<()> {
     drop(listener);
     let mut listener = listen(address).await?;
     pair(&connector(address), &mut listener).await?;
+    Ok(())
+}
+
+/// The task that reads the socket may be in the middle of it when the last session ends.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_is_free_when_a_shutdown_returns_whatever_comes_in() -> io::Result<()> {
+    let mut listener = listen("127.0.0.78:0").await?;
+    let address = listener.local_addr();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let flood = std::thread::spawn({
+        let (stranger, is_over) = (UdpSocket::bind("127.0.0.1:0")?, Arc::clone(&is_over));
+        move || {
+            while !is_over.load(Ordering::Relaxed) {
+                for _ in 0..50 {
+                    let _ = stranger.send_to(&[0x41; 1200], address);
+                }
+                std::thread::sleep(Duration::from_micros(300));
+            }
+        }
+    });
+    for _ in 0..100 {
+        let connector = connector(address);
+        let server = Server::builder().listen(listener).start().expect("a server");
+        let channel = Channel::connect(connector).await.expect("a session");
+        drop(channel);
+        assert!(server.shutdown(Duration::from_secs(10)).await);
+        listener = listen(address).await?;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    flood.join().expect("no panic");
     Ok(())
 }
 

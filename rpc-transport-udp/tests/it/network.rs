@@ -229,3 +229,72 @@ async fn sessions_that_nobody_accepted_end_with_their_listener() -> io::Result<(
     assert_eq!(network.sockets(), 0);
     Ok(())
 }
+
+/// A server at the address of one that has gone.
+async fn follow(network: &Network, address: std::net::SocketAddr) -> Server {
+    let listener = network.listen_at(address).await.expect("the address is free");
+    let service = EchoServer::new(Mirror);
+    Server::builder().service(service).limits(limits()).listen(listener).start().expect("a server")
+}
+
+// r[verify setup.last]
+#[tokio::test(start_paused = true)]
+async fn a_first_call_is_answered_at_whatever_moment_its_server_goes() {
+    // The client has its cookie after 40 ms, the server the call after 60, the client the answer
+    // after 80.
+    for at in 0..90 {
+        let network = Network::new(at).faults(path());
+        let (server, channel) = serve(&network).await.expect("a server");
+        let address = server.local_addr().expect("one").as_socket().expect("an IP address");
+        let client = EchoClient::new(channel.clone());
+        let call = tokio::spawn(client.echo(content(100)).into_future());
+        tokio::time::sleep(Duration::from_millis(at)).await;
+        let began = Instant::now();
+        assert!(server.shutdown(Duration::from_secs(10)).await, "after {at} ms");
+        // It waits for those that it has made an offer, and no longer.
+        assert!(began.elapsed() < Duration::from_millis(200), "{at}: {:?}", began.elapsed());
+        let next = follow(&network, address).await;
+        call.await.expect("no panic").unwrap_or_else(|error| panic!("after {at} ms: {error}"));
+        drop((client, channel));
+        assert!(next.shutdown(Duration::from_secs(10)).await);
+    }
+}
+
+// r[verify setup.last]
+#[tokio::test(start_paused = true)]
+async fn a_first_call_that_is_lost_once_is_answered_though_its_server_goes() {
+    let network = Network::new(8).faults(path());
+    let (server, channel) = serve(&network).await.expect("a server");
+    let client = EchoClient::new(channel);
+    let call = tokio::spawn(client.echo(content(100)).into_future());
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let network = network.to_servers(Faults::none().loss(1.0, 1.0));
+    tokio::time::sleep(Duration::from_millis(15)).await;
+    let shutdown = tokio::spawn(server.shutdown(Duration::from_secs(10)));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(network.to_servers(path()));
+    call.await.expect("no panic").expect("an echo");
+    assert!(shutdown.await.expect("no panic"));
+}
+
+// r[verify setup.last]
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_does_not_wait_for_ever_for_who_never_comes() {
+    let second = Duration::from_secs(1);
+    // What there is of grace is the most.
+    for (grace, most) in
+        [(60 * second, 3 * second), (second, second), (Duration::ZERO, Duration::ZERO)]
+    {
+        let network = Network::new(9).faults(path());
+        let (server, _) = serve(&network).await.expect("a server");
+        let connector = network.connector(server.local_addr().expect("an address"));
+        // The offer is on its way, and whoever is to get it vanishes.
+        let attempt = tokio::time::timeout(Duration::from_millis(30), connector.connect());
+        attempt.await.expect_err("it takes longer");
+        let began = Instant::now();
+        assert!(server.shutdown(grace).await);
+        let took = began.elapsed();
+        assert!(took <= most + Duration::from_millis(10), "{grace:?}: {took:?}");
+        assert!(took + second + second / 2 >= most.min(grace), "{grace:?}: {took:?}");
+    }
+}

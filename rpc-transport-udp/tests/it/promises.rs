@@ -39,6 +39,10 @@ impl Network for Loopback {
         self.switchboard.connector(connector(to))
     }
 
+    fn connects_between_servers(&self) -> bool {
+        true
+    }
+
     fn kill(&self, whim: u64) {
         self.switchboard.kill(whim);
     }

@@ -83,10 +83,8 @@ impl Network for Rough {
         self.breaks
     }
 
-    /// A session is set up with one datagram to and fro, and begins with the next. If its server has
-    /// begun to drain in between, its client learns that from a reset.
     fn connects_between_servers(&self) -> bool {
-        false
+        true
     }
 
     fn patience(&self) -> Duration {

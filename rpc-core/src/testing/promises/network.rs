@@ -42,12 +42,12 @@ pub trait Network: Send + Sync {
         false
     }
 
-    /// Whether a connection that is begun while a server goes and another takes its place is made
-    /// with one of the two, and loses no call. By default it is. Where it isn't, a server that is
-    /// replaced has connections with all channels before it is replaced in turn, as long as nothing
-    /// else ends a connection.
+    /// Whether a first connection that is begun while a server goes and another takes its place is
+    /// made with one of the two, and loses no call. By default it isn't: its calls don't wait for the
+    /// hello, and a socket may be connected and yet come too late to be accepted. Then channels are
+    /// given a connection before a server goes, as long as nothing else ends one.
     fn connects_between_servers(&self) -> bool {
-        true
+        false
     }
 
     /// A server is about to be dropped without a word, as its process would be killed. A network
@@ -107,6 +107,10 @@ impl Network for Memory {
     fn connector(&self, to: &Address) -> impl Connector {
         memory::connector(to)
     }
+
+    fn connects_between_servers(&self) -> bool {
+        true
+    }
 }
 
 impl Network for Adversary {
@@ -116,6 +120,10 @@ impl Network for Adversary {
 
     fn connector(&self, _: &Address) -> impl Connector {
         self.connector()
+    }
+
+    fn connects_between_servers(&self) -> bool {
+        true
     }
 
     fn kill(&self, whim: u64) {

@@ -1,7 +1,7 @@
 //! What one seed makes happen, as data: the same seed gives the same plan. Who carries it out is
 //! `run`.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use super::{super::random::Random, ledger::LATE};
 use crate::limits::Limits;
@@ -29,6 +29,8 @@ pub(super) struct Plan {
 pub(super) enum Step {
     /// A call begins, in a task of its own.
     Call(CallPlan),
+    /// These channels get a connection, unless a first one may be begun while a server goes.
+    Greet(Range<usize>),
     /// Other tasks run.
     Yield,
     Pause(Duration),
@@ -131,9 +133,7 @@ impl Plan {
             plan.steps.push(Step::Kill(random.next()));
         }
         if peaceful {
-            // A first connection isn't made in the middle of a restart: its calls don't wait for
-            // the hello, and a socket may be connected and yet come too late to be accepted.
-            plan.greet(0..CHANNELS);
+            plan.steps.push(Step::Greet(0..CHANNELS));
         }
         let crowded = random.one_in(10);
         let steps = if crowded { random.between(100, 200) } else { random.between(10, 50) };
@@ -167,7 +167,7 @@ impl Plan {
                 let channel = random.below(CHANNELS);
                 self.steps.push(Step::Reopen(channel));
                 if self.peaceful {
-                    self.greet([channel]);
+                    self.steps.push(Step::Greet(channel..channel + 1));
                 }
                 return;
             }
@@ -176,12 +176,6 @@ impl Plan {
             _ => Step::Yield,
         };
         self.steps.push(step);
-    }
-
-    /// Makes sure that these channels have a connection.
-    fn greet(&mut self, channels: impl IntoIterator<Item = usize>) {
-        self.steps.extend(channels.into_iter().map(CallPlan::greeting).map(Step::Call));
-        self.steps.push(Step::AwaitCalls);
     }
 }
 

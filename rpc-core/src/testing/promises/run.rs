@@ -84,6 +84,12 @@ impl<N: Network> Stage<'_, N> {
         self.note_connections();
         match step {
             Step::Call(call) => self.begin(call),
+            Step::Greet(channels) => {
+                if !self.network.connects_between_servers() {
+                    channels.clone().map(CallPlan::greeting).for_each(|call| self.begin(&call));
+                    self.await_calls().await?;
+                }
+            }
             Step::Yield => yield_now().await,
             Step::Pause(time) => tokio::time::sleep(*time).await,
             Step::AwaitCalls => self.await_calls().await?,
@@ -92,9 +98,6 @@ impl<N: Network> Stage<'_, N> {
                     drains.spawn(server.shutdown(*grace));
                 });
                 server.await?;
-                if self.peaceful && !self.network.connects_between_servers() {
-                    self.greet_all().await;
-                }
             }
             Step::Crash => {
                 self.network.crash(&self.address);
@@ -123,18 +126,6 @@ impl<N: Network> Stage<'_, N> {
         let Some(channel) = self.channels.get(call.channel).cloned() else { return };
         let number = self.ledger.open(call, self.peaceful);
         self.calls.spawn(carry_out(channel, call.clone(), number, Arc::clone(&self.ledger)));
-    }
-
-    /// Makes sure that all channels have a connection, or had one.
-    async fn greet_all(&mut self) {
-        let mut greetings = JoinSet::new();
-        for channel in 0..CHANNELS {
-            let call = CallPlan::greeting(channel);
-            let Some(channel) = self.channels.get(channel).cloned() else { continue };
-            let number = self.ledger.open(&call, self.peaceful);
-            greetings.spawn(carry_out(channel, call, number, Arc::clone(&self.ledger)));
-        }
-        while greetings.join_next().await.is_some() {}
     }
 
     /// Puts a server in the place of the one that there is, which goes away as `leave` says.

@@ -24,6 +24,15 @@ pub(crate) struct CookieKey {
     session: [u8; 16],
 }
 
+/// What a cookie of ours says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Verified {
+    /// What its client accepts.
+    pub(crate) params: Params,
+    /// When it was made, in milliseconds after the server's start.
+    pub(crate) issued_ms: u64,
+}
+
 /// Why a cookie makes no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -78,8 +87,7 @@ impl CookieKey {
         cookie
     }
 
-    /// What the client of a cookie said of itself, if the cookie is one of ours for this session,
-    /// address and time.
+    /// What a cookie says, if it is one of ours for this session, address and time.
     pub(crate) fn verify(
         &self,
         cookie: &[u8; COOKIE_BYTES],
@@ -88,7 +96,7 @@ impl CookieKey {
         addr: SocketAddr,
         now_ms: u64,
         lifetime_ms: u64,
-    ) -> Result<Params, Refused> {
+    ) -> Result<Verified, Refused> {
         // r[impl cookie.binding] r[impl cookie.lifetime]
         let (content, mac) = Content::decode(cookie).ok_or(Refused::Forged)?;
         let difference = self.mac(&content, epoch, session, addr) ^ mac;
@@ -105,7 +113,8 @@ impl CookieKey {
         if age_ms > lifetime_ms {
             return Err(Refused::Expired);
         }
-        Params::decode_short(&content.params).ok_or(Refused::Forged)
+        let params = Params::decode_short(&content.params).ok_or(Refused::Forged)?;
+        Ok(Verified { params, issued_ms: content.issued_ms })
     }
 
     fn mac(&self, content: &Content, epoch: Epoch, session: SessionId, addr: SocketAddr) -> u128 {

@@ -46,7 +46,7 @@ struct Bounds {
     /// Whether the server may be started anew, and for how long the old process still reads then.
     restarts: bool,
     overlap: u8,
-    /// Whether it may leave.
+    /// Whether it may leave: offer no sessions, then take none.
     leaves: bool,
     /// How often it becomes full or has room again.
     crowds: u8,

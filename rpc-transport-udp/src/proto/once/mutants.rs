@@ -22,7 +22,7 @@ pub(super) enum Mutant {
     EndedForgotten,
     EndedForgottenBeforeCookie,
     EvictedUnderPressure,
-    /// A server that turned clients away because it leaves takes sessions again.
+    /// A server that turned sessions away because it leaves takes those again that it had offered.
     LeavingCalledOff,
 
     // A request is sent under one session, unless it is proved that it never ran there.

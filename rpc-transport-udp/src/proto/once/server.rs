@@ -17,7 +17,7 @@ use crate::proto::{
         SessionId,
     },
     setup::Judgement,
-    table::{Decision, Table, TableConfig, snapshot::Snapshot},
+    table::{Beginning, Decision, Table, TableConfig, Welcome, snapshot::Snapshot},
 };
 
 /// The epochs of the first and the second process. Their low halves are the same, so that the check
@@ -55,7 +55,11 @@ pub(super) struct Server {
 
 impl Process {
     pub(super) fn new(run: usize, begun: u8) -> Self {
-        Self { run, begun, table: Snapshot { live: vec![], ended: vec![], is_leaving: false } }
+        Self {
+            run,
+            begun,
+            table: Snapshot { live: vec![], ended: vec![], welcome: Welcome::Everybody },
+        }
     }
 }
 
@@ -123,7 +127,7 @@ impl Server {
         if let (true, Packet::Data { cookie: Some(_), session, .. }) =
             (self.is(Mutant::CookieFirst), packet)
         {
-            let none = Snapshot { live: vec![], ended: vec![], is_leaving: known.is_leaving };
+            let none = Snapshot { live: vec![], ended: vec![], welcome: known.welcome };
             let begun = self.decide(process, now, packet, is_full, offers, &none);
             if begun.executed.is_some() {
                 let id = SessionId(offers.value(*session).id);
@@ -149,7 +153,7 @@ impl Server {
         let mut begins = None;
         match table.handle_datagram(uptime_ms, from, &datagram) {
             Decision::Deliver(_) => {}
-            Decision::Begin(session, _) => begins = Some(session),
+            Decision::Begin(beginning) => begins = Some(beginning),
             Decision::Answer(answer) => {
                 begins = self.begins_all_the_same(process, now, packet, &answer, offers);
                 if begins.is_none() {
@@ -158,8 +162,8 @@ impl Server {
             }
             Decision::Drop => {}
         }
-        if let Some(session) = begins {
-            table.insert(session, 0);
+        if let Some(beginning) = begins {
+            table.insert(uptime_ms, beginning, 0);
         }
         let mut process = Process { table: table.snapshot(), ..process.clone() };
         let mut executed = None;
@@ -191,12 +195,13 @@ impl Server {
         packet: &Packet,
         answer: &[u8],
         offers: &Names<Offered>,
-    ) -> Option<SessionId> {
+    ) -> Option<Beginning> {
         let &Packet::Data { session, cookie, frame, from } = packet else { return None };
         let id = SessionId(offers.value(session).id);
+        let begins = Beginning { session: id, theirs: PARAMS, issued_ms: 0 };
         let reason = Reset::decode(answer)?.reason;
         if self.is(Mutant::CookieNotNeeded) && cookie.is_none() && reason == ResetReason::Unknown {
-            return Some(id);
+            return Some(begins);
         }
         if self.is(Mutant::CookieOfAnySession) && reason == ResetReason::Cookie {
             // As if its id were the one of its cookie.
@@ -204,8 +209,8 @@ impl Server {
             let (from, datagram) = encode(&other, offers);
             let mut table = self.table(process, false, &Process::new(0, 0).table);
             let uptime_ms = self.uptime_ms(process, now);
-            let begins = table.handle_datagram(uptime_ms, from, &datagram);
-            return matches!(begins, Decision::Begin(..)).then_some(id);
+            let decision = table.handle_datagram(uptime_ms, from, &datagram);
+            return matches!(decision, Decision::Begin(_)).then_some(begins);
         }
         None
     }

@@ -10,7 +10,10 @@ use super::{
     search,
     server::{Outcome, Process, Server},
 };
-use crate::proto::{packet::SessionId, table::snapshot::Snapshot};
+use crate::proto::{
+    packet::SessionId,
+    table::{Welcome, snapshot::Snapshot},
+};
 
 /// The requests of the model, at most.
 pub(super) const REQUESTS: usize = 2;
@@ -45,6 +48,7 @@ pub(super) enum Step {
     },
     /// The server gives up the oldest session that it remembers.
     Evict,
+    /// The server welcomes fewer than before: those who were offered a session, then nobody.
     Leave,
     StopLeaving,
     /// The server becomes full, or has room again.
@@ -157,12 +161,18 @@ impl World {
             let leftover = (bounds.overlap > 0).then_some(state.server);
             into.push((Step::Restart, State { server, leftover, ..*state }));
         }
-        let is_leaving = self.processes.value(state.server).table.is_leaving;
-        if bounds.leaves && !is_leaving {
-            into.push((Step::Leave, self.with(state, |it| it.is_leaving = true)));
+        let welcome = self.processes.value(state.server).table.welcome;
+        let less = match welcome {
+            Welcome::Everybody => Some(Welcome::Offered),
+            Welcome::Offered => Some(Welcome::Nobody),
+            Welcome::Nobody => None,
+        };
+        if let Some(less) = less.filter(|_| bounds.leaves) {
+            into.push((Step::Leave, self.with(state, |it| it.welcome = less)));
         }
-        if self.is(Mutant::LeavingCalledOff) && is_leaving {
-            into.push((Step::StopLeaving, self.with(state, |it| it.is_leaving = false)));
+        if self.is(Mutant::LeavingCalledOff) && welcome == Welcome::Nobody {
+            let more = Welcome::Offered;
+            into.push((Step::StopLeaving, self.with(state, |it| it.welcome = more)));
         }
         if self.is(Mutant::EvictedUnderPressure) {
             into.push((

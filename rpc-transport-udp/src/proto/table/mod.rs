@@ -4,8 +4,10 @@
 //! These rules are what makes calls run at most once (`spec/datagram.md`, chapter *At most once*):
 //! a known id is found before a cookie is looked at; a session that has ended is remembered until its
 //! cookie has expired, and for as long as clients draw conclusions from a reset; when there is no
-//! room, new sessions are refused and no old one is forgotten.
+//! room, new sessions are refused and no old one is forgotten; a server that has said that it takes
+//! no session any more takes none.
 
+mod offers;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod snapshot;
 #[cfg(test)]
@@ -17,8 +19,9 @@ use std::{
     time::Duration,
 };
 
+use self::offers::Offers;
 use super::{
-    cookie::CookieKey,
+    cookie::{CookieKey, Verified},
     packet::{
         self, Epoch, Init, InitAck, Kind, Params, Peek, RESET_BYTES, Reset, ResetReason, SessionId,
         VERSION, Versions,
@@ -61,8 +64,8 @@ pub(crate) struct Table<H> {
     sessions: HashMap<SessionId, Entry<H>>,
     /// Sessions that have ended, with the time to forget them.
     ended: VecDeque<(u64, SessionId)>,
-    /// Whether new sessions are refused.
-    is_leaving: bool,
+    welcome: Welcome,
+    offers: Offers,
     resets: Allowance,
     counts: Counts,
 }
@@ -72,6 +75,26 @@ enum Entry<H> {
     Live(H),
     /// It has ended: its packets are answered with a reset, until it is forgotten.
     Ended,
+}
+
+/// Who gets a session. It only ever goes on to the next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Welcome {
+    #[default]
+    Everybody,
+    /// Those to whom one was offered, who count on it and have perhaps sent requests.
+    Offered,
+    Nobody,
+}
+
+/// A session that may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Beginning {
+    pub(crate) session: SessionId,
+    /// What its client accepts.
+    pub(crate) theirs: Params,
+    /// When it was offered.
+    pub(crate) issued_ms: u64,
 }
 
 /// What became of datagrams that belong to no session.
@@ -92,7 +115,7 @@ pub(crate) enum Decision<'a, H> {
     /// It belongs to this session.
     Deliver(&'a H),
     /// It begins a session, and is the first of its packets. [`Table::insert`] it.
-    Begin(SessionId, Params),
+    Begin(Beginning),
     /// This is to be sent back to where it came from.
     Answer(Vec<u8>),
     /// Nothing.
@@ -106,7 +129,8 @@ impl<H> Table<H> {
             key,
             sessions: HashMap::new(),
             ended: VecDeque::new(),
-            is_leaving: false,
+            welcome: Welcome::default(),
+            offers: Offers::default(),
             resets: Allowance::default(),
             counts: Counts::default(),
         }
@@ -148,9 +172,20 @@ impl<H> Table<H> {
         })
     }
 
-    /// From now on new sessions are refused.
+    /// From now on no session is offered. Those that were may still begin.
+    pub(crate) fn offer_no_more(&mut self) {
+        self.welcome = self.welcome.max(Welcome::Offered);
+    }
+
+    /// Until when to wait for sessions that were offered lately and haven't begun, in milliseconds
+    /// after the server began. `None` if there are none.
+    pub(crate) fn awaited_until_ms(&mut self, uptime_ms: u64) -> Option<u64> {
+        self.offers.awaited_until_ms(uptime_ms)
+    }
+
+    /// From now on no session begins.
     pub(crate) fn leave(&mut self) {
-        self.is_leaving = true;
+        self.welcome = Welcome::Nobody;
     }
 
     /// Decides about a datagram. `uptime_ms` is the time since the server began. It may stand still
@@ -182,9 +217,10 @@ impl<H> Table<H> {
         )
     }
 
-    /// A session was begun.
-    pub(crate) fn insert(&mut self, session: SessionId, handle: H) {
-        self.sessions.insert(session, Entry::Live(handle));
+    /// A session has begun.
+    pub(crate) fn insert(&mut self, uptime_ms: u64, begun: Beginning, handle: H) {
+        self.offers.take(uptime_ms, begun.issued_ms);
+        self.sessions.insert(begun.session, Entry::Live(handle));
     }
 
     /// A session has ended. It is remembered for a while.
@@ -219,7 +255,9 @@ impl<H> Table<H> {
             }
             Some(Entry::Ended) if !planted("ended-session-begins-again") => ResetReason::Closed,
             None | Some(Entry::Ended) => match self.admit(uptime_ms, from, datagram) {
-                Ok(params) => return Decision::Begin(session, params),
+                Ok(Verified { params: theirs, issued_ms }) => {
+                    return Decision::Begin(Beginning { session, theirs, issued_ms });
+                }
                 Err(reason) => reason,
             },
         };
@@ -232,7 +270,7 @@ impl<H> Table<H> {
         uptime_ms: u64,
         from: SocketAddr,
         datagram: &[u8],
-    ) -> Result<Params, ResetReason> {
+    ) -> Result<Verified, ResetReason> {
         let data = packet::decode_data(datagram).ok_or(ResetReason::Unknown)?;
         let cookie = data.cookie.ok_or(ResetReason::Unknown)?;
         let epoch = self.config.epoch;
@@ -243,9 +281,9 @@ impl<H> Table<H> {
         let lifetime = millis(self.config.cookie_lifetime);
         let verdict = self.key.verify(cookie, epoch, data.session, from, uptime_ms, lifetime);
         // r[impl session.lookup]
-        let params = verdict.map_err(|_| ResetReason::Cookie)?;
+        let verified = verdict.map_err(|_| ResetReason::Cookie)?;
         // r[impl reset.refused]
-        if self.is_leaving {
+        if self.welcome == Welcome::Nobody {
             self.counts.refused += 1;
             return Err(ResetReason::Leaving);
         }
@@ -253,7 +291,7 @@ impl<H> Table<H> {
             self.counts.refused += 1;
             return Err(ResetReason::Full);
         }
-        Ok(params)
+        Ok(verified)
     }
 
     /// Tells a client that there is no such session, if that isn't told too often.
@@ -282,7 +320,7 @@ impl<H> Table<H> {
         Decision::Answer(out)
     }
 
-    /// Somebody wants a session. Nothing is kept of it until the cookie comes back.
+    /// Somebody wants a session. Nothing but a count is kept of it until the cookie comes back.
     fn handle_init(
         &mut self,
         uptime_ms: u64,
@@ -292,9 +330,11 @@ impl<H> Table<H> {
         // r[impl setup.stateless]
         let Init { nonce, params } = Init::decode(datagram)?;
         let mut out = Vec::new();
-        if self.is_leaving || self.sessions.len() >= self.config.sessions {
+        // r[impl setup.last]
+        let is_leaving = self.welcome != Welcome::Everybody;
+        if is_leaving || self.sessions.len() >= self.config.sessions {
             self.counts.refused += 1;
-            let reason = if self.is_leaving { ResetReason::Leaving } else { ResetReason::Full };
+            let reason = if is_leaving { ResetReason::Leaving } else { ResetReason::Full };
             let epoch = self.config.epoch;
             Reset { id: nonce.0, epoch, uptime_ms, pn32: 0, reason }.encode(&mut out);
             return Some(out);
@@ -311,6 +351,7 @@ impl<H> Table<H> {
             cookie,
         };
         ack.encode(&mut out);
+        self.offers.make(uptime_ms);
         Some(out)
     }
 

@@ -1,7 +1,7 @@
 //! A table's state as plain data and back, so that tests can compare, keep and change it; no
 //! decisions.
 
-use super::{CookieKey, Entry, SessionId, Table, TableConfig};
+use super::{CookieKey, Entry, SessionId, Table, TableConfig, Welcome};
 
 /// What a table knows, in a fixed order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -10,7 +10,7 @@ pub(crate) struct Snapshot<H> {
     pub(crate) live: Vec<(SessionId, H)>,
     /// Sessions that have ended, with the time to forget them.
     pub(crate) ended: Vec<(u64, SessionId)>,
-    pub(crate) is_leaving: bool,
+    pub(crate) welcome: Welcome,
 }
 
 impl<H: Clone> Table<H> {
@@ -24,11 +24,11 @@ impl<H: Clone> Table<H> {
             table.sessions.insert(*session, Entry::Ended);
             table.ended.push_back((*at, *session));
         }
-        table.is_leaving = from.is_leaving;
+        table.welcome = from.welcome;
         table
     }
 
-    /// What it knows. What it has counted, resets among it, is left out.
+    /// What it knows. What it has counted, resets and offers among it, is left out.
     pub(crate) fn snapshot(&self) -> Snapshot<H> {
         let live = self.sessions.iter().filter_map(|(session, entry)| match entry {
             Entry::Live(handle) => Some((*session, handle.clone())),
@@ -37,6 +37,6 @@ impl<H: Clone> Table<H> {
         let mut live: Vec<_> = live.collect();
         live.sort_unstable_by_key(|(session, _)| *session);
         let ended = self.ended.iter().copied().collect();
-        Snapshot { live, ended, is_leaving: self.is_leaving }
+        Snapshot { live, ended, welcome: self.welcome }
     }
 }

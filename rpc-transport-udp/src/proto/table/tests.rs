@@ -77,7 +77,7 @@ fn later(ack: &InitAck) -> Vec<u8> {
 fn begin(table: &mut Table<&'static str>, now_ms: u64, nonce: u64) -> InitAck {
     let ack = offer(table, now_ms, nonce);
     match table.handle_datagram(now_ms, client(), &first(&ack)) {
-        Decision::Begin(session, _) => table.insert(session, "it"),
+        Decision::Begin(begins) => table.insert(now_ms, begins, "it"),
         other => panic!("{other:?}"),
     }
     ack
@@ -112,11 +112,12 @@ fn an_init_is_answered_with_an_offer_that_begins_one_session() {
         (Nonce(1), EPOCH, PARAMS, 60_000)
     );
     assert_eq!(table.len(), 0);
-    match table.handle_datagram(6, client(), &first(&ack)) {
-        Decision::Begin(session, params) => assert_eq!((session, params), (ack.session, PARAMS)),
+    let begins = match table.handle_datagram(6, client(), &first(&ack)) {
+        Decision::Begin(begins) => begins,
         other => panic!("{other:?}"),
-    }
-    table.insert(ack.session, "it");
+    };
+    assert_eq!(begins, Beginning { session: ack.session, theirs: PARAMS, issued_ms: 5 });
+    table.insert(7, begins, "it");
     assert_delivered(&mut table, 7, &first(&ack));
     assert_delivered(&mut table, 8, &later(&ack));
     assert_eq!(table.handles().collect::<Vec<_>>(), [&"it"]);
@@ -278,6 +279,32 @@ fn a_server_that_leaves_begins_no_session_any_more() {
     table.end(10, live.session);
     assert_reset(&mut table, 10, &first(&live), ResetReason::Closed);
     assert_eq!(table.counts().refused, 2);
+}
+
+// r[verify setup.last]
+#[test]
+fn a_server_that_offers_no_more_keeps_its_offers() {
+    let mut table = table(2);
+    let [first_offer, second, late] = [1, 2, 3].map(|nonce| offer(&mut table, 1000, nonce));
+    table.offer_no_more();
+    let refused = Reset::decode(&answer(&mut table, 1010, &init(9))).unwrap();
+    assert_eq!(refused.reason, ResetReason::Leaving);
+    let until = table.awaited_until_ms(1010).expect("none has begun");
+    assert!((2000..=4000).contains(&until), "{until}");
+    for ack in [&first_offer, &second] {
+        let Decision::Begin(begins) = table.handle_datagram(1020, client(), &first(ack)) else {
+            panic!("it was offered");
+        };
+        table.insert(1020, begins, "it");
+    }
+    assert_eq!(table.awaited_until_ms(1020), Some(until), "one is missing");
+    // Of which none can be certain that it never will: there may be room again.
+    assert_reset(&mut table, 1030, &first(&late), ResetReason::Full);
+    table.leave();
+    assert_reset(&mut table, 1040, &first(&late), ResetReason::Leaving);
+    table.offer_no_more();
+    assert_reset(&mut table, 1050, &first(&late), ResetReason::Leaving);
+    assert_delivered(&mut table, 1050, &later(&second));
 }
 
 #[test]

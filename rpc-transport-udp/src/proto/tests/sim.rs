@@ -137,6 +137,9 @@ enum Event {
     Restart {
         down: Duration,
     },
+    /// The server offers no session any more; then it takes none.
+    OfferNoMore,
+    Leave,
     FreezeServer(Duration),
     FreezeClient(usize, Duration),
     /// Applications take nothing.
@@ -180,6 +183,7 @@ fn run(seed: u64) -> Figures {
         let client = more.usize(..world.clients.len());
         events.push((Duration::from_millis(more.u64(..12_000)), Event::Move { client }));
     }
+    events.extend(goodbye(&mut fastrand::Rng::with_seed(seed ^ 0x00b7_e5ee)));
     events.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     let outages = outages(&events);
     while let Some((at, event)) = events.pop() {
@@ -304,6 +308,21 @@ fn plan(random: &mut fastrand::Rng, clients: usize) -> Vec<(Duration, Event)> {
     events
 }
 
+/// In every third run a server goes that tells its clients so, and another one takes its place. It waits
+/// for as long as it likes for those that it has offered a session.
+fn goodbye(random: &mut fastrand::Rng) -> Vec<(Duration, Event)> {
+    if random.u32(..3) > 0 {
+        return Vec::new();
+    }
+    let ms = Duration::from_millis;
+    let by = *pick(random, &[200, 2000, 15_000]);
+    let at = ms(random.u64(..by));
+    let leaves = at + ms(random.u64(..4000));
+    let restarts = leaves + ms(random.u64(1..8000));
+    let down = ms(random.u64(..1000));
+    vec![(at, Event::OfferNoMore), (leaves, Event::Leave), (restarts, Event::Restart { down })]
+}
+
 fn happen(
     world: &mut World,
     events: &mut Vec<(Duration, Event)>,
@@ -328,6 +347,8 @@ fn happen(
             client.is_moving = client.end().is_some();
         }
         Event::Restart { down } => world.restart_server(down),
+        Event::OfferNoMore => world.server.table.offer_no_more(),
+        Event::Leave => world.server.table.leave(),
         Event::FreezeServer(lasts) => {
             if world.server_stands_until.is_none() {
                 world.server_stands_until = Some(now + lasts);

@@ -11,7 +11,7 @@ use crate::proto::{
     cookie::CookieKey,
     packet::{Epoch, Params, SessionId},
     session::{Agreed, Budget, Session, Side},
-    table::{COOKIE_LIFETIME, Decision, RETENTION, Table, TableConfig},
+    table::{Beginning, COOKIE_LIFETIME, Decision, RETENTION, Table, TableConfig},
 };
 
 /// What all ends of these tests accept.
@@ -106,8 +106,8 @@ impl Server {
                 }
                 None
             }
-            Decision::Begin(session, theirs) => {
-                self.begin(session, theirs, parcel);
+            Decision::Begin(begins) => {
+                self.begin(now, begins, parcel);
                 None
             }
             Decision::Answer(answer) => Some(answer),
@@ -115,7 +115,8 @@ impl Server {
         }
     }
 
-    fn begin(&mut self, session: SessionId, theirs: Params, parcel: Parcel) {
+    fn begin(&mut self, now: Instant, begins: Beginning, parcel: Parcel) {
+        let Beginning { session, theirs, .. } = begins;
         let agreed = Agreed {
             side: Side::Server,
             id: session,
@@ -129,7 +130,7 @@ impl Server {
         let ours = Session::new(agreed, self.budget.share(), self.random.u64(..));
         let mut end = End::new(ours, sends, receives);
         end.deliver(parcel);
-        self.table.insert(session, session.0);
+        self.table.insert(self.uptime_ms(now), begins, session.0);
         self.sessions.insert(session.0, end);
         self.begun_sessions += 1;
     }
