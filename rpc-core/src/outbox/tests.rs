@@ -406,3 +406,57 @@ fn grants_without_end_are_noticed() {
     assert!(outbox.allow_bulk(u32::MAX as usize - BULK_WINDOW_BASE));
     assert!(!outbox.allow_bulk(1));
 }
+
+#[test]
+fn what_waits_for_the_connection_is_told_from_what_waits_for_its_stream() {
+    let mut outbox = Outbox::default();
+    bulk(&mut outbox, 1, BULK_WINDOW_BASE + 500, false);
+    assert!(!outbox.is_stalled() && !outbox.is_held_up(), "its turn hasn't come");
+    while !outbox.is_empty() {
+        draw(&mut outbox, 65_536);
+    }
+    assert!(outbox.is_stalled() && outbox.is_held_up());
+    assert!(outbox.allow_bulk(1000));
+    assert!(!outbox.is_stalled() && !outbox.is_held_up(), "it has its turn again");
+    draw(&mut outbox, 65_536);
+    outbox.push_item(id(2), Bytes::from(vec![7; 20_000]), ITEM_COST);
+    draw(&mut outbox, 65_536);
+    assert!(!outbox.is_stalled() && outbox.is_held_up(), "no grant for the connection helps it");
+}
+
+#[test]
+fn one_message_is_no_sign_of_a_peer_that_does_not_read() {
+    let mut outbox = Outbox::default();
+    assert_eq!(outbox.bytes_beside_the_largest(), 0);
+    bulk(&mut outbox, 1, BULK_WINDOW_BASE + 50_000, false);
+    assert_eq!(outbox.bytes_beside_the_largest(), 0);
+    while !outbox.is_empty() {
+        draw(&mut outbox, 65_536);
+    }
+    bulk(&mut outbox, 2, 30_000, false);
+    small(&mut outbox, 3, 2, 100);
+    assert_eq!(outbox.queued_bytes(), 50_000 + 30_000 + PREFIX_BYTES + 104);
+    assert_eq!(outbox.bytes_beside_the_largest(), 30_000 + PREFIX_BYTES + 104, "it is stalled");
+}
+
+#[test]
+fn frames_that_took_credit_are_counted() {
+    let mut outbox = outbox();
+    let credit = outbox.bulk_credit();
+    let mut items = Vec::new();
+    for bytes in [0, 10, 100] {
+        frame::framed(&mut items, id(1).lane(), false, |out| {
+            frame::encode_item_header(out, false);
+            out.resize(out.len() + bytes, 7);
+        });
+    }
+    outbox.append_items(&items, 3 * ITEM_COST + 110);
+    assert_eq!((outbox.charged_frames(), outbox.bulk_credit()), (3, credit - 3 * ITEM_COST - 110));
+    // Three frames; and one, which is free.
+    bulk(&mut outbox, 2, 150_000, false);
+    bulk(&mut outbox, 3, 20_000, false);
+    while !outbox.is_empty() {
+        draw(&mut outbox, 65_536);
+    }
+    assert_eq!(outbox.charged_frames(), 6);
+}

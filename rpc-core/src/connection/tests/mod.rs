@@ -1,4 +1,7 @@
-//! What the driver does with the buffer of large messages that its connection keeps.
+//! What the driver does with the buffer of large messages that its connection keeps; `times` is about
+//! what it does by when.
+
+mod times;
 
 use std::future::poll_fn;
 
