@@ -84,6 +84,40 @@ impl Listener for TcpListener {
         }
         Poll::Ready(TcpTransport::new(stream, peer))
     }
+
+    /// On Linux the system answers no further handshakes, so that none ends after the last accept: such a
+    /// client would count as connected and be reset. It asks again after a second, and is refused, or
+    /// finds the next server. A socket that was handed in is left alone: others may have it too.
+    fn refuse_more(&mut self) {
+        if self.options.is_some() {
+            // Without it clients of the last moment are reset.
+            let _ = drop_handshakes(&self.inner);
+        }
+    }
+}
+
+/// Has the system drop what begins a handshake (SYN without ACK) before the socket sees it. What ends one
+/// passes, and so does all of the connections that are accepted, which inherit this.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn drop_handshakes(listener: &tokio::net::TcpListener) -> io::Result<()> {
+    use socket2::{SockFilter, SockRef};
+
+    /// Classic BPF, which sees the segment from the TCP header on (`tcp_filter` in the kernel).
+    const PROGRAM: [SockFilter; 5] = [
+        // The flags, and of them SYN and ACK.
+        SockFilter::new(0x30, 0, 0, 13),
+        SockFilter::new(0x54, 0, 0, 0x12),
+        SockFilter::new(0x15, 0, 1, 0x02),
+        // Nothing of it is kept, or all.
+        SockFilter::new(0x06, 0, 0, 0),
+        SockFilter::new(0x06, 0, 0, u32::MAX),
+    ];
+    SockRef::from(listener).attach_filter(&PROGRAM)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn drop_handshakes(_: &tokio::net::TcpListener) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Whether accepted sockets inherit every option of ours from the listening socket. Setting them

@@ -223,8 +223,8 @@ pub trait Listener: Send + 'static {
     }
 
     /// The server is going: no more connections are to come, but those that wait are still accepted.
-    /// A transport that can't turn new ones away without losing those, as TCP can't, does nothing: a
-    /// connection that comes in the last moment is then reset, and its caller can't know more.
+    /// A transport that can't turn new ones away without losing those does nothing: a connection that
+    /// comes in the last moment is then reset, and its caller can't know more.
     fn refuse_more(&mut self) {}
 }
 

@@ -115,3 +115,27 @@ async fn only_v6_leaves_ipv4_alone() -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_listener_that_goes_accepts_who_was_let_in_and_answers_nobody_else() -> io::Result<()> {
+    use std::net::TcpStream;
+
+    let mut listener = listen("127.0.0.1:0").await?;
+    let address = listener.local_addr();
+    let early = TcpStream::connect(address)?;
+    listener.refuse_more();
+    let late = TcpStream::connect_timeout(&address, Duration::from_millis(100));
+    assert_eq!(late.expect_err("it goes").kind(), io::ErrorKind::TimedOut);
+    let accepted = accept(&mut listener).await?;
+    assert_eq!(accepted.peer().address(), &Address::Socket(early.local_addr()?));
+    // Who comes again finds nobody, or the next server.
+    drop(listener);
+    let error = TcpStream::connect(address).expect_err("it has gone");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    let mut next = listen(address).await?;
+    let again = TcpStream::connect(address)?;
+    let accepted = accept(&mut next).await?;
+    assert_eq!(accepted.peer().address(), &Address::Socket(again.local_addr()?));
+    Ok(())
+}
