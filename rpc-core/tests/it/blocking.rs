@@ -56,11 +56,22 @@ async fn promoted() -> Setup {
     }
 }
 
+/// The same, and `work` has blocked once where its request was decoded: nobody could know. On a machine so
+/// busy that a call which does nothing seemed to block it went to a task, and this begins again.
+async fn blocked_once() -> Setup {
+    let began = Instant::now();
+    loop {
+        let setup = promoted().await;
+        if setup.lab.work(true).await.unwrap() == setup.driver {
+            return setup;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "it never ran inline");
+    }
+}
+
 #[tokio::test]
 async fn a_method_that_has_blocked_once_runs_in_tasks() {
-    let Setup { lab, driver, _rig } = promoted().await;
-    // It runs inline: nobody could know.
-    lab.work(true).await.unwrap();
+    let Setup { lab, driver, _rig } = blocked_once().await;
     for _ in 0..3 {
         assert_ne!(lab.work(true).await.unwrap(), driver);
         // Calls between them, which are fast, excuse nothing.
@@ -70,15 +81,12 @@ async fn a_method_that_has_blocked_once_runs_in_tasks() {
 
 #[tokio::test]
 async fn a_method_that_blocks_between_fast_calls_is_found_all_the_same() {
-    let Setup { lab, driver, _rig } = promoted().await;
-    let mut inline = 0;
-    for _ in 0..8 {
-        inline += usize::from(lab.work(true).await.unwrap() == driver);
+    let Setup { lab, driver, _rig } = blocked_once().await;
+    for _ in 0..7 {
         lab.other().await.unwrap();
         lab.other().await.unwrap();
+        assert_ne!(lab.work(true).await.unwrap(), driver);
     }
-    // None, if this machine was so busy that a call which does nothing seemed to block.
-    assert!(inline <= 1, "{inline} calls blocked the connection");
 }
 
 #[tokio::test]

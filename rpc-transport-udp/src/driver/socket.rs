@@ -353,9 +353,9 @@ mod tests {
                 let kernel = Kernel::new(socket).unwrap();
                 assert_eq!(kernel.known.expect("it is marked").to, is_connected.then_some(to));
                 // One datagram, and two at once.
-                for segment_bytes in [100, 50] {
+                for (segment_bytes, source) in [(100, None), (100, Some(to.ip())), (50, None)] {
                     let transmit = Transmit { to, bytes: contents.clone(), segment_bytes };
-                    kernel.try_send(&transmit, None).unwrap();
+                    kernel.try_send(&transmit, source).unwrap();
                     let mut meta = [RecvMeta::default()];
                     let mut buffer = [0; 200];
                     let mut buffers = [IoSliceMut::new(&mut buffer)];

@@ -1,7 +1,8 @@
 //! What the driver does with the buffer of large messages that its connection keeps; `times` is about
-//! what it does by when.
+//! what it does by when, `turns` about how often it gets its turn.
 
 mod times;
+mod turns;
 
 use std::future::poll_fn;
 
@@ -12,7 +13,7 @@ use crate::{
     limits::Limits,
     mux::{Opened, Settings},
     service::MethodId,
-    transport::memory::{MemoryTransport, pair},
+    transport::{Transport, memory::pair},
 };
 
 const MIB: usize = 1024 * 1024;
@@ -21,14 +22,19 @@ const CONFIG: DriverConfig =
     DriverConfig { hello_timeout: Duration::from_secs(5), idle_timeout: None };
 
 /// A connection, and the task that drives it.
-fn drive(role: Role, transport: MemoryTransport) -> (Arc<Connection>, tokio::task::JoinHandle<()>) {
+fn drive<T: Transport>(role: Role, transport: T) -> (Arc<Connection>, tokio::task::JoinHandle<()>) {
+    let (connection, driver) = driver(role, transport);
+    (connection, tokio::spawn(driver))
+}
+
+fn driver<T: Transport>(role: Role, transport: T) -> (Arc<Connection>, Driver<T>) {
     let limits = Limits::default();
     let settings =
         Settings { limits, keepalive: None, frame_bytes: 65_536, instance: 1, cautious: false };
     let connection = Connection::new(role, settings);
     let router = Arc::new(Router::new(Vec::new(), Capacity::default()).unwrap());
     let driver = Driver::new(Arc::clone(&connection), transport, router, CONFIG);
-    (connection, tokio::spawn(driver))
+    (connection, driver)
 }
 
 /// Makes a call that the peer has no method for, and waits for its end.
