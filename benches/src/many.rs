@@ -1,4 +1,5 @@
-//! Our calls over TCP to a service of 256 methods, to see what methods cost those that aren't called.
+//! Our calls over TCP to a server of 1,024 methods in four services, to see what methods cost those that
+//! aren't called.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,16 +9,18 @@ use rpc_transport_tcp as tcp;
 
 use crate::harness::{Adds, Target};
 
+struct Plain;
+
 /// A service of one method that adds, and one for each name beside it.
 macro_rules! service {
-    ($($name:ident)*) => {
+    ($service:ident: $($name:ident)*) => {
         #[rpc_core::service]
-        trait Many {
+        trait $service {
             async fn add(&self, a: u64, b: u64) -> u64;
             $(async fn $name(&self, a: u64) -> u64;)*
         }
 
-        impl Many for Plain {
+        impl $service for Plain {
             async fn add(&self, a: u64, b: u64) -> u64 {
                 a.wrapping_add(b)
             }
@@ -28,10 +31,10 @@ macro_rules! service {
     };
 }
 
-struct Plain;
-
+/// A service of 256 methods.
 #[rustfmt::skip]
-service! {
+macro_rules! large_service {
+    ($service:ident) => { service! { $service:
     m01 m02 m03 m04 m05 m06 m07 m08 m09 m0a m0b m0c m0d m0e m0f
     m10 m11 m12 m13 m14 m15 m16 m17 m18 m19 m1a m1b m1c m1d m1e
     m1f m20 m21 m22 m23 m24 m25 m26 m27 m28 m29 m2a m2b m2c m2d
@@ -49,14 +52,23 @@ service! {
     md3 md4 md5 md6 md7 md8 md9 mda mdb mdc mdd mde mdf me0 me1
     me2 me3 me4 me5 me6 me7 me8 me9 mea meb mec med mee mef mf0
     mf1 mf2 mf3 mf4 mf5 mf6 mf7 mf8 mf9 mfa mfb mfc mfd mfe mff
+    } };
 }
+
+large_service!(First);
+large_service!(Second);
+large_service!(Third);
+large_service!(Fourth);
 
 /// Starts the server on the current runtime; returns the address it is bound to.
 pub(crate) async fn serve(addr: SocketAddr) -> io::Result<SocketAddr> {
     let listener = tcp::listen(addr).await?;
     let addr = listener.local_addr();
     let mut server = Server::builder()
-        .service(ManyServer::new(Plain))
+        .service(FirstServer::new(Plain))
+        .service(SecondServer::new(Plain))
+        .service(ThirdServer::new(Plain))
+        .service(FourthServer::new(Plain))
         .listen(listener)
         .start()
         .map_err(io::Error::other)?;
@@ -65,12 +77,12 @@ pub(crate) async fn serve(addr: SocketAddr) -> io::Result<SocketAddr> {
 }
 
 #[derive(Clone)]
-pub(crate) struct Client(ManyClient);
+pub(crate) struct Client(ThirdClient);
 
 impl Target for Client {
     async fn connect(addr: SocketAddr) -> io::Result<Self> {
         let channel = Channel::connect(tcp::connector(addr)).await.map_err(io::Error::other)?;
-        Ok(Self(ManyClient::new(channel)))
+        Ok(Self(ThirdClient::new(channel)))
     }
 }
 

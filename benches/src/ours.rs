@@ -1,4 +1,4 @@
-//! Our calls over TCP and over UDP, with every default: deadlines, the fence, limits.
+//! Our calls over TCP and over UDP, with the defaults: deadlines, the fence, limits.
 
 use std::io;
 use std::marker::PhantomData;
@@ -11,6 +11,9 @@ use rpc_transport_tcp as tcp;
 use rpc_transport_udp as udp;
 
 use crate::harness::{Adds, Echoes, Target};
+
+/// More than any scenario has; by default a server takes 16,384.
+const CONNECTIONS: usize = 20_000;
 
 #[rpc_core::service]
 trait Bench {
@@ -49,6 +52,7 @@ fn serve(listener: impl Listener) -> io::Result<()> {
     let mut server = Server::builder()
         .service(BenchServer::new(Plain))
         .listen(listener)
+        .connections(CONNECTIONS)
         .start()
         .map_err(io::Error::other)?;
     tokio::spawn(async move { server.wait().await });

@@ -20,7 +20,12 @@ const CONTENDERS: [Contender; 5] = [
 const FAMILIES: [(&str, &[(&str, &str)]); 4] = [
     (
         "connections, with 1,024 calls in flight over all of them",
-        &[("1x1024", "1"), ("64x16", "64"), ("1024x1", "1,024")],
+        &[
+            ("1x1024", "1"),
+            ("64x16", "64"),
+            ("1024x1", "1,024"),
+            ("19000x1", "19,000, a call on each"),
+        ],
     ),
     (
         "calls in flight",
@@ -28,10 +33,13 @@ const FAMILIES: [(&str, &[(&str, &str)]); 4] = [
             ("1x64", "64 on one connection"),
             ("1x1024", "1,024 on one connection"),
             ("1x4096", "4,096 on one connection"),
-            ("16x4096", "65,536 on 16 connections"),
+            ("100x1024", "102,400 on 100 connections"),
         ],
     ),
-    ("methods of the service, 64 calls in flight", &[("1x64", "2"), (MANY, "256")]),
+    (
+        "methods of the server, 64 calls in flight",
+        &[("1x64", "2"), (MANY, "1,024 in four services")],
+    ),
     (
         "payload, there and back",
         &[
