@@ -20,6 +20,7 @@ compare [run] [OPTIONS]
 compare compare [OPTIONS] [--write-to FILE]
 compare quick [OPTIONS] [--write-to FILE]
 compare scale [OPTIONS]
+compare turns [--seconds S] [--no-awake]
 compare serve CONTENDER [--addr ADDR] [--core N]
 compare load CONTENDER --addr ADDR --scenario NAME [--seconds S] [--core N]
 compare spin [--core N]
@@ -29,6 +30,7 @@ compare  every scenario, the scale table and plots, into target/compare, or betw
          a document, with the plots in benches/plots beside it
 quick    the same in less than five minutes
 scale    what calls cost as connections, calls in flight, methods and payloads grow
+turns    one call at a time, a raw loop and ours in turns, so that the machine is the same for both
 serve    prints its address, then for every line of input its CPU nanoseconds and KiB; ends with
          its input
 load     prints `begin` when it is warm, then one line of figures
@@ -45,12 +47,15 @@ const DEFAULT_TIME: Duration = Duration::from_secs(1);
 const QUICK_ROUNDS: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
 const QUICK_TIME: Duration = Duration::from_millis(300);
 
+const TURNS_TIME: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
     Run { plan: Plan, awake: bool },
     Compare { plan: Plan, awake: bool, destination: Destination },
     Scale { plan: Plan, awake: bool },
+    Turns { time: Duration, awake: bool },
     Spin { core: Option<usize> },
     Serve { contender: Contender, addr: SocketAddr, core: Option<usize> },
     Load { contender: Contender, load: Load, core: Option<usize> },
@@ -124,6 +129,10 @@ impl Options {
                 let awake = self.awake.unwrap_or(true);
                 Ok(Command::Scale { plan: self.into_plan(of_scale), awake })
             }
+            ["turns"] => Ok(Command::Turns {
+                time: self.time.unwrap_or(TURNS_TIME),
+                awake: self.awake.unwrap_or(true),
+            }),
             ["spin"] => Ok(Command::Spin { core: self.core }),
             ["serve", contender] => Ok(Command::Serve {
                 contender: contender.parse()?,

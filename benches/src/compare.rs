@@ -14,6 +14,7 @@ use crate::report;
 use crate::scale;
 use crate::scenario::{Scenario, Work};
 use crate::summary;
+use crate::turns;
 
 /// Everything: some twenty minutes with five rounds of a second.
 pub(crate) fn plan(rounds: NonZeroUsize, time: Duration) -> Plan {
@@ -36,7 +37,9 @@ pub(crate) fn run(plan: &Plan, awake: bool, destination: &Destination) -> io::Re
     report::print_tables(&measurements);
     let tables = summary::tables(&measurements);
     let drawn = plots::draw_all(&tables);
-    let results = markdown::write_results(&tables, &drawn, destination.plots());
+    let turns =
+        turns::measure(&machine, plan.time * u32::try_from(plan.rounds.get()).unwrap_or(1))?;
+    let results = markdown::write_results(&tables, &turns, &drawn, destination.plots());
     destination.write(&[conditions, results].join("\n"), &drawn)?;
     plan.check_complete(&measurements)
 }

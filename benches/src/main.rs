@@ -35,6 +35,7 @@ mod summary;
 mod svg;
 mod tcp;
 mod text;
+mod turns;
 mod usage;
 
 use std::error::Error;
@@ -65,6 +66,7 @@ fn execute() -> Result<(), Box<dyn Error>> {
         }
         Command::Compare { plan, awake, destination } => compare::run(&plan, awake, &destination)?,
         Command::Scale { plan, awake } => compare::run_scale(&plan, awake)?,
+        Command::Turns { time, awake } => turns::run(time, awake)?,
         Command::Spin { core } => match awake::spin(core)? {},
         Command::Serve { contender, addr, core } => roles::serve(contender, addr, core)?,
         Command::Load { contender, load, core } => roles::load(contender, load, core)?,

@@ -8,13 +8,21 @@ use crate::scale;
 use crate::scenario::{Figure, Scenario, Work};
 use crate::summary::{self, Ratios, Row, Table};
 use crate::text::{bytes, short};
+use crate::turns::{self, Outcome};
 
 /// Everything below the conditions. `plots` says where the plots are, as the document links them.
-pub(crate) fn write_results(tables: &[Table], drawn: &[Plot], plots: &str) -> String {
+pub(crate) fn write_results(
+    tables: &[Table],
+    turns: &[Outcome],
+    drawn: &[Plot],
+    plots: &str,
+) -> String {
     let mut out = String::new();
     let shown = shown(tables);
     out += &side_by_side(tables, &shown);
     out += &ratios(&shown);
+    out += "\n### One call at a time, in turns\n\n";
+    out += &turns::write_table(turns);
     for Plot { file, shows, .. } in drawn {
         add(&mut out, format_args!("\n![{shows}]({plots}/{file})\n"));
     }

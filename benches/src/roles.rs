@@ -57,6 +57,7 @@ fn give_up_after(limit: Duration) {
     });
 }
 
-fn runtime() -> io::Result<Runtime> {
+/// What both processes run on.
+pub(crate) fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
