@@ -47,15 +47,15 @@ const BLOCKED_BATCH: Duration = Duration::from_millis(1);
 /// Whom the last input concerned.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Woke {
-    /// Callers were woken, and may call again.
-    pub(super) callers: bool,
+    /// How many callers were woken, who may call again.
+    pub(super) callers: usize,
     /// Requests were run, and may have been answered.
     pub(super) requests: bool,
 }
 
 impl Woke {
     pub(super) fn add(&mut self, other: Self) {
-        self.callers |= other.callers;
+        self.callers += other.callers;
         self.requests |= other.requests;
     }
 }
@@ -116,7 +116,7 @@ impl Dispatcher {
         mem::swap(&mut output.accepted, &mut self.accepted);
         let stopped = mem::take(&mut output.stopped);
         drop(state);
-        let woke = Woke { callers: !self.wakers.is_empty(), requests: !self.accepted.is_empty() };
+        let woke = Woke { callers: self.wakers.len(), requests: !self.accepted.is_empty() };
         self.wakers.drain(..).for_each(Waker::wake);
         if woke.requests {
             self.run(connection, limits, now);

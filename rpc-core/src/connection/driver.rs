@@ -3,7 +3,7 @@
 //! It writes whatever is queued in one go, and never waits in order to batch. When callers were
 //! woken, or a frame was queued while it slept, it first lets every runnable task run once (it
 //! steps behind them in the scheduler's queue): they are the ones whose frames belong into the same
-//! write.
+//! write. Not for a call that is alone.
 
 use std::{
     fmt,
@@ -228,8 +228,10 @@ impl<T: Transport> Driver<T> {
                 state.stalled = false;
                 let frames = state.mux.has_frames();
                 // Replies that were made just now are a batch already. To anything else, and when
-                // callers were woken, other tasks may add.
-                let more_to_come = woke.callers || frames && !woke.requests;
+                // callers were woken, other tasks may add. Who calls alone isn't kept waiting: to step
+                // behind it would also have the runtime wake another thread, to see what there is to do.
+                let more_to_come = woke.callers > 1
+                    || (woke.callers == 1 || frames && !woke.requests) && !state.mux.is_lone();
                 if more_to_come && !mem::replace(&mut self.behind, true) {
                     drop(state);
                     cx.waker().wake_by_ref();
@@ -254,7 +256,7 @@ impl<T: Transport> Driver<T> {
                 state.release();
             }
             let sent = self.transport.poll_send(cx, &mut self.batch);
-            woke.callers |= self.note_left();
+            woke.callers += usize::from(self.note_left());
             match sent {
                 Poll::Ready(Ok(())) => {
                     self.flushing = false;
@@ -445,7 +447,7 @@ impl<T: Transport> Driver<T> {
         if self.armed.is_none() {
             self.arm(clock::now() + LINGER);
         }
-        let now = Woke { callers: false, requests: true };
+        let now = Woke { callers: 0, requests: true };
         if let Step::Over(closed) = self.send(cx, now) {
             return Step::Over(closed);
         }

@@ -256,6 +256,15 @@ impl Mux {
         self.outbox.is_stalled().then(|| self.outbox.drawn())
     }
 
+    /// Whether at most one call is under way, in either direction, and no stream: then nobody else is
+    /// about to add a frame to those that there are.
+    #[inline]
+    pub(crate) fn is_lone(&self) -> bool {
+        self.calls.open() + self.requests.open() <= 1
+            && self.waiters.waiting() == 0
+            && self.streams.is_empty()
+    }
+
     /// Whether any call is open or waiting, in either direction.
     pub(crate) fn is_busy(&self) -> bool {
         self.calls.open() > 0 || self.requests.open() > 0 || self.waiters.waiting() > 0

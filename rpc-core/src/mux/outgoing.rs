@@ -459,6 +459,7 @@ impl Mux {
 #[inline]
 fn timeout_ms(timeout: Option<Duration>) -> u32 {
     let Some(timeout) = timeout else { return RequestHeader::NO_TIMEOUT };
-    let ms = timeout.min(TIMEOUT_MAX).as_nanos().div_ceil(1_000_000);
+    let timeout = timeout.min(TIMEOUT_MAX);
+    let ms = timeout.as_secs() * 1000 + u64::from(timeout.subsec_nanos().div_ceil(1_000_000));
     u32::try_from(ms).unwrap_or(RequestHeader::NO_TIMEOUT - 1)
 }

@@ -4,8 +4,8 @@ use std::{
     future::Future,
     io,
     pin::{Pin, pin},
-    sync::atomic::{AtomicUsize, Ordering},
-    task::Context,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    task::{Context, Wake},
 };
 
 use bytes::Buf;
@@ -83,5 +83,54 @@ async fn a_driver_is_not_woken_by_the_replies_that_it_makes_itself() {
         call(&client, 10).await;
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(turns.load(Ordering::Relaxed) - before, 1);
+    }
+}
+
+/// Counts how often a task wakes itself while it is polled.
+struct SelfWakes {
+    task: Waker,
+    is_polled: AtomicBool,
+    count: AtomicUsize,
+}
+
+impl Wake for SelfWakes {
+    fn wake(self: Arc<Self>) {
+        let itself = usize::from(self.is_polled.load(Ordering::Relaxed));
+        self.count.fetch_add(itself, Ordering::Relaxed);
+        self.task.wake_by_ref();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_calls_alone_is_not_kept_waiting_for_others() {
+    let (near, far) = pair();
+    let (_server, _serving) = drive(Role::Acceptor, far);
+    let (client, mut driver) = driver(Role::Connector, near);
+    let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    let (is_polled, count) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let wakes = Arc::new(SelfWakes { task, is_polled, count });
+    let waker = Waker::from(Arc::clone(&wakes));
+    let count = || wakes.count.swap(0, Ordering::Relaxed);
+    let mut driving = poll_fn(|_| {
+        wakes.is_polled.store(true, Ordering::Relaxed);
+        let polled = Pin::new(&mut driver).poll(&mut Context::from_waker(&waker));
+        wakes.is_polled.store(false, Ordering::Relaxed);
+        polled
+    });
+    let calls = async {
+        // Until both sides know each other.
+        call(&client, 10).await;
+        count();
+        for _ in 0..3 {
+            call(&client, 10).await;
+            assert_eq!(count(), 0);
+        }
+        // One of them before it sends, so that they go together, and one when both are answered.
+        tokio::join!(call(&client, 10), call(&client, 10));
+        assert_eq!(count(), 2);
+    };
+    tokio::select! {
+        _ = &mut driving => panic!("the connection ended"),
+        () = calls => {}
     }
 }
