@@ -102,7 +102,7 @@ impl Endpoint {
             state: Mutex::new(state),
             reading: Mutex::default(),
         });
-        spawn(Reader { endpoint: Arc::clone(&endpoint), answers: Vec::new() });
+        spawn(Reader { endpoint: Arc::clone(&endpoint), out: Outcome::default() });
         endpoint
     }
 
@@ -298,14 +298,15 @@ fn run_bytes(bytes: &[u8], stride: usize, session: Option<SessionId>) -> usize {
 #[derive(Debug)]
 struct Reader {
     endpoint: Arc<Endpoint>,
-    answers: Vec<Answer>,
+    /// Empty between receive calls.
+    out: Outcome,
 }
 
 impl Reader {
     /// Receives once. `None` when nobody needs this any more; if somebody does, it is woken when that
     /// ends.
     fn receive(&mut self, cx: &mut Context<'_>) -> Option<Poll<io::Result<()>>> {
-        let endpoint = &self.endpoint;
+        let Self { endpoint, out } = self;
         let reading = endpoint.reading.lock();
         let socket = {
             let mut state = endpoint.lock();
@@ -315,12 +316,11 @@ impl Reader {
             }
             state.socket.clone()?
         };
-        let uptime_ms = endpoint.uptime_ms();
-        let mut out = Outcome { answers: std::mem::take(&mut self.answers), wakers: Vec::new() };
         let mut locked = None;
         let received = socket.poll_recv(cx, &mut |piece| {
-            let state = locked.get_or_insert_with(|| endpoint.lock());
-            state.handle_piece(uptime_ms, &piece, &mut out);
+            let (state, uptime_ms) =
+                locked.get_or_insert_with(|| (endpoint.lock(), endpoint.uptime_ms()));
+            state.handle_piece(*uptime_ms, &piece, out);
         });
         drop(locked);
         for (to, source, answer) in out.answers.drain(..) {
@@ -330,8 +330,7 @@ impl Reader {
             let _ = socket.try_send(&transmit, source);
         }
         drop((socket, reading));
-        out.wakers.into_iter().for_each(Waker::wake);
-        self.answers = out.answers;
+        out.wakers.drain(..).for_each(Waker::wake);
         Some(received)
     }
 

@@ -57,8 +57,10 @@ impl Received {
     /// A copy of what has come.
     pub(super) fn of(piece: &Piece<'_>, spares: &Mutex<Spares>) -> Self {
         let &Piece { from, to, marked, bytes, stride } = piece;
-        let mut buffer =
-            if bytes.len() < LARGE { Vec::new() } else { lock(spares).take(bytes.len()) };
+        if bytes.len() < LARGE {
+            return Self::rest_of(piece);
+        }
+        let mut buffer = lock(spares).take(bytes.len());
         buffer.extend_from_slice(bytes);
         Self { from, to, marked, bytes: buffer, stride }
     }

@@ -56,7 +56,7 @@ pub(crate) struct TableConfig {
     pub(crate) retention: Duration,
 }
 
-/// The sessions of one server. `H` is what it knows a session by.
+/// The sessions of one server. `H` is what it knows a session by, and cheap to clone.
 #[derive(Debug)]
 pub(crate) struct Table<H> {
     config: TableConfig,
@@ -111,9 +111,9 @@ pub(crate) struct Counts {
 
 /// What is to be done with a datagram.
 #[derive(Debug)]
-pub(crate) enum Decision<'a, H> {
+pub(crate) enum Decision<H> {
     /// It belongs to this session.
-    Deliver(&'a H),
+    Deliver(H),
     /// It begins a session, and is the first of its packets. [`Table::insert`] it.
     Begin(Beginning),
     /// This is to be sent back to where it came from.
@@ -122,7 +122,7 @@ pub(crate) enum Decision<'a, H> {
     Drop,
 }
 
-impl<H> Table<H> {
+impl<H: Clone> Table<H> {
     pub(crate) fn new(config: TableConfig, key: CookieKey) -> Self {
         Self {
             config,
@@ -195,7 +195,7 @@ impl<H> Table<H> {
         uptime_ms: u64,
         from: SocketAddr,
         datagram: &[u8],
-    ) -> Decision<'_, H> {
+    ) -> Decision<H> {
         self.forget(uptime_ms);
         let answer = match packet::peek(datagram) {
             Some(Peek::Data { session, from_server: false, .. }) => {
@@ -242,17 +242,11 @@ impl<H> Table<H> {
         from: SocketAddr,
         session: SessionId,
         datagram: &[u8],
-    ) -> Decision<'_, H> {
+    ) -> Decision<H> {
         // r[impl session.lookup]
         let reason = match self.sessions.get(&session) {
-            // The session checks it for damage: nothing comes of a wrong id. Looked up once more,
-            // for a borrow that the compiler allows to leave the function.
-            Some(Entry::Live(_)) => {
-                let Some(Entry::Live(handle)) = self.sessions.get(&session) else {
-                    return Decision::Drop;
-                };
-                return Decision::Deliver(handle);
-            }
+            // The session checks it for damage: nothing comes of a wrong id.
+            Some(Entry::Live(handle)) => return Decision::Deliver(handle.clone()),
             Some(Entry::Ended) if !planted("ended-session-begins-again") => ResetReason::Closed,
             None | Some(Entry::Ended) => match self.admit(uptime_ms, from, datagram) {
                 Ok(Verified { params: theirs, issued_ms }) => {
@@ -295,7 +289,7 @@ impl<H> Table<H> {
     }
 
     /// Tells a client that there is no such session, if that isn't told too often.
-    fn reset(&mut self, uptime_ms: u64, reason: ResetReason, datagram: &[u8]) -> Decision<'_, H> {
+    fn reset(&mut self, uptime_ms: u64, reason: ResetReason, datagram: &[u8]) -> Decision<H> {
         // r[impl reset.when]
         let whole = packet::decode_data(datagram).filter(|_| datagram.len() >= RESET_BYTES);
         let Some(data) = whole else {

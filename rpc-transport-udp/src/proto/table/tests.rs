@@ -86,7 +86,7 @@ fn begin(table: &mut Table<&'static str>, now_ms: u64, nonce: u64) -> InitAck {
 #[track_caller]
 fn assert_delivered(table: &mut Table<&'static str>, now_ms: u64, datagram: &[u8]) {
     let decision = table.handle_datagram(now_ms, client(), datagram);
-    assert!(matches!(decision, Decision::Deliver(&"it")), "{decision:?}");
+    assert!(matches!(decision, Decision::Deliver("it")), "{decision:?}");
 }
 
 #[track_caller]
@@ -142,7 +142,7 @@ fn a_known_session_needs_no_cookie_and_no_address() {
     assert_delivered(&mut table, now_ms, &data(ack.session, EPOCH, Some(&[3; 40])));
     let elsewhere = (Ipv4Addr::BROADCAST, 1).into();
     let decision = table.handle_datagram(now_ms, elsewhere, &later(&ack));
-    assert!(matches!(decision, Decision::Deliver(&"it")));
+    assert!(matches!(decision, Decision::Deliver("it")));
 }
 
 #[test]

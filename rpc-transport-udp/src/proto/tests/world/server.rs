@@ -101,7 +101,7 @@ impl Server {
         let uptime_ms = self.uptime_ms(now);
         match self.table.handle_datagram(uptime_ms, parcel.from, &parcel.bytes) {
             Decision::Deliver(id) => {
-                if let Some(end) = self.sessions.get_mut(id) {
+                if let Some(end) = self.sessions.get_mut(&id) {
                     end.deliver(parcel);
                 }
                 None
