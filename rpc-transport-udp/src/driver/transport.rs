@@ -261,6 +261,13 @@ impl UdpTransport {
         }
     }
 
+    /// Whether nothing is to be done before the timer fires.
+    fn can_wait(&self, now: Instant) -> bool {
+        let is_quiet = self.blocked.is_none() && self.session.is_quiet();
+        let next = self.session.poll_timeout().filter(|&next| is_quiet && next > now);
+        next.is_some_and(|next| self.timer.is_set_for(now, next))
+    }
+
     /// The session is over. What is still to be told to the peer is told.
     fn fail(&mut self, cx: &mut Context<'_>, now: Instant, failure: Failure) -> TransportError {
         let _ = self.poll_transmit(cx, now, &mut Nothing);
@@ -386,8 +393,9 @@ impl Transport for UdpTransport {
             Poll::Ready(Err(failure)) => return Poll::Ready(Err(self.fail(cx, now, failure))),
             Poll::Pending => {}
         }
-        // Nothing has come, and it isn't the timer: whoever sends looks after the rest.
-        if self.is_settled && self.timer.will_wake(cx, now) {
+        // Nothing has come, and it isn't the timer: whoever sends looks after the rest. What came before
+        // is perhaps answered at once, and what it asks for goes with that.
+        if (self.is_settled || self.can_wait(now)) && self.timer.will_wake(cx, now) {
             return Poll::Pending;
         }
         // What is to be acknowledged at once is, unless frames go with it that are sent right away.

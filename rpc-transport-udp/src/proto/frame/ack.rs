@@ -42,17 +42,28 @@ impl<'a> Ack<'a> {
     pub(super) fn decode(frames: &mut Frames<'a>, ecn: bool) -> Result<Self, Malformed> {
         // r[impl ack.layout] r[impl ack.ranges]
         let [count, d0, d1] = frames.take()?;
-        let delay = u64::from(u16::from_le_bytes([d0, d1]));
         if usize::from(count) > FURTHER_RANGES_MAX {
             return Err(Malformed::BadValue);
         }
         Ok(Self {
-            delay: Duration::from_micros(delay * DELAY_UNIT_MICROS),
+            delay: delay_of(u16::from_le_bytes([d0, d1])),
             largest: frames.u32()?,
             window: frames.u32()?,
             first: u16::from_le_bytes(frames.take()?),
             further: frames.slice(usize::from(count) * RANGE_BYTES)?,
             ce: if ecn { Some(frames.u32()?) } else { None },
+        })
+    }
+
+    /// The same in few bytes, if it has a single range and says nothing of congestion.
+    pub(crate) fn plain(&self) -> Option<PlainAck> {
+        let is_plain = self.further.is_empty() && self.ce.is_none();
+        let units = self.delay.as_micros() / u128::from(DELAY_UNIT_MICROS);
+        is_plain.then_some(PlainAck {
+            delay: u16::try_from(units).unwrap_or(u16::MAX),
+            first: self.first,
+            largest: self.largest,
+            window: self.window,
         })
     }
 
@@ -73,6 +84,26 @@ impl<'a> Ack<'a> {
     fn further(&self) -> impl Iterator<Item = (u64, u64)> {
         AckRanges { next: None, further: self.further }.steps()
     }
+}
+
+/// An ACK with a single range, without ECN.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlainAck {
+    delay: u16,
+    first: u16,
+    largest: u32,
+    window: u32,
+}
+
+impl From<PlainAck> for Ack<'_> {
+    fn from(plain: PlainAck) -> Self {
+        let PlainAck { delay, first, largest, window } = plain;
+        Self { delay: delay_of(delay), first, largest, window, ce: None, further: &[] }
+    }
+}
+
+fn delay_of(units: u16) -> Duration {
+    Duration::from_micros(u64::from(units) * DELAY_UNIT_MICROS)
 }
 
 /// Ranges of packet numbers, both ends included, as (lowest, highest); the highest range first.

@@ -5,7 +5,7 @@ mod ack;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use ack::{Ack, AckHead, encode_ack};
+pub(crate) use ack::{Ack, AckHead, PlainAck, encode_ack};
 
 use super::packet::{FRAME_BYTES, low32};
 

@@ -87,21 +87,24 @@ impl Pacer {
         Some(now + wait.max(Duration::from_nanos(1)))
     }
 
-    /// How many bytes may be sent now: what limits a batch. May be less than a datagram.
-    pub(crate) fn budget_bytes(&mut self, now: Instant, pace: &Pace) -> u64 {
-        let rate = pace.rate();
-        self.fill(now, rate, pace.capacity(rate));
+    /// How many bytes may be sent now, at the time of the last [`delay`](Self::delay): what limits a
+    /// batch. May be less than a datagram.
+    pub(crate) fn budget_bytes(&self) -> u64 {
         floor(self.tokens)
     }
 
     /// Takes what was sent out of the bucket; more than there is, if a window's owner had to send,
     /// which later datagrams wait for. Datagrams that carry nothing but acknowledgements are free.
     pub(crate) fn on_sent(&mut self, now: Instant, bytes: usize, pace: &Pace) {
-        let rate = pace.rate();
-        let capacity = pace.capacity(rate);
-        self.fill(now, rate, capacity);
-        // No more debt than one bucket: a probe must not silence a session for long.
-        self.tokens = (self.tokens - bytes as f64).max(-capacity);
+        if self.filled != Some(now) {
+            let rate = pace.rate();
+            self.fill(now, rate, pace.capacity(rate));
+        }
+        self.tokens -= bytes as f64;
+        if self.tokens < 0.0 {
+            // No more debt than one bucket: a probe must not silence a session for long.
+            self.tokens = self.tokens.max(-pace.capacity(pace.rate()));
+        }
     }
 
     /// Adds what has come in since the last time. However long that is, the bucket just becomes

@@ -20,7 +20,7 @@ pub(super) struct Acks {
     /// The highest number, and when it came.
     largest: Option<(u64, Instant)>,
     /// How long an acknowledgement may wait.
-    delay: Duration,
+    delay_ms: u16,
     /// Packets since the last acknowledgement that ask for one.
     owed: u32,
     due: Option<Instant>,
@@ -29,8 +29,16 @@ pub(super) struct Acks {
 }
 
 impl Acks {
-    pub(super) fn new(delay: Duration) -> Self {
-        Self { seen: Ranges::new(), floor: 0, largest: None, delay, owed: 0, due: None, marked: 0 }
+    pub(super) fn new(delay_ms: u16) -> Self {
+        Self {
+            seen: Ranges::new(),
+            floor: 0,
+            largest: None,
+            delay_ms,
+            owed: 0,
+            due: None,
+            marked: 0,
+        }
     }
 
     /// As if the packets below this had come, and nothing of them were owed.
@@ -68,7 +76,7 @@ impl Acks {
         self.owed += 1;
         // r[impl ack.when]
         let at_once = number != expected || marked || self.owed >= PACKETS_MAX;
-        let due = if at_once { now } else { now + self.delay };
+        let due = if at_once { now } else { now + Duration::from_millis(self.delay_ms.into()) };
         self.due = Some(self.due.map_or(due, |before| before.min(due)));
     }
 

@@ -43,6 +43,8 @@ pub(crate) enum Worth {
 struct Contents {
     /// Whether it asks for an acknowledgement.
     asks: bool,
+    /// Whether there are frames of lanes, to which the peer perhaps waits for an answer.
+    leads: bool,
     /// Whether it is to be acknowledged at once.
     hurry: bool,
     /// Whether some of it couldn't be taken, so that all of it has to come again.
@@ -67,6 +69,7 @@ impl Session {
         if self.is_over || self.close.is_some() || self.acks.has_seen(number) {
             return Ok(Worth::Nothing);
         }
+        self.settle();
         // r[impl cookie.echo]
         self.cookie = None;
         let newest = number >= self.acks.expected();
@@ -80,6 +83,9 @@ impl Session {
             Ok(contents) => contents,
             Err(lost) => return Err(self.lose(lost)),
         };
+        if !contents.leads {
+            self.settle();
+        }
         if !contents.refused {
             self.acks.note(now, number, contents.asks, arrived.marked);
             if contents.hurry {
@@ -121,10 +127,11 @@ impl Session {
             match frame {
                 Frame::Ping => {}
                 Frame::Data(frame) => {
+                    contents.leads = true;
                     let taken = self.receiving.handle_frame(&frame, inbox)?;
                     contents.refused |= taken == Taken::NoRoom;
                 }
-                Frame::Ack(ack) => self.handle_ack(now, &ack)?,
+                Frame::Ack(ack) => self.handle_ack(now, ack)?,
                 Frame::Challenge(question) => self.answer_due = Some(question),
                 Frame::Answer(answer) => self.handle_answer(from, answer),
                 Frame::Fin { total } => {
@@ -139,6 +146,7 @@ impl Session {
 
     /// An address has proved that the peer is there.
     fn handle_answer(&mut self, from: SocketAddr, answer: [u8; 8]) {
+        self.settle();
         // r[impl path.switch]
         if let Some(is_other_host) = self.path.handle_answer(from, answer) {
             self.timeouts = 0;
@@ -152,31 +160,59 @@ impl Session {
         }
     }
 
-    fn handle_ack(&mut self, now: Instant, ack: &Ack<'_>) -> Result<(), Violation> {
+    /// Checks an acknowledgement, and takes it, at once or after what the peer waits for was sent.
+    fn handle_ack(&mut self, now: Instant, ack: Ack<'_>) -> Result<(), Violation> {
+        self.settle();
         let largest = expand(ack.largest, self.sent.end());
-        // r[impl ack.unsent]
-        if largest >= self.sent.end() {
-            return Err(Violation::Protocol("an acknowledgement of what was never sent"));
+        let ranges = ack.ranges(largest).map_err(|_| Violation::Protocol("malformed ranges"))?;
+        for (first, last) in ranges {
+            self.sent.check(first, last)?;
         }
-        let newest = self.sent.largest_acked().is_none_or(|before| largest > before);
         self.sending.allow(ack.window);
         if self.sending.is_open() {
             self.blocked_at = None;
         }
+        match ack.plain().filter(|_| self.sent.is_alone()) {
+            Some(ack) => self.put_off = Some((now, ack)),
+            None => self.acknowledge(now, &ack),
+        }
+        Ok(())
+    }
+
+    /// Takes the acknowledgement that was put off. Returns whether there was one.
+    // Not where it is called: there nobody waits for it, and it would be in the way of what is waited for.
+    #[inline(never)]
+    pub(super) fn settle(&mut self) -> bool {
+        let Some((at, ack)) = self.put_off.take() else { return false };
+        self.acknowledge(at, &ack.into());
+        true
+    }
+
+    /// Whether the acknowledgement that was put off is one of this packet.
+    pub(super) fn is_put_off(&self, number: u64) -> bool {
+        let Some((_, ack)) = self.put_off else { return false };
+        let ack = Ack::from(ack);
+        let ranges = ack.ranges(expand(ack.largest, self.sent.end()));
+        ranges.into_iter().flatten().any(|(first, last)| (first..=last).contains(&number))
+    }
+
+    /// Takes an acknowledgement that was checked, and came at `now`.
+    fn acknowledge(&mut self, now: Instant, ack: &Ack<'_>) {
+        let largest = expand(ack.largest, self.sent.end());
+        let newest = self.sent.largest_acked().is_none_or(|before| largest > before);
         let Self { sent, sending, acks, congestion, mtu, room, .. } = self;
         let mut told = Told { sending, acks, congestion, mtu, room };
         // The last that was sent of those that this acknowledges first.
         let mut latest: Option<(u64, Instant)> = None;
-        let ranges = ack.ranges(largest).map_err(|_| Violation::Protocol("malformed ranges"))?;
-        for (first, last) in ranges {
+        for (first, last) in ack.ranges(largest).into_iter().flatten() {
             sent.acknowledge(first, last, |number, packet| {
                 if latest.is_none_or(|(before, _)| before < number) {
                     latest = Some((number, packet.at));
                 }
                 told.note_acked(now, number, packet);
-            })?;
+            });
         }
-        let Some((number, sent_at)) = latest else { return Ok(()) };
+        let Some((number, sent_at)) = latest else { return };
         let sample = (newest && number == largest).then(|| now.saturating_duration_since(sent_at));
         if let Some(sample) = sample {
             self.rtt.update(sample, ack.delay.min(self.their_delay()), now);
@@ -187,7 +223,6 @@ impl Session {
         self.detect_losses(now);
         let smoothed = self.rtt.smoothed();
         self.congestion.on_ack_end(now, largest, sample, smoothed, self.app_limited);
-        Ok(())
     }
 
     /// Routers on the way were congested: once in a round trip that counts like a loss.

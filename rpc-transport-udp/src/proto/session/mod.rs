@@ -41,6 +41,7 @@ pub(crate) use tests::{Numbers, fuzz};
 
 use super::{
     congestion::Congestion,
+    frame::PlainAck,
     mtu::Mtu,
     pacer::Pacer,
     packet::{Epoch, Params, Reset, SessionId},
@@ -116,6 +117,8 @@ pub(crate) struct Session {
     blocked_at: Option<Instant>,
     /// The proof that the peer asks for.
     answer_due: Option<[u8; 8]>,
+    /// An acknowledgement that came then, and is taken after what the peer waits for was sent.
+    put_off: Option<(Instant, PlainAck)>,
     /// Marks of congestion that the peer has told of.
     marked: u32,
     /// Whether it had nothing left to send when it last could.
@@ -144,7 +147,7 @@ impl Session {
             sending: Sending::new(theirs.window),
             receiving: Receiving::new(ours.window, budget),
             sent: Sent::new(random.fork()),
-            acks: Acks::new(Duration::from_millis(ours.ack_delay_ms.into())),
+            acks: Acks::new(ours.ack_delay_ms),
             rtt: Rtt::new(),
             congestion: Congestion::new(mtu.current()),
             pacer: Pacer::new(),
@@ -156,6 +159,7 @@ impl Session {
             paced_until: None,
             blocked_at: None,
             answer_due: None,
+            put_off: None,
             marked: 0,
             app_limited: true,
             room: None,
@@ -213,6 +217,7 @@ impl Session {
 
     /// Ends the session at once; the peer is told, if the packet arrives.
     pub(crate) fn abort(&mut self) {
+        self.settle();
         if !(self.is_over || self.is_sent() && self.is_received()) {
             self.close.get_or_insert(CloseCode::Abort);
         }
@@ -223,7 +228,8 @@ impl Session {
     pub(crate) fn accepts_reset(&self, reset: &Reset) -> bool {
         // r[impl reset.accept]
         let number = super::packet::expand(reset.pn32, self.sent.end());
-        reset.id == self.id.0 && self.sent.is_under_way(number)
+        let is_under_way = self.sent.is_under_way(number) && !self.is_put_off(number);
+        reset.id == self.id.0 && is_under_way
     }
 
     /// Time has passed: what is due is done.
@@ -231,6 +237,7 @@ impl Session {
         if self.is_over || self.close.is_some() {
             return Ok(());
         }
+        self.settle();
         // r[impl loss.give-up]
         if self.give_up_at().is_some_and(|at| at <= now) {
             self.close = Some(CloseCode::Timeout);
@@ -254,6 +261,13 @@ impl Session {
         let path = self.path.timeout(output::CHALLENGE_BYTES);
         let times = [loss, self.give_up_at(), self.acks.due(), self.paced_until, path];
         times.into_iter().flatten().min()
+    }
+
+    /// Whether there is nothing to send but what waits for the next [`poll_timeout`](Self::poll_timeout),
+    /// and for new frames.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let is_ending = self.is_over || self.close.is_some();
+        !is_ending && !self.sending.has_own() && self.probes == 0 && self.answer_due.is_none()
     }
 
     /// Gives back the memory that an idle session doesn't need.

@@ -78,10 +78,15 @@ impl Session {
         if self.close.is_some() {
             return Some(self.transmit_close());
         }
-        self.transmit_challenge(now)
-            .or_else(|| self.transmit_frames(now, source, segments))
-            .or_else(|| self.transmit_mtu_probe(now))
-            .or_else(|| self.transmit_acks(now))
+        let first =
+            self.transmit_challenge(now).or_else(|| self.transmit_frames(now, source, segments));
+        if first.is_some() {
+            return first;
+        }
+        if self.settle() {
+            return self.poll_transmit(now, source, segments);
+        }
+        self.transmit_mtu_probe(now).or_else(|| self.transmit_acks(now))
     }
 
     /// The last packet of a session that is given up.
@@ -127,7 +132,7 @@ impl Session {
         if !self.may_send(now) {
             return None;
         }
-        let limit = self.segments_allowed(now, segments);
+        let limit = self.segments_allowed(segments);
         let mut room = self.room.take().unwrap_or_default();
         let mut out = room.spares.take(self.capacity(source, limit));
         let segment_bytes = self.fill(now, source, limit, &mut out, &mut room.drafts);
@@ -162,15 +167,14 @@ impl Session {
         self.paced_until.is_none()
     }
 
-    /// How many datagrams the next transmission may have.
-    fn segments_allowed(&mut self, now: Instant, segments: usize) -> usize {
+    /// How many datagrams the next transmission may have, if it may be sent now.
+    fn segments_allowed(&self, segments: usize) -> usize {
         if self.probes > 0 {
             return usize::from(self.probes).min(segments).max(1);
         }
         let mtu = self.datagram_bytes();
-        let pace = self.pace();
         let room = self.congestion.window().saturating_sub(self.sent.in_flight());
-        let room = room.min(self.pacer.budget_bytes(now, &pace));
+        let room = room.min(self.pacer.budget_bytes());
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         (room / mtu).min(TRANSMIT_BYTES_MAX / mtu).min(segments).max(1)
     }

@@ -100,6 +100,11 @@ impl Sent {
         self.under_way > 0
     }
 
+    /// Whether a single packet waits for an acknowledgement.
+    pub(super) fn is_alone(&self) -> bool {
+        self.under_way == 1
+    }
+
     pub(super) fn last_asked(&self) -> Option<Instant> {
         self.last_asked
     }
@@ -149,14 +154,8 @@ impl Sent {
         self.next
     }
 
-    /// The peer has received the packets of this range. Calls `acked` for those of which that is
-    /// news.
-    pub(super) fn acknowledge(
-        &mut self,
-        first: u64,
-        last: u64,
-        mut acked: impl FnMut(u64, Packet),
-    ) -> Result<(), Violation> {
+    /// Whether the peer can have received the packets of this range.
+    pub(super) fn check(&self, first: u64, last: u64) -> Result<(), Violation> {
         // r[impl ack.unsent]
         if last >= self.end() {
             return Err(Violation::Protocol("an acknowledgement of what was never sent"));
@@ -164,6 +163,17 @@ impl Sent {
         if self.skipped.is_some_and(|skipped| (first..=last).contains(&skipped)) {
             return Err(Violation::Protocol("an acknowledgement of a skipped packet"));
         }
+        Ok(())
+    }
+
+    /// The peer has received the packets of this range. Calls `acked` for those of which that is
+    /// news.
+    pub(super) fn acknowledge(
+        &mut self,
+        first: u64,
+        last: u64,
+        mut acked: impl FnMut(u64, Packet),
+    ) {
         let mut at = self.reaching(first);
         while let Some(number) = self.number(at).filter(|number| *number <= last) {
             if let Some(packet) = self.take(at) {
@@ -173,7 +183,6 @@ impl Sent {
         }
         self.largest_acked = self.largest_acked.max(Some(last));
         self.forget_oldest();
-        Ok(())
     }
 
     /// Takes the packet at a place out, if it is under way.

@@ -9,6 +9,7 @@ mod exchange;
 mod fuzz;
 mod hostile;
 mod paths;
+mod replies;
 mod servers;
 mod sim;
 pub(crate) mod world;
