@@ -12,8 +12,9 @@ use rpc_transport_udp as udp;
 
 use crate::harness::{Adds, Echoes, Target};
 
-/// More than any scenario has; by default a server takes 16,384.
+/// More than any scenario has; by default a server takes 16,384, and runs 65,536 calls at a time.
 const CONNECTIONS: usize = 20_000;
+const CALLS: usize = 200_000;
 
 #[rpc_core::service]
 trait Bench {
@@ -53,6 +54,7 @@ fn serve(listener: impl Listener) -> io::Result<()> {
         .service(BenchServer::new(Plain))
         .listen(listener)
         .connections(CONNECTIONS)
+        .calls(CALLS)
         .start()
         .map_err(io::Error::other)?;
     tokio::spawn(async move { server.wait().await });

@@ -1,5 +1,5 @@
 //! What threads share and what tasks are made of: std's and tokio's. Models (`models`) have shuttle's in
-//! their place, which decides at every lock who runs next. Nothing of its own.
+//! their place, which decides at every lock who runs next.
 //!
 //! What decides a race takes these from here. Not here: `Arc`, whose count decides none, and tokio's
 //! channels and `Notify`, which to a model are one step each.
@@ -19,10 +19,16 @@ pub(crate) use tokio::{
 
 #[cfg(all(test, rpc_shuttle))]
 pub(crate) use {
-    crate::models::runtime::{Handle, Sleep, sleep, sleep_until, spawn, timeout},
+    crate::models::runtime::{Handle, Sleep, has_one_thread, sleep, sleep_until, spawn, timeout},
     shuttle::{
         future::{AbortHandle, JoinHandle, yield_now},
         sync::{Mutex, MutexGuard, atomic},
         thread_local,
     },
 };
+
+/// Whether the runtime has a single thread for its tasks.
+#[cfg(all(feature = "runtime", not(all(test, rpc_shuttle))))]
+pub(crate) fn has_one_thread() -> bool {
+    Handle::try_current().is_ok_and(|runtime| runtime.metrics().num_workers() == 1)
+}

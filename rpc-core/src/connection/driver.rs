@@ -3,7 +3,7 @@
 //! It writes whatever is queued in one go, and never waits in order to batch. When callers were
 //! woken, or a frame was queued while it slept, it first lets every runnable task run once (it
 //! steps behind them in the scheduler's queue): they are the ones whose frames belong into the same
-//! write. Not for a call that is alone.
+//! write. Not for a call that is alone, if the runtime would wake another thread for that.
 
 use std::{
     fmt,
@@ -28,7 +28,7 @@ use crate::{
     mux::{Cause, Closed, Phase},
     outbox::Batch,
     planted::planted,
-    sync::{Sleep, sleep_until},
+    sync::{Sleep, has_one_thread, sleep_until},
     transport::{InFrame, Inbox, Lane, Received, Transport, TransportError},
 };
 
@@ -69,6 +69,8 @@ pub(crate) struct Driver<T> {
     flushing: bool,
     /// The position in what is being sent at which a one-way call has left, if one waits for that.
     leaves_at: Option<u64>,
+    /// Whether the runtime wakes no other thread when it steps behind other tasks: it has none.
+    pub(super) steps_freely: bool,
     /// Whether it has stepped behind the other tasks since it last wrote.
     behind: bool,
     /// Steps since it last looked at the time.
@@ -131,6 +133,7 @@ impl<T: Transport> Driver<T> {
             armed: None,
             flushing: false,
             leaves_at: None,
+            steps_freely: has_one_thread(),
             behind: false,
             unlooked: 0,
             ending: Ending::No,
@@ -228,10 +231,12 @@ impl<T: Transport> Driver<T> {
                 state.stalled = false;
                 let frames = state.mux.has_frames();
                 // Replies that were made just now are a batch already. To anything else, and when
-                // callers were woken, other tasks may add. Who calls alone isn't kept waiting: to step
-                // behind it would also have the runtime wake another thread, to see what there is to do.
-                let more_to_come = woke.callers > 1
-                    || (woke.callers == 1 || frames && !woke.requests) && !state.mux.is_lone();
+                // callers were woken, other tasks may add.
+                let more_to_come = woke.callers > 0 || frames && !woke.requests;
+                // Who calls alone isn't kept waiting, but where that is for nothing: then the calls of
+                // several connections still leave together.
+                let is_lone = !self.steps_freely && woke.callers <= 1 && state.mux.is_lone();
+                let more_to_come = more_to_come && !is_lone;
                 if more_to_come && !mem::replace(&mut self.behind, true) {
                     drop(state);
                     cx.waker().wake_by_ref();

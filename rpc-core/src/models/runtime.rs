@@ -90,6 +90,10 @@ pub(super) fn pass(time: Duration) {
     SLEEPERS.take().into_iter().for_each(Waker::wake);
 }
 
+pub(crate) fn has_one_thread() -> bool {
+    false
+}
+
 pub(crate) fn sleep_until(at: tokio::time::Instant) -> Sleep {
     Sleep { at: Some(at.into_std()) }
 }

@@ -106,6 +106,8 @@ async fn who_calls_alone_is_not_kept_waiting_for_others() {
     let (near, far) = pair();
     let (_server, _serving) = drive(Role::Acceptor, far);
     let (client, mut driver) = driver(Role::Connector, near);
+    // As in a runtime of several threads.
+    driver.steps_freely = false;
     let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let (is_polled, count) = (AtomicBool::new(false), AtomicUsize::new(0));
     let wakes = Arc::new(SelfWakes { task, is_polled, count });
