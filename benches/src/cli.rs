@@ -45,7 +45,7 @@ const DEFAULT_ROUNDS: NonZeroUsize = NonZeroUsize::new(5).expect("five is not ze
 const DEFAULT_TIME: Duration = Duration::from_secs(1);
 
 const QUICK_ROUNDS: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
-const QUICK_TIME: Duration = Duration::from_millis(300);
+const QUICK_TIME: Duration = Duration::from_millis(200);
 
 const TURNS_TIME: Duration = Duration::from_secs(10);
 
