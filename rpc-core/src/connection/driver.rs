@@ -233,8 +233,8 @@ impl<T: Transport> Driver<T> {
                 // Replies that were made just now are a batch already. To anything else, and when
                 // callers were woken, other tasks may add.
                 let more_to_come = woke.callers > 0 || frames && !woke.requests;
-                // Who calls alone isn't kept waiting, but where that is for nothing: then the calls of
-                // several connections still leave together.
+                // Nobody adds to a call that is alone, so it goes at once; unless waiting costs nothing: then
+                // it leaves together with those of other connections.
                 let is_lone = !self.steps_freely && woke.callers <= 1 && state.mux.is_lone();
                 let more_to_come = more_to_come && !is_lone;
                 if more_to_come && !mem::replace(&mut self.behind, true) {
