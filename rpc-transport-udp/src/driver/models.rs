@@ -30,7 +30,7 @@ pub(super) const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHO
 
 const PARAMS: Params = Params { datagram_bytes: 1452, ack_delay_ms: 5, window: 4096, features: 0 };
 
-fn table<H>() -> Table<H> {
+fn table<H: Clone>() -> Table<H> {
     let config = TableConfig {
         epoch: Epoch(9),
         params: PARAMS,
