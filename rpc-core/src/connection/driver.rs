@@ -231,12 +231,10 @@ impl<T: Transport> Driver<T> {
                 state.stalled = false;
                 let frames = state.mux.has_frames();
                 // Replies that were made just now are a batch already. To anything else, and when
-                // callers were woken, other tasks may add.
-                let more_to_come = woke.callers > 0 || frames && !woke.requests;
-                // Nobody adds to a call that is alone, so it goes at once; unless waiting costs nothing: then
-                // it leaves together with those of other connections.
+                // callers were woken, other tasks may add; but not to a call that is alone, which waits
+                // only where that costs nothing: there it leaves with those of other connections.
                 let is_lone = !self.steps_freely && woke.callers <= 1 && state.mux.is_lone();
-                let more_to_come = more_to_come && !is_lone;
+                let more_to_come = !is_lone && (woke.callers > 0 || frames && !woke.requests);
                 if more_to_come && !mem::replace(&mut self.behind, true) {
                     drop(state);
                     cx.waker().wake_by_ref();
