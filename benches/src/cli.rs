@@ -44,7 +44,7 @@ options: --rounds N, --seconds S (of each measurement), --scenario NAME and --co
 const DEFAULT_ROUNDS: NonZeroUsize = NonZeroUsize::new(5).expect("five is not zero");
 const DEFAULT_TIME: Duration = Duration::from_secs(1);
 
-const QUICK_ROUNDS: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
+const QUICK_ROUNDS: NonZeroUsize = NonZeroUsize::new(2).expect("two is not zero");
 const QUICK_TIME: Duration = Duration::from_millis(200);
 
 const TURNS_TIME: Duration = Duration::from_secs(10);
