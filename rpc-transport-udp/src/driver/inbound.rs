@@ -54,19 +54,19 @@ pub(super) struct Received {
 }
 
 impl Received {
-    /// A copy of what has come.
+    /// A copy of what has come; a large one in a buffer that was used before.
     pub(super) fn of(piece: &Piece<'_>, spares: &Mutex<Spares>) -> Self {
         let &Piece { from, to, marked, bytes, stride } = piece;
         if bytes.len() < LARGE {
-            return Self::rest_of(piece);
+            return Self::copy_of(piece);
         }
         let mut buffer = lock(spares).take(bytes.len());
         buffer.extend_from_slice(bytes);
         Self { from, to, marked, bytes: buffer, stride }
     }
 
-    /// A copy of what is left of a piece.
-    pub(super) fn rest_of(piece: &Piece<'_>) -> Self {
+    /// A copy in memory of its own.
+    pub(super) fn copy_of(piece: &Piece<'_>) -> Self {
         let &Piece { from, to, marked, bytes, stride } = piece;
         Self { from, to, marked, bytes: bytes.to_vec(), stride }
     }

@@ -128,13 +128,13 @@ impl UdpTransport {
                     let piece = received.piece();
                     let left = input.take(&piece, &mut when_worthless);
                     if !left.is_empty() {
-                        rest.push_front(Received::rest_of(&Piece { bytes: left, ..piece }));
+                        rest.push_front(Received::copy_of(&Piece { bytes: left, ..piece }));
                     }
                 } else {
                     let received = ready!(socket.poll_recv(cx, &mut |piece| {
                         let left = input.take(&piece, &mut when_worthless);
                         if !left.is_empty() {
-                            rest.push_back(Received::rest_of(&Piece { bytes: left, ..piece }));
+                            rest.push_back(Received::copy_of(&Piece { bytes: left, ..piece }));
                         }
                     }));
                     match received {
@@ -157,7 +157,7 @@ impl UdpTransport {
                     let piece = received.piece();
                     let left = input.take(&piece, &mut |_, _| None);
                     if !left.is_empty() {
-                        rest.push_front(Received::rest_of(&Piece { bytes: left, ..piece }));
+                        rest.push_front(Received::copy_of(&Piece { bytes: left, ..piece }));
                     }
                     if received.from == input.session.remote() {
                         *local_ip = received.to;
@@ -263,8 +263,10 @@ impl UdpTransport {
 
     /// Whether nothing is to be done before the timer fires.
     fn can_wait(&self, now: Instant) -> bool {
-        let is_quiet = self.blocked.is_none() && self.session.is_quiet();
-        let next = self.session.poll_timeout().filter(|&next| is_quiet && next > now);
+        if self.blocked.is_some() || !self.session.is_quiet() {
+            return false;
+        }
+        let next = self.session.poll_timeout().filter(|&next| next > now);
         next.is_some_and(|next| self.timer.is_set_for(now, next))
     }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Buf;
+use tokio::runtime::Builder;
 
 use super::*;
 use crate::{
@@ -132,7 +133,19 @@ async fn who_calls_alone_is_not_kept_waiting_for_others() {
         assert_eq!(count(), 2);
     };
     tokio::select! {
+        biased;
         _ = &mut driving => panic!("the connection ended"),
         () = calls => {}
     }
+}
+
+#[test]
+fn a_driver_steps_freely_where_there_is_one_thread() {
+    let steps_freely = || driver(Role::Connector, pair().0).1.steps_freely;
+    let runtime =
+        |builder: &mut Builder| builder.build().unwrap().block_on(async { steps_freely() });
+    assert!(runtime(&mut Builder::new_current_thread()));
+    assert!(runtime(Builder::new_multi_thread().worker_threads(1)));
+    assert!(!runtime(Builder::new_multi_thread().worker_threads(2)));
+    assert!(!steps_freely(), "nobody knows where it will run");
 }

@@ -232,6 +232,26 @@ fn the_widest_ranges_there_can_be_reach_exactly_0_or_below_it() {
 
 // r[verify ack.delay]
 #[test]
+fn an_ack_of_a_single_range_comes_back_from_its_few_bytes() {
+    let head = |ce| AckHead { delay: Duration::from_micros(65_535 * 8), window: 4096, ce };
+    let encoded = |ranges: &[(u64, u64)], ce| {
+        let mut out = Vec::new();
+        assert!(encode_ack(&mut out, head(ce), ranges.iter().copied(), 200));
+        out
+    };
+    for (ranges, ce, is_plain) in [
+        (&[(3, 9)][..], None, true),
+        (&[(9, 9)][..], None, true),
+        (&[(3, 9)][..], Some(1), false),
+        (&[(7, 9), (3, 4)][..], None, false),
+    ] {
+        let bytes = encoded(ranges, ce);
+        let Frame::Ack(ack) = only(&bytes) else { panic!("an ACK") };
+        assert_eq!(ack.plain().map(Ack::from), is_plain.then_some(ack), "{ranges:?} {ce:?}");
+    }
+}
+
+#[test]
 fn a_delay_that_has_no_place_is_the_longest() {
     for (micros, read) in [(0, 0), (7, 0), (8, 8), (1_000, 1_000), (524_287, 524_280)] {
         let delay = Duration::from_micros(micros);

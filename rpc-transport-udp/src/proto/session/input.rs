@@ -69,7 +69,6 @@ impl Session {
         if self.is_over || self.close.is_some() || self.acks.has_seen(number) {
             return Ok(Worth::Nothing);
         }
-        self.settle();
         // r[impl cookie.echo]
         self.cookie = None;
         let newest = number >= self.acks.expected();
@@ -180,7 +179,7 @@ impl Session {
     }
 
     /// Takes the acknowledgement that was put off. Returns whether there was one.
-    // Not where it is called: there nobody waits for it, and it would be in the way of what is waited for.
+    // Out of line: where it is called there is rarely one, and a reply has to get past it.
     #[inline(never)]
     pub(super) fn settle(&mut self) -> bool {
         let Some((at, ack)) = self.put_off.take() else { return false };

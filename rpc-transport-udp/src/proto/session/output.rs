@@ -78,11 +78,12 @@ impl Session {
         if self.close.is_some() {
             return Some(self.transmit_close());
         }
-        let first =
+        let urgent =
             self.transmit_challenge(now).or_else(|| self.transmit_frames(now, source, segments));
-        if first.is_some() {
-            return first;
+        if urgent.is_some() {
+            return urgent;
         }
+        // The acknowledgement that waited for those may allow more of them.
         if self.settle() {
             return self.poll_transmit(now, source, segments);
         }

@@ -73,3 +73,25 @@ fn a_lie_is_found_at_once() {
     let found = victim.take(&lie);
     assert!(matches!(found, Err(Lost::Violation(Violation::Protocol(_)))), "{found:?}");
 }
+
+#[test]
+fn a_session_is_quiet_unless_it_has_something_to_say_now() {
+    let quiet = |victim: &Victim| victim.session.is_quiet();
+    let mut victim = waiting(1);
+    assert!(quiet(&victim));
+    // What is owed for this can wait for a reply, or for the timer.
+    victim.take(&Writer::new().last(0, 0, 0, b"request")).unwrap();
+    assert!(quiet(&victim) && victim.session.poll_timeout() > Some(victim.now));
+    victim.take(&Writer::new().challenge([7; 8])).unwrap();
+    assert!(!quiet(&victim), "a proof is asked for");
+    victim.sends();
+    assert!(quiet(&victim));
+    victim.session.end();
+    assert!(!quiet(&victim), "the end is to be told");
+    victim.sends();
+    victim.session.greet();
+    assert!(!quiet(&victim), "it is to show itself");
+    victim.sends();
+    victim.session.abort();
+    assert!(!quiet(&victim), "it is given up");
+}
