@@ -10,7 +10,7 @@ mod runtime;
 #[path = "../../rpc-core/src/models/schedule.rs"]
 mod schedule;
 
-pub(crate) use runtime::spawn;
+pub(crate) use runtime::{has_one_thread, spawn};
 pub(crate) use schedule::exhaust;
 
 /// Runs a model as often as is asked for.

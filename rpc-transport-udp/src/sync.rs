@@ -1,5 +1,5 @@
 //! What threads share and what tasks are made of: std's and tokio's. Models (`models`) have shuttle's in
-//! their place, which decides at every lock who runs next. Nothing of its own.
+//! their place, which decides at every lock who runs next.
 
 #[cfg(not(all(test, rpc_shuttle)))]
 pub(crate) use {
@@ -7,8 +7,15 @@ pub(crate) use {
     tokio::spawn,
 };
 
+/// Whether the runtime has a single thread for its tasks.
+#[cfg(not(all(test, rpc_shuttle)))]
+pub(crate) fn has_one_thread() -> bool {
+    let runtime = tokio::runtime::Handle::try_current();
+    runtime.is_ok_and(|runtime| runtime.metrics().num_workers() == 1)
+}
+
 #[cfg(all(test, rpc_shuttle))]
 pub(crate) use {
-    crate::models::spawn,
+    crate::models::{has_one_thread, spawn},
     shuttle::sync::{Mutex, MutexGuard, atomic},
 };

@@ -26,7 +26,7 @@ use crate::{
         table::{Beginning, Decision, Table},
     },
     spares::Spares,
-    sync::{Mutex, MutexGuard, spawn},
+    sync::{Mutex, MutexGuard, has_one_thread, spawn},
 };
 
 /// Sessions that wait to be accepted. What comes for others meanwhile is lost, and comes again.
@@ -102,7 +102,8 @@ impl Endpoint {
             state: Mutex::new(state),
             reading: Mutex::default(),
         });
-        spawn(Reader { endpoint: Arc::clone(&endpoint), out: Outcome::default() });
+        let (steps_freely, out) = (has_one_thread(), Outcome::default());
+        spawn(Reader { endpoint: Arc::clone(&endpoint), steps_freely, out });
         endpoint
     }
 
@@ -210,31 +211,35 @@ impl State {
     }
 
     /// Sorts the datagrams of a piece: a row of them for one session stays together.
-    fn handle_piece(&mut self, uptime_ms: u64, piece: &Piece<'_>, out: &mut Outcome) {
+    fn handle_piece(&mut self, uptime_ms: impl Fn() -> u64, piece: &Piece<'_>, out: &mut Outcome) {
         let mut rest = piece.bytes;
         while !rest.is_empty() {
             let first = rest.get(..piece.stride).unwrap_or(rest);
             let run = run_bytes(rest, piece.stride, session_of(first));
             let (bytes, after) = rest.split_at_checked(run).unwrap_or((rest, &[]));
-            self.handle_run(uptime_ms, &Piece { bytes, ..*piece }, first, out);
+            let run = Piece { bytes, ..*piece };
+            match self.table.live(first) {
+                Some(inbound) => {
+                    out.wakers.extend(inbound.push(Received::of(&run, &self.spares)));
+                }
+                None => self.handle_strangers(uptime_ms(), run, out),
+            }
             rest = after;
         }
     }
 
-    /// Datagrams that belong together, of which `first` is the first.
-    fn handle_run(&mut self, uptime_ms: u64, run: &Piece<'_>, first: &[u8], out: &mut Outcome) {
+    /// Datagrams that belong together. There is no session for them.
+    fn handle_strangers(&mut self, uptime_ms: u64, run: Piece<'_>, out: &mut Outcome) {
+        let run = &run.told_apart();
+        let first = run.bytes.get(..run.stride).unwrap_or(run.bytes);
         let waiting = self.waiting.len();
         let begin = match self.table.handle_datagram(uptime_ms, run.from, first) {
-            Decision::Deliver(inbound) => {
-                out.wakers.extend(inbound.push(Received::of(run, &self.spares)));
-                return;
-            }
             Decision::Begin(begins) => Some(begins),
             Decision::Answer(answer) => {
                 out.answers.push((run.from, run.to, answer));
                 None
             }
-            Decision::Drop => None,
+            Decision::Deliver(_) | Decision::Drop => None,
         };
         if let Some(begins) = begin.filter(|_| self.is_open && waiting < BACKLOG) {
             self.begin(uptime_ms, begins, run, out);
@@ -298,15 +303,17 @@ fn run_bytes(bytes: &[u8], stride: usize, session: Option<SessionId>) -> usize {
 #[derive(Debug)]
 struct Reader {
     endpoint: Arc<Endpoint>,
+    /// Whether the runtime wakes no other thread when this steps behind other tasks: it has none.
+    steps_freely: bool,
     /// Empty between receive calls.
     out: Outcome,
 }
 
 impl Reader {
-    /// Receives once. `None` when nobody needs this any more; if somebody does, it is woken when that
-    /// ends.
-    fn receive(&mut self, cx: &mut Context<'_>) -> Option<Poll<io::Result<()>>> {
-        let Self { endpoint, out } = self;
+    /// Receives once. Returns how many sessions that woke. `None` when nobody needs this any more; if
+    /// somebody does, it is woken when that ends.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Option<Poll<io::Result<usize>>> {
+        let Self { endpoint, out, .. } = self;
         let reading = endpoint.reading.lock();
         let socket = {
             let mut state = endpoint.lock();
@@ -318,9 +325,8 @@ impl Reader {
         };
         let mut locked = None;
         let received = socket.poll_recv(cx, &mut |piece| {
-            let (state, uptime_ms) =
-                locked.get_or_insert_with(|| (endpoint.lock(), endpoint.uptime_ms()));
-            state.handle_piece(*uptime_ms, &piece, out);
+            let state = locked.get_or_insert_with(|| endpoint.lock());
+            state.handle_piece(|| endpoint.uptime_ms(), &piece, out);
         });
         drop(locked);
         for (to, source, answer) in out.answers.drain(..) {
@@ -330,8 +336,9 @@ impl Reader {
             let _ = socket.try_send(&transmit, source);
         }
         drop((socket, reading));
+        let woken = out.wakers.len();
         out.wakers.drain(..).for_each(Waker::wake);
-        Some(received)
+        Some(received.map_ok(|()| woken))
     }
 
     /// The socket is broken: nothing comes any more.
@@ -355,7 +362,9 @@ impl Future for Reader {
         for _ in 0..READS_PER_POLL {
             let Some(received) = this.receive(cx) else { return Poll::Ready(()) };
             match ready!(received) {
-                Ok(()) => {}
+                // That one may answer before this looks whether there is more, which takes a system call.
+                Ok(1) if this.steps_freely => break,
+                Ok(_) => {}
                 Err(error) if is_passing(&error) => {}
                 Err(error) => {
                     this.break_off(error.kind());

@@ -43,19 +43,24 @@ impl<I: Inbox> Input<'_, I> {
         when_worthless: &mut impl FnMut(&Session, &[u8]) -> Option<Failure>,
     ) -> &'p [u8] {
         let (all, is_bulk) = (piece.bytes.len(), piece.bytes.len() > BULK_BYTES);
-        let mut left = piece.bytes;
+        let (mut left, mut stride) = (piece.bytes, piece.stride);
         while !left.is_empty() && self.came != Came::Part {
-            let (bytes, after) = left.split_at_checked(piece.stride).unwrap_or((left, &[]));
+            let (bytes, after) = left.split_at_checked(stride).unwrap_or((left, &[]));
             left = after;
             let arrived = Arrived { from: piece.from, bytes, marked: piece.marked };
             match self.session.handle_datagram(self.now, arrived, self.inbox) {
                 Ok(Worth::New) => {
-                    let at_half = 2 * left.len() <= all + piece.stride && !left.is_empty();
+                    let at_half = 2 * left.len() <= all + stride && !left.is_empty();
                     let is_part =
                         at_half && !is_bulk && self.session.frames_under_way() < PACKETS_ENOUGH;
                     self.came = if is_part { Came::Part } else { Came::Some };
                 }
                 Ok(Worth::Nothing) => {
+                    let found = if stride < all { all } else { piece.told_apart().stride };
+                    if found < all {
+                        (left, stride) = (piece.bytes, found);
+                        continue;
+                    }
                     if let Some(failure) = when_worthless(self.session, bytes) {
                         self.failed = Some(failure);
                     }
@@ -154,6 +159,22 @@ mod tests {
         assert_eq!(taken(&mut session(Side::Server), 2), (1, 1));
         assert_eq!(taken(&mut session(Side::Server), 3), (1, 2));
         assert_eq!(taken(&mut session(Side::Server), 8), (4, 4));
+    }
+
+    #[test]
+    fn datagrams_that_nobody_has_told_apart_are_all_taken() {
+        let (now, mut client) = (Instant::now(), session(Side::Client));
+        let transmit = client.poll_transmit(now, &mut Large(4), 64).expect("there are frames");
+        let (from, mut bytes) = (address(), &transmit.bytes[..]);
+        let (mut server, mut inbox) = (session(Side::Server), Count(0));
+        while !bytes.is_empty() {
+            let piece = Piece { from, to: None, marked: false, bytes, stride: bytes.len() };
+            let (came, failed) = (Came::Nothing, None);
+            let mut input = Input { session: &mut server, now, inbox: &mut inbox, came, failed };
+            bytes = input.take(&piece, &mut |_, _| panic!("they are of use"));
+            assert_eq!(input.came == Came::Part, !bytes.is_empty());
+        }
+        assert_eq!(inbox.0, 4);
     }
 
     #[test]

@@ -12,15 +12,17 @@ use std::{
 };
 
 use rpc_core::transport::{InFrame, Inbox, Received, Transport};
+use tokio::time::timeout;
 
 use super::{
     UdpTransport,
     socket::{Datagrams, Piece, Writable},
 };
 use crate::proto::{
-    packet::{Epoch, Params, SessionId},
+    packet::{Epoch, Params, Reset, SessionId},
     session::{Agreed, Budget, Session, Side, Source, Transmit},
     setup::Established,
+    tests::craft::{Victim, Writer},
 };
 
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7000);
@@ -175,4 +177,31 @@ async fn what_is_taken_in_parts_is_taken_all_and_in_order() {
     }
     assert_eq!(inbox.0, [9, 8, 7, 6, 5, 4, 3, 2, 1]);
     assert!(parts >= 3, "{parts} parts");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn strangers_whose_datagrams_were_put_together_are_answered_one_by_one() {
+    let listener = crate::listen("127.0.0.1:0").await.unwrap();
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(listener.local_addr()).await.unwrap();
+    let state = quinn_udp::UdpSocketState::new((&socket).into()).unwrap();
+    let datagram = Victim::new(Side::Server).packet(1, &Writer::new().ping());
+    // Nobody asks how long they are of what follows one that came alone.
+    for count in [1, 3] {
+        let transmit = quinn_udp::Transmit {
+            destination: listener.local_addr(),
+            ecn: None,
+            contents: &datagram.repeat(count),
+            segment_size: (count > 1).then_some(datagram.len()),
+            src_ip: None,
+        };
+        state.try_send((&socket).into(), &transmit).unwrap();
+        for _ in 0..count {
+            let mut answer = [0; 100];
+            let received = timeout(Duration::from_secs(10), socket.recv(&mut answer)).await;
+            let bytes = received.expect("there is an answer for each").unwrap();
+            assert!(Reset::decode(&answer[..bytes]).is_some(), "{count}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use super::Input;
 use crate::proto::{
     cookie::{CookieKey, Verified},
     frame::{AckHead, Frame, FrameHeader, Frames, encode_ack, encode_frame_header},
+    joined,
     packet::{
         self, COOKIE_BYTES, DataHeader, Epoch, Init, InitAck, Nonce, Params, Peek, Reset,
         SessionId, VERSION, Versions, expand,
@@ -31,6 +32,7 @@ pub fn datagram(bytes: &[u8]) {
     if choice & 1 == 0 && datagram.len() >= 8 {
         packet::seal(&mut datagram);
     }
+    check_joined(&datagram);
     check_setup(&datagram);
     check_data(&datagram);
     check_table(&datagram, now_ms);
@@ -41,6 +43,15 @@ pub fn datagram(bytes: &[u8]) {
 
 fn client() -> SocketAddr {
     SocketAddr::from(([198, 51, 100, 7], 4000))
+}
+
+/// What came together is told apart where a datagram ends, and nowhere else.
+fn check_joined(datagram: &[u8]) {
+    for count in 1..3 {
+        let row = datagram.repeat(count);
+        let stride = joined::stride(&row);
+        assert!(stride == row.len() || packet::check(&row[..stride]));
+    }
 }
 
 /// Packets outside of sessions come back as they were, up to padding and what is out of bounds.

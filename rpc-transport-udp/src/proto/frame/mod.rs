@@ -86,6 +86,14 @@ impl<'a> Frames<'a> {
         Self { rest: bytes }
     }
 
+    /// What lies behind the frames: padding, or whatever begins none.
+    pub(crate) fn behind(mut self) -> &'a [u8] {
+        loop {
+            let before = self.rest;
+            let Ok(Some(_)) = self.decode() else { return before };
+        }
+    }
+
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (chunk, rest) = self.rest.split_first_chunk().ok_or(Malformed::TooShort)?;
         self.rest = rest;

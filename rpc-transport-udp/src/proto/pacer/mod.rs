@@ -69,6 +69,12 @@ impl Pacer {
         Self { tokens: 0.0, filled: None }
     }
 
+    /// Whether `bytes` may certainly be sent: there was enough when it was last looked at, and nothing but
+    /// sending makes it less. If not, [`delay`](Self::delay) knows.
+    pub(crate) fn has(&self, bytes: usize) -> bool {
+        self.filled.is_some() && self.tokens >= bytes as f64
+    }
+
     /// When `bytes` may be sent; none if that is now. A batch that is larger than the bucket may
     /// go when the bucket is full.
     pub(crate) fn delay(&mut self, now: Instant, bytes: usize, pace: &Pace) -> Option<Instant> {

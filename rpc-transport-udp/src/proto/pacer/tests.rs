@@ -144,3 +144,24 @@ fn no_window_and_no_round_trip_time_are_survived() {
         }
     }
 }
+
+#[test]
+fn what_is_certainly_there_may_be_sent() {
+    let (begin, mut random) = (Instant::now(), fastrand::Rng::with_seed(1));
+    let (mut now, mut pacer, mut certain) = (begin, Pacer::new(), 0);
+    assert!(!pacer.has(0), "nothing was looked at yet");
+    for _ in 0..100_000 {
+        now += Duration::from_nanos(random.u64(..2_000_000));
+        let pace =
+            pace(random.u64(2_400..10_000_000), Duration::from_micros(random.u64(1..300_000)));
+        let bytes = random.usize(..20_000);
+        let has = pacer.has(bytes);
+        certain += usize::from(has);
+        if random.bool() {
+            let until = pacer.delay(now, bytes, &pace);
+            assert!(!has || until.is_none(), "{bytes} at {pace:?}");
+        }
+        pacer.on_sent(now, random.usize(..3_000), &pace);
+    }
+    assert!(certain > 10_000, "{certain}");
+}

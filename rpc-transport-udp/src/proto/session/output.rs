@@ -130,7 +130,7 @@ impl Session {
             }
             return None;
         }
-        if !self.may_send(now) {
+        if !self.may_send(now, source) {
             return None;
         }
         let limit = self.segments_allowed(segments);
@@ -151,7 +151,7 @@ impl Session {
     }
 
     /// Whether congestion control and the pacer let anything go.
-    fn may_send(&mut self, now: Instant) -> bool {
+    fn may_send(&mut self, now: Instant, source: &impl Source) -> bool {
         self.paced_until = None;
         if self.probes > 0 {
             return true;
@@ -163,6 +163,11 @@ impl Session {
             return false;
         }
         // r[impl congestion.pacing]
+        // One datagram is all that there is. How many more there might be needs no count.
+        let is_little = !self.sending.has_own() && 2 * source.remaining() <= mtu;
+        if is_little && self.pacer.has(mtu) {
+            return true;
+        }
         let pace = self.pace();
         self.paced_until = self.pacer.delay(now, mtu, &pace);
         self.paced_until.is_none()

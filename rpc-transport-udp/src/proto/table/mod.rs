@@ -217,6 +217,18 @@ impl<H: Clone> Table<H> {
         )
     }
 
+    /// Whose a datagram is, if that session is there: what most datagrams need, and no time for it.
+    pub(crate) fn live(&self, datagram: &[u8]) -> Option<&H> {
+        let peeked = packet::peek(datagram)?;
+        let Peek::Data { session, from_server: false, .. } = peeked else { return None };
+        // r[impl session.lookup]
+        match self.sessions.get(&session) {
+            // The session checks it for damage: nothing comes of a wrong id.
+            Some(Entry::Live(handle)) => Some(handle),
+            _ => None,
+        }
+    }
+
     /// A session has begun.
     pub(crate) fn insert(&mut self, uptime_ms: u64, begun: Beginning, handle: H) {
         self.offers.take(uptime_ms, begun.issued_ms);
@@ -245,7 +257,6 @@ impl<H: Clone> Table<H> {
     ) -> Decision<H> {
         // r[impl session.lookup]
         let reason = match self.sessions.get(&session) {
-            // The session checks it for damage: nothing comes of a wrong id.
             Some(Entry::Live(handle)) => return Decision::Deliver(handle.clone()),
             Some(Entry::Ended) if !planted("ended-session-begins-again") => ResetReason::Closed,
             None | Some(Entry::Ended) => match self.admit(uptime_ms, from, datagram) {

@@ -99,8 +99,13 @@ impl Server {
     /// A datagram arrives. Returns what is to be sent back at once.
     pub(crate) fn handle_datagram(&mut self, now: Instant, parcel: Parcel) -> Option<Vec<u8>> {
         let uptime_ms = self.uptime_ms(now);
-        match self.table.handle_datagram(uptime_ms, parcel.from, &parcel.bytes) {
+        // The driver delivers what is of a live session without asking for more.
+        let live = self.table.live(&parcel.bytes).copied();
+        let decision = self.table.handle_datagram(uptime_ms, parcel.from, &parcel.bytes);
+        assert_eq!(live.is_some(), matches!(decision, Decision::Deliver(_)));
+        match decision {
             Decision::Deliver(id) => {
+                assert_eq!(live, Some(id));
                 if let Some(end) = self.sessions.get_mut(&id) {
                     end.deliver(parcel);
                 }

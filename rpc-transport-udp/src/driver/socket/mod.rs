@@ -1,5 +1,8 @@
 //! Sockets that send and receive many datagrams with one system call; no sessions.
 
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
+
 use std::{
     cell::Cell,
     fmt,
@@ -9,7 +12,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
     task::{Context, Poll, ready},
 };
@@ -19,7 +22,7 @@ use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::SockRef;
 
 use super::{clock::SleepWatch, ready::Ready};
-use crate::proto::session::Transmit;
+use crate::proto::{joined, packet::DATAGRAM_BYTES_MAX, session::Transmit};
 
 /// What one receive buffer takes: what the kernel puts together of datagrams that came in a row.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -30,6 +33,11 @@ const BUFFERS: usize = 8;
 /// The same while one datagram comes at a time. One more than that, so that it says that it was all; each
 /// costs some hundred instructions whether it is filled or not.
 const BUFFERS_CALM: usize = 2;
+
+/// How many such datagrams in a row are received bare: their bytes, and nothing of what else the system
+/// knows of them. That takes half the time. Of the next one it is asked whether routers were congested:
+/// one datagram a round trip can't become fewer, but what comes later shouldn't begin too fast.
+const BARE_IN_A_ROW: u8 = 3;
 
 /// Receive errors in a row, with nothing received and never nothing to receive between them, that
 /// are no news of the network any more: so fast nobody tells it. The socket is of no use then.
@@ -64,6 +72,31 @@ impl Scratch {
         let mut buffers: [_; N] =
             std::array::from_fn(|_| IoSliceMut::new(rest.next().unwrap_or_default()));
         state.recv(UdpSockRef::from(socket), &mut buffers, &mut self.metas)
+    }
+
+    /// Receives the bytes of one datagram, or of several that the system has put together.
+    fn receive_bare(&mut self, known: Known, socket: &UdpSocket) -> io::Result<usize> {
+        self.bytes.resize(BUFFERS * BUFFER_BYTES, 0);
+        self.metas.resize(BUFFERS, RecvMeta::default());
+        let buffer = self.bytes.get_mut(..BUFFER_BYTES).unwrap_or_default();
+        let (len, addr) = match known.to {
+            Some(peer) => (socket.recv(buffer)?, peer),
+            None => socket.recv_from(buffer)?,
+        };
+        // What is shorter is looked at only if it turns out to be nothing as a whole.
+        let is_several = len > DATAGRAM_BYTES_MAX;
+        let stride =
+            if is_several { joined::stride(buffer.get(..len).unwrap_or_default()) } else { len };
+        if let Some(meta) = self.metas.first_mut() {
+            *meta = RecvMeta::default();
+            (meta.addr, meta.len, meta.stride, meta.dst_ip) = (addr, len, stride, known.from);
+        }
+        Ok(1)
+    }
+
+    /// Whether the first buffer has one datagram, and no more.
+    fn is_single(&self) -> bool {
+        self.metas.first().is_some_and(|meta| meta.len <= meta.stride)
     }
 
     /// What is in the first `count` buffers.
@@ -138,8 +171,18 @@ pub(crate) struct Piece<'a> {
     /// Whether a router on their way was congested.
     pub(crate) marked: bool,
     pub(crate) bytes: &'a [u8],
-    /// How long each is; the last may be shorter.
+    /// How long each is, as far as is known; the last may be shorter.
     pub(crate) stride: usize,
+}
+
+impl Piece<'_> {
+    /// The same; if they seem to be one, but the system wasn't asked whether they are, this looks.
+    pub(crate) fn told_apart(self) -> Self {
+        if self.bytes.len() > self.stride {
+            return self;
+        }
+        Self { stride: joined::stride(self.bytes).max(1), ..self }
+    }
 }
 
 /// Has the system say of every datagram of a socket that routers may mark it instead of dropping it.
@@ -167,6 +210,9 @@ pub(crate) struct Kernel {
     errors: AtomicU32,
     /// Whether the last receive call had no use for more than one buffer.
     is_calm: AtomicBool,
+    /// How many receive calls may be bare, and whether the last one was and there may be more.
+    bare: AtomicU8,
+    may_be_more: AtomicBool,
 }
 
 /// What the system knows of a socket's datagrams by itself.
@@ -190,6 +236,11 @@ impl Known {
         Ok(Self { to, from: (!from.is_unspecified()).then_some(from) })
     }
 
+    /// Whether it need not be asked where a datagram comes from and goes to, or the call says so.
+    fn says_all(&self) -> bool {
+        self.to.is_some() || self.from.is_some()
+    }
+
     /// Whether datagrams go from there anyway.
     fn comes_from(&self, source: Option<IpAddr>) -> bool {
         source.is_none_or(|source| self.from == Some(source))
@@ -207,12 +258,39 @@ impl Kernel {
             known,
             errors: AtomicU32::new(0),
             is_calm: AtomicBool::new(false),
+            bare: AtomicU8::new(0),
+            may_be_more: AtomicBool::new(false),
         })
     }
 
     /// Whether a receive error is one too many in a row.
     fn is_broken(&self) -> bool {
         self.errors.fetch_add(1, Ordering::Relaxed) >= ERRORS_MAX
+    }
+
+    /// Receives once. Returns how many buffers have something now, and for how many there was room.
+    fn receive(&self, scratch: &mut Scratch, socket: &UdpSocket) -> io::Result<(usize, usize)> {
+        let bare = self.bare.load(Ordering::Relaxed);
+        if bare > 0
+            && let Some(known) = self.known.filter(Known::says_all)
+        {
+            let count = scratch.receive_bare(known, socket)?;
+            let is_lone = scratch.is_single() && !self.may_be_more.swap(true, Ordering::Relaxed);
+            self.is_calm.store(is_lone, Ordering::Relaxed);
+            self.bare.store(if is_lone { bare - 1 } else { 0 }, Ordering::Relaxed);
+            return Ok((count, count));
+        }
+        let (count, room) = if self.is_calm.load(Ordering::Relaxed) {
+            (scratch.receive::<BUFFERS_CALM>(&self.state, socket)?, BUFFERS_CALM)
+        } else {
+            (scratch.receive::<BUFFERS>(&self.state, socket)?, BUFFERS)
+        };
+        self.may_be_more.store(false, Ordering::Relaxed);
+        let is_calm = count < BUFFERS_CALM;
+        self.is_calm.store(is_calm, Ordering::Relaxed);
+        let bare = if is_calm && scratch.is_single() { BARE_IN_A_ROW } else { 0 };
+        self.bare.store(bare, Ordering::Relaxed);
+        Ok((count, room))
     }
 
     /// Receives once there is something. Returns how many buffers have something now.
@@ -224,14 +302,8 @@ impl Kernel {
         loop {
             let mut received = None;
             let outcome = ready!(self.socket.poll_recv(cx, |socket| {
-                let is_calm = self.is_calm.load(Ordering::Relaxed);
-                let (count, room) = if is_calm {
-                    (scratch.receive::<BUFFERS_CALM>(&self.state, socket)?, BUFFERS_CALM)
-                } else {
-                    (scratch.receive::<BUFFERS>(&self.state, socket)?, BUFFERS)
-                };
+                let (count, room) = self.receive(scratch, socket)?;
                 received = Some(count);
-                self.is_calm.store(count < BUFFERS_CALM, Ordering::Relaxed);
                 // Fewer than there was room for: that was all. The next datagram will say so.
                 if count < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             }));
@@ -242,6 +314,7 @@ impl Kernel {
                 }
                 (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.errors.store(0, Ordering::Relaxed);
+                    self.may_be_more.store(false, Ordering::Relaxed);
                 }
                 (None, Err(error)) if self.is_broken() => {
                     return Poll::Ready(Err(io::Error::other(error)));
@@ -299,75 +372,5 @@ impl Datagrams for Kernel {
 
     fn segments_max(&self) -> usize {
         self.state.max_gso_segments()
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    /// Receives until there is nothing more. Returns how many pieces came.
-    fn pieces(kernel: &Kernel) -> usize {
-        let (mut cx, mut count) = (Context::from_waker(std::task::Waker::noop()), 0);
-        while kernel.poll_recv(&mut cx, &mut |_| count += 1).is_ready() {}
-        count
-    }
-
-    /// One call has no room for all, and no further wake-up comes for the rest.
-    #[tokio::test]
-    async fn a_socket_that_was_calm_misses_nothing_of_what_comes_at_once() {
-        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let to = receiver.local_addr().unwrap();
-        receiver.set_nonblocking(true).unwrap();
-        let kernel = Kernel::new(receiver).unwrap();
-        // Of different senders, so that the kernel puts nothing together.
-        let senders = [0; 2 * BUFFERS + 1].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
-        for at_once in [1, BUFFERS_CALM, 1, BUFFERS_CALM + 1, 1, BUFFERS, 1, senders.len()] {
-            for sender in senders.iter().take(at_once) {
-                sender.send_to(&[7; 10], to).unwrap();
-            }
-            let ready = std::future::poll_fn(|cx| kernel.socket.poll_recv(cx, |_| Ok(())));
-            ready.await.unwrap();
-            assert_eq!(pieces(&kernel), at_once);
-            // So what follows comes at few buffers.
-            assert!(kernel.is_calm.load(Ordering::Relaxed) || at_once > 1);
-        }
-    }
-
-    // r[verify congestion.ecn]
-    #[tokio::test]
-    async fn every_datagram_says_that_it_may_be_marked() {
-        for address in ["127.0.0.1:0", "[::1]:0"] {
-            let receiver = UdpSocket::bind(address).unwrap();
-            let state = UdpSocketState::new(UdpSockRef::from(&receiver)).unwrap();
-            receiver.set_nonblocking(false).unwrap();
-            let (to, contents) = (receiver.local_addr().unwrap(), Bytes::from_static(&[7; 100]));
-            for is_connected in [true, false] {
-                let socket = UdpSocket::bind(address).unwrap();
-                socket.set_nonblocking(true).unwrap();
-                if is_connected {
-                    socket.connect(to).unwrap();
-                }
-                let kernel = Kernel::new(socket).unwrap();
-                assert_eq!(kernel.known.expect("it is marked").to, is_connected.then_some(to));
-                // One datagram, and two at once.
-                for (segment_bytes, source) in [(100, None), (100, Some(to.ip())), (50, None)] {
-                    let transmit = Transmit { to, bytes: contents.clone(), segment_bytes };
-                    kernel.try_send(&transmit, source).unwrap();
-                    let mut meta = [RecvMeta::default()];
-                    let mut buffer = [0; 200];
-                    let mut buffers = [IoSliceMut::new(&mut buffer)];
-                    state.recv(UdpSockRef::from(&receiver), &mut buffers, &mut meta).unwrap();
-                    // A fault of quinn-udp 0.6.3: of datagrams that the kernel puts together, the
-                    // mark doesn't fit behind all else that is told of them, and is lost.
-                    let is_put_together = segment_bytes < 100;
-                    let expected = (!is_put_together).then_some(EcnCodepoint::Ect0);
-                    assert_eq!(meta[0].ecn, expected, "{to}, {segment_bytes} bytes each");
-                    assert_eq!((meta[0].len, meta[0].stride), (100, segment_bytes));
-                }
-            }
-        }
     }
 }
