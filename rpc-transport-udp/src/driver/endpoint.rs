@@ -310,7 +310,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Receives once. Returns how many sessions that woke. `None` when nobody needs this any more; if
+    /// Receives once. Returns how many tasks that woke. `None` when nobody needs this any more; if
     /// somebody does, it is woken when that ends.
     fn receive(&mut self, cx: &mut Context<'_>) -> Option<Poll<io::Result<usize>>> {
         let Self { endpoint, out, .. } = self;
