@@ -9,6 +9,7 @@ use std::{
     future::Future,
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr, UdpSocket},
+    ops::RangeInclusive,
     pin::Pin,
     sync::{
         Arc,
@@ -35,9 +36,14 @@ const BUFFERS: usize = 8;
 const BUFFERS_CALM: usize = 2;
 
 /// How many such datagrams in a row are received bare: their bytes, and nothing of what else the system
-/// knows of them. That takes half the time. Of the next one it is asked whether routers were congested:
-/// one datagram a round trip can't become fewer, but what comes later shouldn't begin too fast.
-const BARE_IN_A_ROW: u8 = 3;
+/// knows of them. That takes half the time. Of the next one it is asked whether routers were congested.
+/// Drawn each time, so that of peers that take turns none is left out.
+// r[impl congestion.ecn]
+const BARE_IN_A_ROW: RangeInclusive<u8> = 1..=13;
+
+/// How long such a datagram is at most. What is longer is a part of something large, whose sender goes as
+/// fast as routers let it: of the one behind it the system is asked.
+const BARE_BYTES_MAX: usize = 1000;
 
 /// Receive errors in a row, with nothing received and never nothing to receive between them, that
 /// are no news of the network any more: so fast nobody tells it. The socket is of no use then.
@@ -97,6 +103,11 @@ impl Scratch {
     /// Whether the first buffer has one datagram, and no more.
     fn is_single(&self) -> bool {
         self.metas.first().is_some_and(|meta| meta.len <= meta.stride)
+    }
+
+    /// Whether that may be a part of something large.
+    fn is_large(&self) -> bool {
+        self.metas.first().is_some_and(|meta| meta.len > BARE_BYTES_MAX)
     }
 
     /// What is in the first `count` buffers.
@@ -277,7 +288,8 @@ impl Kernel {
             let count = scratch.receive_bare(known, socket)?;
             let is_lone = scratch.is_single() && !self.may_be_more.swap(true, Ordering::Relaxed);
             self.is_calm.store(is_lone, Ordering::Relaxed);
-            self.bare.store(if is_lone { bare - 1 } else { 0 }, Ordering::Relaxed);
+            let bare = if is_lone && !scratch.is_large() { bare - 1 } else { 0 };
+            self.bare.store(bare, Ordering::Relaxed);
             return Ok((count, count));
         }
         let (count, room) = if self.is_calm.load(Ordering::Relaxed) {
@@ -288,7 +300,8 @@ impl Kernel {
         self.may_be_more.store(false, Ordering::Relaxed);
         let is_calm = count < BUFFERS_CALM;
         self.is_calm.store(is_calm, Ordering::Relaxed);
-        let bare = if is_calm && scratch.is_single() { BARE_IN_A_ROW } else { 0 };
+        let may_be_bare = is_calm && scratch.is_single() && !scratch.is_large();
+        let bare = if may_be_bare { fastrand::u8(BARE_IN_A_ROW) } else { 0 };
         self.bare.store(bare, Ordering::Relaxed);
         Ok((count, room))
     }
