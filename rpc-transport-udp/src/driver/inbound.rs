@@ -154,7 +154,7 @@ mod models {
     use shuttle::{future::block_on, thread};
 
     use super::*;
-    use crate::{driver::models::PEER, models::exhaust};
+    use crate::{driver::tests::PEER, models::exhaust};
 
     #[test]
     fn what_comes_wakes_its_session_and_so_does_the_end() {

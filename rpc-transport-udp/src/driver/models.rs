@@ -2,10 +2,8 @@
 
 use std::{
     future::poll_fn,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, Weak},
     task::{Context, Poll},
-    time::Instant,
 };
 
 use shuttle::{future::block_on, thread};
@@ -13,63 +11,9 @@ use shuttle::{future::block_on, thread};
 use super::{
     endpoint::Endpoint,
     socket::{Datagrams, Piece},
-    tests::Scripted,
+    tests::{PEER, Scripted, first_datagram, table},
 };
-use crate::{
-    models::check,
-    proto::{
-        cookie::CookieKey,
-        packet::{Epoch, Nonce, Params},
-        session::{Budget, Session, Source},
-        setup::SetUpClient,
-        table::{COOKIE_LIFETIME, Decision, RETENTION, Table, TableConfig},
-    },
-};
-
-pub(super) const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7000);
-
-const PARAMS: Params = Params { datagram_bytes: 1452, ack_delay_ms: 5, window: 4096, features: 0 };
-
-fn table<H: Clone>() -> Table<H> {
-    let config = TableConfig {
-        epoch: Epoch(9),
-        params: PARAMS,
-        sessions: 100,
-        cookie_lifetime: COOKIE_LIFETIME,
-        retention: RETENTION,
-    };
-    Table::new(config, CookieKey::new(&[7; CookieKey::BYTES]))
-}
-
-/// One frame.
-struct Once(bool);
-
-impl Source for Once {
-    fn peek(&self) -> Option<(u64, bool, usize)> {
-        self.0.then_some((0, false, 10))
-    }
-
-    fn take(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[1; 10]);
-        self.0 = false;
-    }
-
-    fn remaining(&self) -> usize {
-        0
-    }
-}
-
-/// What a client sends first when it has its cookie.
-fn first_datagram() -> Vec<u8> {
-    let now = Instant::now();
-    let mut client = SetUpClient::new(now, PEER, PARAMS, Nonce(5));
-    let init = client.poll_transmit(now).expect("it is time");
-    let mut server = table::<()>();
-    let Decision::Answer(ack) = server.handle_datagram(0, PEER, &init) else { panic!("no cookie") };
-    let established = client.handle_datagram(&ack).expect("an answer").expect("a session");
-    let mut session = Session::new(established.agreed, Budget::new(1 << 20), 1);
-    session.poll_transmit(now, &mut Once(true), 1).expect("a frame").bytes.to_vec()
-}
+use crate::{models::check, proto::session::Budget};
 
 /// An endpoint of a socket at which so much comes, the last first, and then nothing that would wake
 /// anybody.

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rpc_core::transport::{InFrame, Inbox, Received, Transport};
@@ -16,16 +16,22 @@ use tokio::time::timeout;
 
 use super::{
     UdpTransport,
+    endpoint::Endpoint,
     socket::{Datagrams, Piece, Writable},
 };
 use crate::proto::{
-    packet::{Epoch, Params, Reset, SessionId},
+    cookie::CookieKey,
+    packet::{Epoch, Nonce, Params, Reset, SessionId},
     session::{Agreed, Budget, Session, Side, Source, Transmit},
-    setup::Established,
+    setup::{Established, SetUpClient},
+    table::{COOKIE_LIFETIME, Decision, RETENTION, Table, TableConfig},
     tests::craft::{Victim, Writer},
 };
 
-const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7000);
+pub(super) const PEER: SocketAddr =
+    SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7000);
+
+const PARAMS: Params = Params { datagram_bytes: 1452, ack_delay_ms: 5, window: 4096, features: 0 };
 
 /// A socket at which comes what this hands out, and into which everything vanishes.
 pub(super) struct Scripted<F>(pub(super) F);
@@ -87,16 +93,39 @@ impl Inbox for Empty {
 }
 
 fn agreed(side: Side) -> Agreed {
-    let params = Params { datagram_bytes: 1452, ack_delay_ms: 5, window: 4096, features: 0 };
     Agreed {
         side,
         id: SessionId(7),
         epoch: Epoch(9),
         remote: PEER,
-        ours: params,
-        theirs: params,
+        ours: PARAMS,
+        theirs: PARAMS,
         cookie: (side == Side::Client).then_some([1; 40]),
     }
+}
+
+/// A server's table, whose cookies any other of these takes, too.
+pub(super) fn table<H: Clone>() -> Table<H> {
+    let config = TableConfig {
+        epoch: Epoch(9),
+        params: PARAMS,
+        sessions: 100,
+        cookie_lifetime: COOKIE_LIFETIME,
+        retention: RETENTION,
+    };
+    Table::new(config, CookieKey::new(&[7; CookieKey::BYTES]))
+}
+
+/// What a client sends to such a server first when it has its cookie.
+pub(super) fn first_datagram() -> Vec<u8> {
+    let now = Instant::now();
+    let mut client = SetUpClient::new(now, PEER, PARAMS, Nonce(5));
+    let init = client.poll_transmit(now).expect("it is time");
+    let mut server = table::<()>();
+    let Decision::Answer(ack) = server.handle_datagram(0, PEER, &init) else { panic!("no cookie") };
+    let established = client.handle_datagram(&ack).expect("an answer").expect("a session");
+    let mut session = Session::new(established.agreed, Budget::new(1 << 20), 1);
+    session.poll_transmit(now, &mut Large(1), 1).expect("a frame").bytes.to_vec()
 }
 
 fn established() -> Established {
@@ -204,4 +233,27 @@ async fn strangers_whose_datagrams_were_put_together_are_answered_one_by_one() {
             assert!(Reset::decode(&answer[..bytes]).is_some(), "{count}");
         }
     }
+}
+
+/// How often a server's socket is read before the one whom a datagram has woken runs.
+async fn reads_before_the_woken() -> usize {
+    let (reads, datagram) = (Arc::new(AtomicUsize::new(0)), first_datagram());
+    let counted = Arc::clone(&reads);
+    let socket = Scripted(move |take: &mut dyn FnMut(Piece<'_>)| {
+        let bytes =
+            if counted.fetch_add(1, Ordering::Relaxed) == 0 { &datagram } else { &[0; 40][..] };
+        take(Piece { from: PEER, to: None, marked: false, bytes, stride: bytes.len() });
+        Poll::Ready(Ok(()))
+    });
+    let endpoint = Endpoint::start(Arc::new(socket), table(), Budget::new(1 << 20));
+    std::future::poll_fn(|cx| endpoint.poll_accept(cx)).await.expect("a session has begun");
+    let before = reads.load(Ordering::Relaxed);
+    endpoint.close();
+    before
+}
+
+#[tokio::test]
+async fn a_reader_steps_behind_whom_it_woke_where_there_is_one_thread() {
+    // In a task: what the runtime itself waits for has turns of its own.
+    assert_eq!(tokio::spawn(reads_before_the_woken()).await.unwrap(), 1);
 }
