@@ -11,7 +11,10 @@ use std::{
 use rpc_core::transport::{Address, Connector, ip::Target};
 use tokio::time::sleep_until;
 
-use super::{UdpTransport, clock, socket::Datagrams};
+use super::{
+    UdpTransport, clock,
+    socket::{Datagrams, is_too_large},
+};
 use crate::{
     UdpOptions,
     proto::{
@@ -129,7 +132,7 @@ fn send(socket: &dyn Datagrams, to: SocketAddr, init: Vec<u8>) -> io::Result<()>
 
 /// Says of a datagram that is too large for the path which one that was.
 fn in_words(error: io::Error) -> io::Error {
-    if quinn_udp::is_msg_size_err(&error) {
+    if is_too_large(&error) {
         let text =
             format!("the path doesn't take datagrams of {BASE_DATAGRAM_BYTES} bytes: {error}");
         return io::Error::new(error.kind(), text);

@@ -42,8 +42,12 @@ const BUFFERS_CALM: usize = 2;
 const BARE_IN_A_ROW: RangeInclusive<u8> = 1..=13;
 
 /// How long such a datagram is at most. What is longer is a part of something large, whose sender goes as
-/// fast as routers let it: of the one behind it the system is asked.
+/// fast as routers let it.
 const BARE_BYTES_MAX: usize = 1000;
+
+/// How many of those have to come one at a time before any is received bare: in between something large there
+/// are single ones, too.
+const BARE_BEHIND: u8 = 4;
 
 /// Receive errors in a row, with nothing received and never nothing to receive between them, that
 /// are no news of the network any more: so fast nobody tells it. The socket is of no use then.
@@ -187,7 +191,7 @@ pub(crate) struct Piece<'a> {
 }
 
 impl Piece<'_> {
-    /// The same; if they seem to be one, but the system wasn't asked whether they are, this looks.
+    /// The same; if they seem to be one, this looks: perhaps the system wasn't asked.
     pub(crate) fn told_apart(self) -> Self {
         if self.bytes.len() > self.stride {
             return self;
@@ -224,6 +228,17 @@ pub(crate) struct Kernel {
     /// How many receive calls may be bare, and whether the last one was and there may be more.
     bare: AtomicU8,
     may_be_more: AtomicBool,
+    /// How many lone, short datagrams came in a row of which the system was asked, up to `BARE_BEHIND`.
+    lone: AtomicU8,
+}
+
+/// Whether the system refused a datagram because of its size.
+pub(crate) fn is_too_large(error: &io::Error) -> bool {
+    #[cfg(windows)]
+    const EMSGSIZE: i32 = 10040;
+    #[cfg(not(windows))]
+    const EMSGSIZE: i32 = libc::EMSGSIZE;
+    error.raw_os_error() == Some(EMSGSIZE)
 }
 
 /// What the system knows of a socket's datagrams by itself.
@@ -271,6 +286,7 @@ impl Kernel {
             is_calm: AtomicBool::new(false),
             bare: AtomicU8::new(0),
             may_be_more: AtomicBool::new(false),
+            lone: AtomicU8::new(0),
         })
     }
 
@@ -288,8 +304,11 @@ impl Kernel {
             let count = scratch.receive_bare(known, socket)?;
             let is_lone = scratch.is_single() && !self.may_be_more.swap(true, Ordering::Relaxed);
             self.is_calm.store(is_lone, Ordering::Relaxed);
-            let bare = if is_lone && !scratch.is_large() { bare - 1 } else { 0 };
-            self.bare.store(bare, Ordering::Relaxed);
+            let may_go_on = is_lone && !scratch.is_large();
+            self.bare.store(if may_go_on { bare - 1 } else { 0 }, Ordering::Relaxed);
+            if !may_go_on {
+                self.lone.store(0, Ordering::Relaxed);
+            }
             return Ok((count, count));
         }
         let (count, room) = if self.is_calm.load(Ordering::Relaxed) {
@@ -300,8 +319,10 @@ impl Kernel {
         self.may_be_more.store(false, Ordering::Relaxed);
         let is_calm = count < BUFFERS_CALM;
         self.is_calm.store(is_calm, Ordering::Relaxed);
-        let may_be_bare = is_calm && scratch.is_single() && !scratch.is_large();
-        let bare = if may_be_bare { fastrand::u8(BARE_IN_A_ROW) } else { 0 };
+        let is_lone = is_calm && scratch.is_single() && !scratch.is_large();
+        let lone = if is_lone { BARE_BEHIND.min(self.lone.load(Ordering::Relaxed) + 1) } else { 0 };
+        self.lone.store(lone, Ordering::Relaxed);
+        let bare = if lone == BARE_BEHIND { fastrand::u8(BARE_IN_A_ROW) } else { 0 };
         self.bare.store(bare, Ordering::Relaxed);
         Ok((count, room))
     }
