@@ -245,7 +245,8 @@ impl State {
             self.begin(uptime_ms, begins, run, out);
             return;
         }
-        // None of a row that begins no session is for one.
+        // Whoever sends a row of datagrams that begins no session has none; from others that share its
+        // socket, what comes in that row is lost, and sent again.
         for datagram in run.bytes.chunks(run.stride).skip(1) {
             match self.table.handle_datagram(uptime_ms, run.from, datagram) {
                 Decision::Answer(answer) => out.answers.push((run.from, run.to, answer)),

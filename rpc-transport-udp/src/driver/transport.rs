@@ -17,7 +17,7 @@ use super::{
     inbound::{Broken, Inbound, Received},
     intake::{Came, Input},
     positions::Positions,
-    socket::{Datagrams, Piece, Writable},
+    socket::{Datagrams, Piece, Writable, is_too_large},
     timer::Timer,
 };
 use crate::proto::{
@@ -219,7 +219,7 @@ impl UdpTransport {
                 let writable = Arc::clone(&self.socket).writable();
                 self.blocked = Some((transmit, writable));
             }
-            Err(error) if quinn_udp::is_msg_size_err(&error) => {
+            Err(error) if is_too_large(&error) => {
                 self.session.handle_too_large(now, transmit.segment_bytes);
             }
             Err(_) => {}
@@ -272,6 +272,9 @@ impl UdpTransport {
 
     /// The session is over. What is still to be told to the peer is told.
     fn fail(&mut self, cx: &mut Context<'_>, now: Instant, failure: Failure) -> TransportError {
+        if matches!(failure, Failure::Reset { .. }) {
+            self.session.forget();
+        }
         let _ = self.poll_transmit(cx, now, &mut Nothing);
         let error = failure.error();
         self.lost = Some(failure);

@@ -8,8 +8,8 @@ use std::{
 use rpc_core::transport::Inbox;
 
 use super::{
-    Lost, Session, Side, Violation, acks::Acks, output::Room, receiving::Taken, sending::Sending,
-    sent::Packet,
+    GIVE_UP, Lost, Session, Side, Violation, acks::Acks, output::Room, receiving::Taken,
+    sending::Sending, sent::Packet,
 };
 use crate::proto::{
     congestion::Congestion,
@@ -84,6 +84,10 @@ impl Session {
         };
         if !contents.leads {
             self.settle();
+        // r[impl lane-frame.late]
+        } else if self.receiving.note_gap(now) > GIVE_UP {
+            let late = Violation::Limit("a frame is missing for too long");
+            return Err(self.lose(late.into()));
         }
         if !contents.refused {
             self.acks.note(now, number, contents.asks, arrived.marked);

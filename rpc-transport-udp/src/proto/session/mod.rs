@@ -232,6 +232,12 @@ impl Session {
         reset.id == self.id.0 && is_under_way
     }
 
+    /// The server has said that there is no such session: nothing more is sent in it.
+    pub(crate) fn forget(&mut self) {
+        // r[impl reset.accept]
+        self.is_over = true;
+    }
+
     /// Time has passed: what is due is done.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), Lost> {
         if self.is_over || self.close.is_some() {

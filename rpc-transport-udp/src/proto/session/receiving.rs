@@ -4,7 +4,11 @@
 //! window is counted in them, and the end of the direction is one. The order within a lane is in its
 //! lane sequence; a frame that comes too early is held until those before it are there.
 
-use std::{collections::BTreeMap, mem};
+use std::{
+    collections::BTreeMap,
+    mem,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use rpc_core::transport::{InFrame, Inbox, Lane, Payload};
@@ -15,9 +19,13 @@ use crate::{
     proto::{frame::LaneFrame, packet::expand, ranges::Ranges},
 };
 
-/// Lanes that have begun and not ended, at most. Core allows 65,536 calls in each direction and
-/// closes a peer that opens more; this is for whoever gets past that.
+/// Lanes that have begun and not ended, at most. Core closes a peer that has more than 65,536 calls; this is
+/// for one whose calls end, but never their lanes.
 const LANES_MAX: usize = 1 << 18;
+
+/// How many of them cost nothing. The others count as held bytes: what such a lane costs.
+const LANES_FREE: usize = 1024;
+const LANE_COST: usize = 128;
 
 /// What a held frame costs beside its bytes.
 const HELD_COST: usize = 64;
@@ -41,6 +49,8 @@ pub(super) struct Receiving {
     window: u32,
     /// How many frames the peer sends in all, once it has said so.
     total: Option<u64>,
+    /// Since when frames beyond the lowest missing number have come, and that one hasn't.
+    gap: Option<Instant>,
     budget: Budget,
 }
 
@@ -83,6 +93,7 @@ impl Receiving {
             unfinished: BTreeMap::new(),
             window,
             total: None,
+            gap: None,
             budget,
         }
     }
@@ -96,6 +107,14 @@ impl Receiving {
     /// Whether everything that the peer sends has come.
     pub(super) fn is_complete(&self) -> bool {
         self.total == Some(self.next)
+    }
+
+    /// Frames have come. Returns for how long the lowest that is missing has been waited for.
+    pub(super) fn note_gap(&mut self, now: Instant) -> Duration {
+        if self.ahead.is_empty() {
+            return Duration::ZERO;
+        }
+        now.saturating_duration_since(*self.gap.get_or_insert(now))
     }
 
     /// Bytes that are held for the frames before them, with what they cost.
@@ -183,6 +202,7 @@ impl Receiving {
             return Ok(());
         }
         self.next += 1;
+        self.gap = None;
         if !self.ahead.is_empty() {
             self.next = self.ahead.lowest_missing(self.next);
             self.ahead.remove_below(self.next);
@@ -219,7 +239,12 @@ impl Receiving {
         // The usual cases: the whole of a lane, or the next of it, where nothing is incomplete.
         let is_plain = !frame.more && state.is_none_or(|state| state.partial.is_empty());
         let in_order = sequence == next || planted("lane-order-lost");
+        let is_new = state.is_none();
         if in_order && may_pass && is_plain {
+            let cost = if is_new && !frame.end { self.lane_cost() } else { 0 };
+            if cost > 0 && !self.budget.take(cost, number == self.next) {
+                return Ok(Taken::NoRoom);
+            }
             inbox.push(InFrame {
                 lane: Lane::new(lane),
                 end: frame.end,
@@ -243,6 +268,9 @@ impl Receiving {
     fn pass(&mut self, lane: u64, end: bool) -> Result<(), Violation> {
         if end {
             let left = self.lanes.remove(&lane);
+            if left.is_some() {
+                self.budget.give(self.lane_cost());
+            }
             if left.is_some_and(|state| !state.held.is_empty()) {
                 return Err(Violation::Protocol("frames behind the end of their lane"));
             }
@@ -250,6 +278,11 @@ impl Receiving {
         }
         self.open(lane)?.next += 1;
         Ok(())
+    }
+
+    /// What one more lane costs than there are.
+    fn lane_cost(&self) -> usize {
+        if self.lanes.len() < LANES_FREE { 0 } else { LANE_COST }
     }
 
     fn open(&mut self, lane: u64) -> Result<&mut LaneState, Violation> {
@@ -268,7 +301,10 @@ impl Receiving {
         frame: &LaneFrame<'_>,
     ) -> Result<Taken, Violation> {
         // r[impl window.budget]
-        if !self.budget.take(frame.payload.len() + HELD_COST, number == self.next) {
+        let is_new = !self.lanes.contains_key(&frame.lane);
+        let lane_cost = if is_new { self.lane_cost() } else { 0 };
+        let cost = frame.payload.len() + HELD_COST + lane_cost;
+        if !self.budget.take(cost, number == self.next) {
             return Ok(Taken::NoRoom);
         }
         let payload = Bytes::copy_from_slice(frame.payload);

@@ -4,6 +4,7 @@
 
 use std::{
     collections::VecDeque,
+    num::NonZeroU64,
     time::{Duration, Instant},
 };
 
@@ -56,8 +57,8 @@ pub(super) struct Sent {
     packets: VecDeque<(u64, Option<Packet>)>,
     /// The number of the next packet.
     next: u64,
-    /// The number that was never used last, and the next one that won't be.
-    skipped: Option<u64>,
+    /// The number that was never used last, and the next one that won't be. The first always is.
+    skipped: Option<NonZeroU64>,
     skip_at: u64,
     random: fastrand::Rng,
     /// The highest number that was acknowledged.
@@ -65,8 +66,8 @@ pub(super) struct Sent {
     /// Bytes of the datagrams under way.
     in_flight: u64,
     /// How many those are, and how many of them have lane frames.
-    under_way: usize,
-    with_frames: usize,
+    under_way: u32,
+    with_frames: u32,
     /// When the last of them was sent.
     last_asked: Option<Instant>,
     /// When the oldest packet counts as lost, if packets after it were acknowledged.
@@ -122,7 +123,7 @@ impl Sent {
         // r[impl datagram.pn]
         if self.next == self.skip_at {
             self.next += 1;
-            self.skipped = Some(self.skip_at);
+            self.skipped = NonZeroU64::new(self.skip_at);
             self.skip_at += 1 + self.random.u64(1..2 * SKIP_EVERY);
         }
         self.next
@@ -139,7 +140,7 @@ impl Sent {
         self.in_flight += u64::from(packet.bytes);
         self.last_asked = Some(packet.at);
         self.under_way += 1;
-        self.with_frames += usize::from(!packet.frames.is_empty());
+        self.with_frames += u32::from(!packet.frames.is_empty());
         self.packets.push_back((number, Some(packet)));
     }
 
@@ -160,7 +161,7 @@ impl Sent {
         if last >= self.end() {
             return Err(Violation::Protocol("an acknowledgement of what was never sent"));
         }
-        if self.skipped.is_some_and(|skipped| (first..=last).contains(&skipped)) {
+        if self.skipped.is_some_and(|skipped| (first..=last).contains(&skipped.get())) {
             return Err(Violation::Protocol("an acknowledgement of a skipped packet"));
         }
         Ok(())
@@ -192,7 +193,7 @@ impl Sent {
             self.in_flight = self.in_flight.saturating_sub(u64::from(packet.bytes));
         }
         self.under_way = self.under_way.saturating_sub(1);
-        let with_frames = usize::from(!packet.frames.is_empty());
+        let with_frames = u32::from(!packet.frames.is_empty());
         self.with_frames = self.with_frames.saturating_sub(with_frames);
         Some(packet)
     }
@@ -237,7 +238,7 @@ impl Sent {
 
     /// How many packets with lane frames are under way.
     pub(super) fn with_frames(&self) -> usize {
-        self.with_frames
+        self.with_frames as usize
     }
 
     /// Whether any lane frames are under way.

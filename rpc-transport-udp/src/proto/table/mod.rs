@@ -338,6 +338,11 @@ impl<H: Clone> Table<H> {
         // r[impl setup.last]
         let is_leaving = self.welcome != Welcome::Everybody;
         if is_leaving || self.sessions.len() >= self.config.sessions {
+            // r[impl reset.when]
+            if !self.resets.take(uptime_ms) {
+                self.counts.resets_withheld += 1;
+                return None;
+            }
             self.counts.refused += 1;
             let reason = if is_leaving { ResetReason::Leaving } else { ResetReason::Full };
             let epoch = self.config.epoch;

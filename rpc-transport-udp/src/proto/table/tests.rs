@@ -398,6 +398,21 @@ fn resets_are_sent_a_thousand_times_a_second() {
     assert_reset(&mut table, 6_000, &stranger, ResetReason::Unknown);
 }
 
+// r[verify reset.when]
+#[test]
+fn whoever_asks_for_a_session_is_refused_a_thousand_times_a_second() {
+    let mut table = table(0);
+    let init = init(1);
+    for _ in 0..RESETS_PER_SECOND {
+        assert_eq!(answer(&mut table, 5_000, &init).len(), RESET_BYTES);
+    }
+    for _ in 0..10 {
+        assert!(is_dropped(&mut table, 5_999, &init));
+    }
+    assert_eq!((table.counts().refused, table.counts().resets_withheld), (1000, 10));
+    assert_eq!(answer(&mut table, 6_000, &init).len(), RESET_BYTES);
+}
+
 #[test]
 fn nothing_is_kept_of_a_million_inits() {
     let mut table = table(10);

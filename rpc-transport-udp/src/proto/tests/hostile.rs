@@ -316,6 +316,64 @@ fn unfinished_lanes_are_bounded() {
 }
 
 #[test]
+fn a_peer_that_leaves_out_one_frame_for_ever_is_closed() {
+    // r[verify lane-frame.late]
+    let mut victim = Victim::new(Side::Server);
+    victim.take(&Writer::new().lane(0, 0, 0, b"hello")).unwrap();
+    let begun = victim.now;
+    // All of a window but its first, and calls that end in between.
+    let mut number = 2;
+    let lost = loop {
+        let frames = Writer::new().lane(number, 9, number - 1, &[7; 1000]);
+        if let Err(lost) = victim.take(&frames) {
+            break lost;
+        }
+        number += 1;
+        victim.pass(SECOND / 10).unwrap();
+        assert!(
+            victim.now - begun < SECOND * 40,
+            "it holds {}",
+            victim.session.inspect().held_bytes
+        );
+    };
+    let late = Violation::Limit("a frame is missing for too long");
+    assert_eq!(lost, Lost::Violation(late));
+    assert!((SECOND * 30..SECOND * 31).contains(&(victim.now - begun)));
+    assert_eq!(kinds(&victim.sends()[0].1), ["close"]);
+}
+
+#[test]
+fn a_gap_that_closes_is_none_any_more() {
+    // r[verify lane-frame.late]
+    let mut victim = Victim::new(Side::Server);
+    victim.take(&Writer::new().lane(0, 0, 0, b"hello")).unwrap();
+    // Something is always missing, but never the same for long.
+    for number in (1..40).map(|round| round * 2) {
+        victim.take(&Writer::new().lane(number, 9, number - 1, b"")).unwrap();
+        victim.pass(SECOND * 5).unwrap();
+        victim.take(&Writer::new().lane(number - 1, 9, number - 2, b"")).unwrap();
+        victim.pass(SECOND).unwrap();
+    }
+    // A long time later the clock of a gap begins anew.
+    victim.pass(SECOND * 60).unwrap();
+    victim.take(&Writer::new().lane(80, 9, 79, b"")).unwrap();
+    victim.take(&Writer::new().lane(79, 9, 78, b"")).unwrap();
+}
+
+#[test]
+fn nothing_is_sent_in_a_session_that_the_server_doesnt_know() {
+    // r[verify reset.accept]
+    let mut victim = Victim::new(Side::Client);
+    victim.push(0, 40);
+    assert_eq!(victim.sends().len(), 1);
+    victim.session.forget();
+    victim.push(0, 40);
+    victim.session.abort();
+    assert_eq!((victim.sends().len(), victim.session.poll_timeout()), (0, None));
+    assert_eq!(victim.take(&Writer::new().ping()), Ok(Worth::Nothing));
+}
+
+#[test]
 fn malformed_frames_end_the_session() {
     for frames in [
         &[0x0c][..],

@@ -93,6 +93,34 @@ fn a_frame_waits_only_for_frames_that_are_under_way() {
 }
 
 #[test]
+fn lanes_that_nobody_ends_cost_what_is_held() {
+    // r[verify window.budget]
+    let mut receiving = Receiving::new(4096, Budget::new(10 * 128));
+    let mut out = Out::default();
+    // The hello's is one of those that cost nothing.
+    take(&mut receiving, &mut out, &[frame(0, 0, 0, b"hello")]);
+    for lane in 1..1024 + 10 {
+        take(&mut receiving, &mut out, &[frame(lane, lane.into(), 0, b"")]);
+    }
+    assert_eq!(receiving.held_bytes(), 10 * 128);
+    let late = frame(1034, 1034, 0, b"");
+    assert_eq!(receiving.handle_frame(&late, &mut out), Ok(Taken::NoRoom));
+    assert_eq!(out.0.len(), 1034, "it wasn't handed out either");
+    // The lanes that there are go on, one that is a single frame needs nothing, and one that ends makes room.
+    take(&mut receiving, &mut out, &[frame(1035, 1033, 1, b""), last(1036, 1036, 0, b"")]);
+    take(&mut receiving, &mut out, &[last(1037, 1033, 2, b"")]);
+    assert_eq!(receiving.held_bytes(), 9 * 128);
+    take(&mut receiving, &mut out, &[late]);
+    for lane in 0..1035 {
+        let seq = u32::from(lane == 0);
+        if lane != 1033 {
+            take(&mut receiving, &mut out, &[last(1038 + lane, lane.into(), seq.max(1), b"")]);
+        }
+    }
+    assert_eq!((receiving.held_bytes(), receiving.lanes_and_gaps()), (0, (0, 1)));
+}
+
+#[test]
 fn memory_that_is_used_up_makes_frames_come_again() {
     // r[verify window.budget]
     let mut receiving = Receiving::new(64, Budget::new(4 * (100 + 64)));
