@@ -129,8 +129,8 @@ impl Process {
             let kib = line.and_then(|line| line.split_whitespace().next());
             kib.and_then(|kib| kib.parse::<u64>().ok()).map(|kib| kib * 1024)
         };
-        let (resident, virtually) = (value("VmRSS:"), value("VmSize:"));
-        Memory { resident: resident.expect("VmRSS"), virtually: virtually.expect("VmSize") }
+        let value = |key: &str| value(key).expect(key);
+        Memory { resident: value("VmRSS:"), peak: value("VmHWM:"), virtually: value("VmSize:") }
     }
 
     /// Waits until it has used no processor time for `window`.
@@ -160,6 +160,9 @@ impl Drop for Process {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {
     pub(crate) resident: u64,
+    /// The most that was resident.
+    #[allow(dead_code, reason = "the tests of UDP use it")]
+    pub(crate) peak: u64,
     pub(crate) virtually: u64,
 }
 

@@ -1,6 +1,9 @@
 //! Networks that lose, repeat, damage and reorder datagrams: every call comes to its end all the same.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use rpc_transport_udp::connector;
@@ -9,6 +12,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use crate::{
     lab::{Host, Lab, PORT, Shape, within},
     load::{builder, client},
+    mtu::random,
     record::Books,
     relay,
     service::{BenchClient, BenchProcess},
@@ -95,6 +99,31 @@ fn calls_one_by_one_and_large_ones_succeed_where_a_fifth_of_all_datagrams_is_los
         check_books(&mut books, 200);
     });
 }
+
+/// What a server may need at most for 64 MiB that it sends back: them, what was sent and isn't acknowledged,
+/// and what it began with.
+const PEAK_MAX: u64 = 160 << 20;
+
+#[test]
+fn a_large_message_comes_back_in_bounded_memory_where_a_hundredth_of_it_is_lost() {
+    within(Shape::Direct, async |lab| {
+        let books = Books::open("large-and-lossy");
+        let server = BenchProcess::start(&lab, &books).await;
+        let (bench, bytes) = (client(), random((64 << 20) - 64));
+        for host in [Host::Client, Host::Server] {
+            lab.rules(host, &lossy(1));
+        }
+        let began = Instant::now();
+        let back = bench.echo(bytes.clone()).timeout(LARGE_WITHIN).await.unwrap();
+        assert!(back == bytes, "other bytes came back");
+        let peak = server.process.memory().peak;
+        println!("64 MiB and back took {:?}, {} MiB at most", began.elapsed(), peak >> 20);
+        assert!(peak < PEAK_MAX, "{peak}");
+    });
+}
+
+/// Nobody promises how fast it is: this ends the test.
+const LARGE_WITHIN: Duration = Duration::from_secs(100);
 
 #[test]
 fn packets_that_come_twice_or_three_times_run_nothing_twice() {

@@ -12,6 +12,7 @@ mod addresses;
 mod bottleneck;
 mod errors;
 mod faults;
+mod flood;
 mod holes;
 mod idle;
 mod lab;

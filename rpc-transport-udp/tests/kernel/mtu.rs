@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Random bytes, the same each time, made quickly.
-fn random(bytes: usize) -> Bytes {
+pub(crate) fn random(bytes: usize) -> Bytes {
     let mut random = fastrand::Rng::with_seed(1);
     let mut block = vec![0; bytes];
     random.fill(&mut block);
