@@ -1,7 +1,7 @@
 //! How fast 64 MiB go one way, beside loops that move the same bytes over bare sockets.
 //!
 //! ```sh
-//! cargo run --release --bin upload [ROUNDS]
+//! cargo run --release --bin upload [ROUNDS [DOCUMENT]]
 //! ```
 //!
 //! Server and client are two processes on loopback, one runtime thread and one core each, with every
@@ -9,6 +9,7 @@
 //! waits for one byte; the one over UDP sends datagrams by the 64 KiB with segmentation offload and
 //! waits for a datagram after every 512 KiB, so that nothing is lost: it neither checks nor repeats
 //! anything. Rounds of the four take turns, several transfers each; ratios are paired within a round.
+//! With a document, its table is filled.
 
 #[allow(dead_code, reason = "`compare` uses the rest")]
 mod cpu;
@@ -18,6 +19,8 @@ mod process;
 use std::{
     env,
     error::Error,
+    fmt::Write,
+    fs,
     io::{self, BufRead, IoSliceMut},
     net::SocketAddr,
     time::Instant,
@@ -71,9 +74,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve", contender, ..] => serve(contender),
-        [] => compare(5),
-        [rounds] => compare(rounds.parse()?),
-        _ => Err("usage: upload [ROUNDS]".into()),
+        [] => compare(5).map(|table| println!("{table}")),
+        [rounds] => compare(rounds.parse()?).map(|table| println!("{table}")),
+        [rounds, document] => fill(document, &compare(rounds.parse()?)?),
+        _ => Err("usage: upload [ROUNDS [DOCUMENT]]".into()),
     }
 }
 
@@ -213,7 +217,20 @@ async fn upload_raw_udp(
     socket.recv(&mut [0]).await.map(drop)
 }
 
-fn compare(rounds: usize) -> Result<(), Box<dyn Error>> {
+/// Between which lines of a document the table is.
+const BEGIN: &str = "<!-- one way: written by `upload`, not by hand -->\n";
+const END: &str = "<!-- end of one way -->";
+
+fn fill(document: &str, table: &str) -> Result<(), Box<dyn Error>> {
+    let before = fs::read_to_string(document)?;
+    let missing = || format!("{document} has no place for the table: {BEGIN}{END}");
+    let (head, rest) = before.split_once(BEGIN).ok_or_else(missing)?;
+    let (_, tail) = rest.split_once(END).ok_or_else(missing)?;
+    Ok(fs::write(document, format!("{head}{BEGIN}\n{table}\n{END}{tail}"))?)
+}
+
+/// The table, as Markdown.
+fn compare(rounds: usize) -> Result<String, Box<dyn Error>> {
     cpu::pin(0)?;
     let runtime = runtime()?;
     let mut processes = Vec::new();
@@ -230,16 +247,24 @@ fn compare(rounds: usize) -> Result<(), Box<dyn Error>> {
             rates.push(runtime.block_on(measure(client))?);
         }
     }
-    println!("| 64 MiB one way | GB/s | ÷ raw TCP | range |\n|---|---|---|---|");
+    let mut table = format!(
+        "{rounds} rounds of {TRANSFERS} transfers\n\n\
+         | 64 MiB one way | GB/s | of all rounds | ÷ the raw loop | of all rounds |\n\
+         |---|---:|---|---:|---|\n"
+    );
     for (at, contender) in CONTENDERS.iter().enumerate() {
-        let mut ratios: Vec<f64> =
-            rates[at].iter().zip(&rates[0]).map(|(ours, raw)| ours / raw).collect();
-        let rate = median(&mut rates[at].clone());
-        let ratio = median(&mut ratios);
-        let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
-        println!("| {contender} | {rate:.2} | {ratio:.2} | {least:.2} to {most:.2} |");
+        // Each of ours comes behind the raw loop over the same protocol.
+        let raw = &rates[at / 2 * 2];
+        let ratios = rates[at].iter().zip(raw).map(|(ours, raw)| ours / raw).collect();
+        let [rate, slowest, fastest] = median_and_range(rates[at].clone());
+        let [ratio, least, most] = median_and_range(ratios);
+        writeln!(
+            table,
+            "| `{contender}` | {rate:.2} | {slowest:.2} to {fastest:.2} | **{ratio:.2}** | \
+             {least:.2} to {most:.2} |"
+        )?;
     }
-    Ok(())
+    Ok(table)
 }
 
 /// Bytes in a nanosecond.
@@ -251,7 +276,7 @@ async fn measure(client: &mut Client) -> Result<f64, Box<dyn Error>> {
     Ok((TRANSFERS * BYTES) as f64 / began.elapsed().as_secs_f64() / 1e9)
 }
 
-fn median(values: &mut [f64]) -> f64 {
+fn median_and_range(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
+    [values[values.len() / 2], values[0], values[values.len() - 1]]
 }
