@@ -150,7 +150,8 @@ impl UdpOptions {
 
     /// Whether the server may listen on an address of the public internet without a warning on
     /// standard error. Default off: nothing here is encrypted, and whoever sees the datagrams can
-    /// forge them.
+    /// forge them. All addresses of a machine (`0.0.0.0`, `[::]`) are no such address: nobody knows here
+    /// which of them are public, and there is no warning.
     pub const fn public(mut self, on: bool) -> Self {
         self.public = on;
         self
