@@ -24,6 +24,8 @@ pub(crate) trait Lab {
     async fn run(&self, call: u64) -> u64;
     /// Writes down that it ran, and never ends. Writes down when it is dropped.
     async fn hold(&self, call: u64);
+    /// Writes down that it ran, as a call of this number, and returns so many bytes.
+    async fn fill(&self, bytes: u64) -> Vec<u8>;
 }
 
 pub(crate) struct Bench {
@@ -53,6 +55,11 @@ impl Lab for Bench {
         self.held.fetch_add(1, Ordering::SeqCst);
         let _held = Held { bench: self, call };
         std::future::pending::<()>().await;
+    }
+
+    async fn fill(&self, bytes: u64) -> Vec<u8> {
+        self.record.ran(bytes);
+        vec![7; usize::try_from(bytes).unwrap()]
     }
 }
 
@@ -105,7 +112,10 @@ pub(crate) fn server(bench: Bench) -> ServerBuilder {
         limits.frame_bytes = bytes.parse().unwrap();
     }
     // A crowd takes its time on a busy machine.
-    Server::builder().limits(limits).hello_timeout(2 * PATIENCE).service(LabServer::new(bench))
+    let timeout =
+        parameter("HELLO_MS").map(|millis| Duration::from_millis(millis.parse().unwrap()));
+    let timeout = timeout.unwrap_or(2 * PATIENCE);
+    Server::builder().limits(limits).hello_timeout(timeout).service(LabServer::new(bench))
 }
 
 /// The role `server`: serves until it is told to shut down, or the test is gone.

@@ -1,5 +1,5 @@
-//! What calls promise when processes are restarted, killed, stopped and run out of files: real
-//! processes over loopback sockets. For one process see `it`.
+//! What calls promise when processes are restarted, killed, stopped, run out of files, and meet peers
+//! that take their time: real processes over loopback sockets. For one process see `it`.
 //!
 //! The other processes are this binary, started again with a role (`process`). Needs Linux: `/proc`,
 //! signals, and a loopback address for each test.
@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 #![allow(clippy::print_stdout, reason = "processes tell by lines, and tests what they measured")]
 
+mod abuse;
 mod breaks;
 mod crowd;
 mod files;
