@@ -164,16 +164,16 @@ async fn overload(bound: Bound) -> (usize, Duration) {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_asked_for_too_much_does_what_it_can_and_refuses_the_rest_at_once() {
     let (goodput, refused) = overload(Bound::Server).await;
-    eprintln!("FIGURE overload.refused_ms={}", refused.as_millis());
-    eprintln!("FIGURE overload.goodput={goodput}");
     assert!(goodput >= 90, "{goodput} % of what it can");
     assert!(refused <= REFUSED_WITHIN, "{refused:?}");
+    eprintln!("FIGURE overload.refused_ms={}", refused.as_millis());
+    eprintln!("FIGURE overload.goodput={goodput}");
 }
 
 /// Who waits for a place until it has no time left takes it for nothing.
 #[tokio::test(start_paused = true)]
 async fn callers_with_little_time_that_wait_for_places_get_what_can_be_done() {
     let (goodput, _) = overload(Bound::Connection).await;
-    eprintln!("FIGURE overload.queue_goodput={goodput}");
     assert!(goodput >= 90, "{goodput} % of what it can");
+    eprintln!("FIGURE overload.queue_goodput={goodput}");
 }

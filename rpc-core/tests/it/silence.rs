@@ -182,17 +182,18 @@ async fn a_thousand_peers_that_fall_silent_at_once_are_all_found_in_time() {
         assert_eq!(told, (ErrorKind::ConnectionLost, Delivery::Unknown), "{what}: {error}");
         (ended, slowest) = (ended + 1, slowest.max(at - began));
     }
-    eprintln!("FIGURE silence.connections={}", channels.len());
-    eprintln!("FIGURE silence.calls={ended}");
-    eprintln!("FIGURE silence.slowest_ms={}", slowest.as_millis());
     assert_eq!(ended, 4 * CONNECTIONS);
     assert!(slowest <= FOUND_WITHIN, "{slowest:?}");
 
     for channel in &channels {
         assert_eq!(QuietClient::new(channel.clone()).hello().await, Ok(7), "another connection");
     }
+    let connections = channels.len();
     drop(channels);
     // Both sides linger, for a second at most.
     sleep(Duration::from_secs(2)).await;
     assert_eq!((alive_tasks(), server.connections()), (tasks, 0), "nothing is left");
+    eprintln!("FIGURE silence.connections={connections}");
+    eprintln!("FIGURE silence.calls={ended}");
+    eprintln!("FIGURE silence.slowest_ms={}", slowest.as_millis());
 }

@@ -34,11 +34,11 @@ const ENDS: &[&str] = &[
 /// Prints what happened, and checks that all of it did that has to.
 fn report(what: &str, seeds: u64, tally: &Tally, ends: &[&str]) {
     eprintln!("{what}: {tally}");
-    eprintln!("FIGURE simulated.calls={}", tally.calls());
     for end in ENDS.iter().chain(ends) {
         let missed = tally.seeds() >= seeds && tally.ended(end) == 0;
         assert!(!missed, "{what}: no call ended with {end}, so nothing was tested");
     }
+    eprintln!("FIGURE simulated.calls={}", tally.calls());
 }
 
 // r[verify request.once]
@@ -92,9 +92,9 @@ async fn a_session_keeps_its_promises_whichever_frame_is_its_last() {
         })
         .await;
     eprintln!("{} deaths: {tally}", 4 * deaths.len());
-    eprintln!("FIGURE cut.frames={}", 4 * deaths.len());
     let lost = ["NotSent", "Unknown", "Rejected"].map(|what| format!("connection lost, {what}"));
     for end in &lost {
         assert!(tally.ended(end) > 0, "no call ended with {end}: {tally}");
     }
+    eprintln!("FIGURE cut.frames={}", 4 * deaths.len());
 }
