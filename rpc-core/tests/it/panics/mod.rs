@@ -3,7 +3,10 @@
 use std::{
     future::pending,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -275,11 +278,28 @@ async fn ten_thousand_panics_leave_nothing_behind() {
             }
         })
     });
-    for task in panicking.collect::<Vec<_>>() {
+    let panicking = panicking.collect::<Vec<_>>();
+    let is_over = Arc::<AtomicBool>::default();
+    let other = {
+        let (lab, is_over) = (setup.lab.clone(), Arc::clone(&is_over));
+        tokio::spawn(async move {
+            let mut calls = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                assert_eq!(lab.add(calls, 1).await, Ok(calls + 1), "a call beside them");
+                calls += 1;
+            }
+            calls
+        })
+    };
+    for task in panicking {
         task.await.unwrap();
     }
+    is_over.store(true, Ordering::Relaxed);
+    let others = other.await.unwrap();
     setup.finish().await;
+    assert!(others > 0, "no other call was made meanwhile");
     eprintln!("FIGURE panics.count={}", 10_000 * times);
+    eprintln!("FIGURE panics.others={others}");
 }
 
 /// The hook prints, which takes its time: such a handler leaves the place where it was decoded.
