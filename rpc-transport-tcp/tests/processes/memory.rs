@@ -6,7 +6,7 @@ use crate::{
     crowd::{CLAIMED, Manner, gather},
     lab::LabProcess,
     load::channel,
-    process::{Memory, Process},
+    process::{Memory, Process, times},
     record::Books,
 };
 
@@ -92,6 +92,8 @@ async fn ten_thousand_idle_connections_take_4_kib_each() {
     let Some(growth) = Growth::of(Manner::Calls, 10_000, 64 * 1024, settled).await else { return };
     growth.print("idle connections after a call");
     assert!(growth.resident() <= IDLE_BYTES, "{}", growth.resident());
+    println!("FIGURE idle.tcp_peers={}", growth.peers);
+    println!("FIGURE idle.tcp_kib={:.1}", growth.resident() as f64 / 1024.0);
 }
 
 #[tokio::test]
@@ -105,12 +107,20 @@ async fn connections_that_say_nothing_take_4_kib_each() {
 #[tokio::test]
 async fn half_a_frame_takes_what_was_sent_of_it_and_not_what_it_claims() {
     let settled = Duration::from_millis(500);
+    let (mut peers, mut above, mut addresses) = (u64::MAX, 0, 0);
     for manner in [Manner::Claims, Manner::Begins] {
-        let Some(growth) = Growth::of(manner, 2_000, CLAIMED, settled).await else { return };
+        let asked = times(2_000) as u64;
+        let Some(growth) = Growth::of(manner, asked, CLAIMED, settled).await else { return };
         let sent = manner.sent().len() as u64;
         growth.print(&format!("peers that sent {sent} bytes and claim {CLAIMED}"));
         assert!(growth.resident() <= sent + HALF_FRAME_BYTES, "{}", growth.resident());
         // Buffers grow by doubling.
         assert!(growth.virtually() <= 2 * sent + VIRTUAL_BYTES, "{}", growth.virtually());
+        peers = peers.min(growth.peers);
+        above = above.max(growth.resident().saturating_sub(sent));
+        addresses = addresses.max(growth.virtually().saturating_sub(sent));
     }
+    println!("FIGURE half.peers={peers}");
+    println!("FIGURE half.above_bytes={above}");
+    println!("FIGURE half.addresses_kib={}", addresses / 1024);
 }

@@ -49,6 +49,8 @@ async fn idle_sessions_take_10_kib_each() {
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     println!("{sessions} idle sessions after a call, {build} build: {each} bytes of memory each");
     assert!(each <= IDLE_BYTES, "{each}");
+    println!("FIGURE idle.udp_peers={sessions}");
+    println!("FIGURE idle.udp_kib={:.1}", each as f64 / 1024.0);
 }
 
 /// Buffers are given back after a second or two.
