@@ -50,6 +50,8 @@ pub(crate) struct Outcome {
     pub(crate) repeated: Vec<Failure>,
     /// Failures after which it was not: it may have run.
     pub(crate) lost: Vec<Failure>,
+    /// From the start of the load to the end of its last call.
+    pub(crate) took: Duration,
 }
 
 /// Callers that call [`Lab::run`](crate::lab::Lab::run) one call after the other, each of them.
@@ -59,6 +61,7 @@ pub(crate) struct Load {
     answered: Arc<Vec<AtomicUsize>>,
     outcome: Arc<Mutex<Outcome>>,
     over: Arc<AtomicBool>,
+    began: Instant,
 }
 
 impl Load {
@@ -76,6 +79,7 @@ impl Load {
             answered: Arc::new(counters),
             outcome: Arc::default(),
             over: Arc::default(),
+            began: Instant::now(),
         };
         for at in 0..callers {
             let client = Arc::clone(&client);
@@ -108,7 +112,8 @@ impl Load {
         for caller in self.callers {
             caller.await.unwrap();
         }
-        std::mem::take(&mut self.outcome.lock().unwrap())
+        let outcome = std::mem::take(&mut *self.outcome.lock().unwrap());
+        Outcome { took: self.began.elapsed(), ..outcome }
     }
 }
 

@@ -13,6 +13,9 @@ const RESTARTS: usize = 10;
 const CHANNELS: usize = 4;
 const CALLERS: usize = 32;
 
+/// The least that they make of calls a second, in a release build.
+const PER_SECOND: f64 = 5000.0;
+
 /// Replaces the server again and again, under callers with clients that `client` makes of its
 /// address. Returns what became of the calls, once the books are seen to balance.
 async fn restart<C>(
@@ -61,11 +64,16 @@ async fn ten_rolling_restarts_lose_no_call_and_run_none_twice() {
         let channels: Vec<_> = (0..CHANNELS).map(|_| channel(&address)).collect();
         move |caller| channels[caller % CHANNELS].clone()
     });
-    let outcome = outcome.await;
-    println!("FIGURE restarts.count={}", times(RESTARTS));
-    println!("FIGURE restarts.calls={}", outcome.ok.len());
-    let lost = outcome.lost;
+    let Outcome { ok, repeated, lost, took } = outcome.await;
     assert!(lost.is_empty(), "{lost:?}");
+    assert!(repeated.is_empty(), "none fails, not even as one that may be repeated: {repeated:?}");
+    let per_second = ok.len() as f64 / took.as_secs_f64();
+    println!("{per_second:.0} calls a second");
+    assert!(cfg!(debug_assertions) || per_second >= PER_SECOND, "{per_second} calls a second");
+    println!("FIGURE restarts.count={}", times(RESTARTS));
+    println!("FIGURE restarts.calls={}", ok.len());
+    println!("FIGURE restarts.per_second={per_second:.0}");
+    println!("FIGURE restarts.repeated={}", repeated.len());
 }
 
 /// A client that sends its first request with its hello can be lost between the last accept and the
