@@ -21,7 +21,7 @@ use super::{
 };
 use crate::proto::{
     cookie::CookieKey,
-    packet::{Epoch, Nonce, Params, Reset, SessionId},
+    packet::{self, Epoch, InitAck, Nonce, Params, Reset, SessionId},
     session::{Agreed, Budget, Session, Side, Source, Transmit},
     setup::{Established, SetUpClient},
     table::{COOKIE_LIFETIME, Decision, RETENTION, Table, TableConfig},
@@ -256,4 +256,32 @@ async fn reads_before_the_woken() -> usize {
 async fn a_reader_steps_behind_whom_it_woke_where_there_is_one_thread() {
     // In a task: what the runtime itself waits for has turns of its own.
     assert_eq!(tokio::spawn(reads_before_the_woken()).await.unwrap(), 1);
+}
+
+/// Case U13 of `spec/cases.md`.
+#[tokio::test]
+async fn datagrams_of_no_bytes_and_of_all_that_ip_takes_are_answered_with_nothing() {
+    // r[verify datagram.size]
+    const BYTES_MAX: usize = 65_507;
+    let listener = crate::listen("127.0.0.1:0").await.unwrap();
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(listener.local_addr()).await.unwrap();
+    let now = Instant::now();
+    let mut client = SetUpClient::new(now, PEER, PARAMS, Nonce(5));
+    let init = client.poll_transmit(now).expect("it is time");
+    // A whole INIT, if it weren't for its length.
+    let mut long = init.clone();
+    long.resize(BYTES_MAX, 0);
+    packet::seal(&mut long);
+    for strange in [&[][..], &[0; BYTES_MAX], &[0x41; BYTES_MAX], &long, &[]] {
+        assert_eq!(socket.send(strange).await.unwrap(), strange.len());
+    }
+    // What came before was seen before.
+    socket.send(&init).await.unwrap();
+    let mut answer = [0; 2000];
+    let received = timeout(Duration::from_secs(10), socket.recv(&mut answer)).await;
+    let bytes = received.expect("in time").expect("an answer");
+    assert!(InitAck::decode(&answer[..bytes]).is_some(), "the answer to a whole INIT");
+    let further = socket.try_recv(&mut answer).expect_err("nothing else is answered");
+    assert_eq!(further.kind(), io::ErrorKind::WouldBlock);
 }

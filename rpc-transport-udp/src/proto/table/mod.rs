@@ -15,7 +15,7 @@ mod tests;
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
@@ -197,7 +197,9 @@ impl<H: Clone> Table<H> {
         datagram: &[u8],
     ) -> Decision<H> {
         self.forget(uptime_ms);
-        let answer = match packet::peek(datagram) {
+        let peeked = packet::peek(datagram);
+        let peeked = peeked.filter(|_| is_somebody(from) || self.live(datagram).is_some());
+        let answer = match peeked {
             Some(Peek::Data { session, from_server: false, .. }) => {
                 return self.handle_data(uptime_ms, from, session, datagram);
             }
@@ -378,6 +380,16 @@ impl<H: Clone> Table<H> {
             self.sessions.remove(&session);
         }
     }
+}
+
+/// Whether an answer goes to one host, where it has a port to go to.
+fn is_somebody(from: SocketAddr) -> bool {
+    // r[impl datagram.source]
+    let is_many = match from.ip().to_canonical() {
+        IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_multicast(),
+    };
+    !is_many && from.port() != 0
 }
 
 fn millis(duration: Duration) -> u64 {

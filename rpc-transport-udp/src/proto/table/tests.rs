@@ -188,7 +188,7 @@ fn a_cookie_is_good_for_its_session_and_its_address_only() {
     let other = offer(&mut table, 0, 2);
     let mixed = data(ack.session, EPOCH, Some(&other.cookie));
     assert_reset(&mut table, 0, &mixed, ResetReason::Cookie);
-    for from in [(Ipv4Addr::LOCALHOST, 4001), (Ipv4Addr::BROADCAST, 4000)] {
+    for from in [(Ipv4Addr::LOCALHOST, 4001), (Ipv4Addr::new(192, 0, 2, 1), 4000)] {
         let Decision::Answer(answer) = table.handle_datagram(0, from.into(), &first(&ack)) else {
             panic!("it begins a session");
         };
@@ -336,6 +336,29 @@ fn what_is_not_from_a_client_is_answered_with_nothing() {
         assert!(is_dropped(&mut table, 0, &packet), "{packet:?}");
     }
     assert_eq!(table.counts(), Counts { dropped: count, ..Counts::default() });
+}
+
+#[test]
+fn who_is_nobody_or_many_is_answered_with_nothing() {
+    // r[verify datagram.source]
+    let mut table = table(10);
+    let ack = offer(&mut table, 0, 1);
+    let packets = [init(1), of_version(init(1), 2), first(&ack), later(&ack)];
+    let addresses = [
+        "224.0.0.1:4000",
+        "239.255.255.255:4000",
+        "255.255.255.255:4000",
+        "[ff02::1]:4000",
+        "[::ffff:224.0.0.1]:4000",
+        "127.0.0.1:0",
+    ];
+    for from in addresses {
+        for packet in &packets {
+            let decision = table.handle_datagram(0, from.parse().unwrap(), packet);
+            assert!(matches!(decision, Decision::Drop), "{from}: {decision:?}");
+        }
+    }
+    assert_eq!(table.counts(), Counts { dropped: 24, ..Counts::default() });
 }
 
 #[test]
