@@ -1,5 +1,7 @@
 //! What the UDP transport promises, over loopback sockets.
 
+#[cfg(target_os = "linux")]
+mod bursts;
 mod callbacks;
 mod conformance;
 mod connect;

@@ -4,6 +4,7 @@
 // Clippy takes a module for tests that is there for nothing else. This one is there for fuzzing, too.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod again;
 pub(crate) mod craft;
 mod exchange;
 mod fuzz;
