@@ -9,6 +9,7 @@ mod listen;
 mod network;
 mod promises;
 mod simulation;
+mod streams;
 
 use std::{future::poll_fn, io};
 
