@@ -223,7 +223,7 @@ async fn answer(channel: Channel, plan: &CallPlan, number: u32) -> (End, Duratio
     (end, began.elapsed())
 }
 
-/// Reads a stream to its end. The time is that of the last wait.
+/// Reads a stream, to its end if it is to be read so far. The time is that of the last wait.
 async fn read(
     mut stream: Streaming<String>,
     plan: &CallPlan,
@@ -231,7 +231,13 @@ async fn read(
     items: usize,
 ) -> (End, Duration) {
     for at in 0..=items {
+        if let Some((_, time)) = plan.reading.pause.filter(|(before, _)| *before == at) {
+            sleep(time).await;
+        }
         let began = Instant::now();
+        if plan.reading.leave == Some(at) {
+            return (End::Dropped, Duration::ZERO);
+        }
         let end = match stream.next().await {
             Some(Ok(came)) if at < items && came == reply_text(number, at, plan.bytes[1]) => {
                 continue;

@@ -14,6 +14,9 @@ const CALLS: usize = if cfg!(debug_assertions) { 100 } else { 250 };
 /// How long it takes to begin them, in milliseconds, at most.
 const SPREAD_MS: u64 = 2000;
 
+/// Makes what readers of items do follow from other numbers than all else that a seed makes happen.
+const READERS: u64 = 0x7265_6164_6572_7321;
+
 /// How long a call may take that says nothing about it.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -50,6 +53,16 @@ pub(crate) struct CallPlan {
     pub(crate) patience: Patience,
     /// When its caller drops it, if it hasn't ended.
     pub(crate) leave: Option<Duration>,
+    pub(crate) reading: Reading,
+}
+
+/// How items are read. The place of the end is the one behind the last item.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reading {
+    /// Before the item at this place its reader does something else for so long.
+    pub(crate) pause: Option<(usize, Duration)>,
+    /// Before the item at this place it drops the stream.
+    pub(crate) leave: Option<usize>,
 }
 
 /// How long a call may take.
@@ -106,7 +119,9 @@ impl Plan {
         // From a rush at the beginning to calls that are alone, or nearly.
         let pause = rng.u64(..SPREAD_MS) / CALLS as u64;
         let mut each = || (0..CALLS).map(|_| CallPlan::random(rng, pause)).collect();
-        let calls = std::array::from_fn(|_| each());
+        let mut calls: [Vec<CallPlan>; CLIENTS] = std::array::from_fn(|_| each());
+        let readers = &mut Rng::with_seed(seed ^ READERS);
+        calls.iter_mut().flatten().for_each(|call| call.draw_reading(readers));
         Self {
             peaceful,
             tick: millis(rng, 2, 5),
@@ -162,11 +177,23 @@ impl CallPlan {
                 _ => Patience::Usual,
             },
             leave: (rng.u8(..8) == 0).then(|| millis(rng, 0, 100)),
+            reading: Reading::default(),
         };
         if shape == Shape::Forever && call.leave.is_none() {
             call.patience = Patience::Timeout(millis(rng, 1, 200));
         }
         call
+    }
+
+    /// Some readers pause, for longer than a keepalive takes to notice that all is silent, or go.
+    fn draw_reading(&mut self, rng: &mut Rng) {
+        let Shape::Items(items, _) = self.shape else { return };
+        if rng.u8(..3) == 0 {
+            self.reading.pause = Some((rng.usize(..=items), millis(rng, 0, 800)));
+        }
+        if rng.u8(..5) == 0 {
+            self.reading.leave = Some(rng.usize(..=items));
+        }
     }
 
     /// How long the call may take, as far as its caller said so.
