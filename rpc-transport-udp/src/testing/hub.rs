@@ -6,7 +6,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     task::{Context, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -50,6 +50,8 @@ pub(super) struct Hub {
     counts: Counts,
     pub(super) is_silent: bool,
     pub(super) is_traced: bool,
+    /// How long the machines of clients have slept.
+    pub(super) slept: Duration,
     /// What servers and sessions draw, apart from what happens to datagrams.
     secrets: fastrand::Rng,
     whims: fastrand::Rng,
@@ -135,6 +137,7 @@ impl Hub {
             counts: Counts::default(),
             is_silent: false,
             is_traced: false,
+            slept: Duration::ZERO,
             secrets: random.fork(),
             whims: random.fork(),
             ports: BTreeMap::new(),

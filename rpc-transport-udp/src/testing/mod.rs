@@ -166,6 +166,17 @@ impl Network {
         self.lock().rebind_all();
     }
 
+    /// The machines of all clients slept for so long: their steady clock stood still meanwhile, the one
+    /// that says what time it is went on.
+    pub fn sleep(&self, time: Duration) {
+        self.lock().slept += time;
+    }
+
+    /// How long they have slept in all.
+    pub(crate) fn slept(&self) -> Duration {
+        self.lock().slept
+    }
+
     /// The first time that a server sent more to an address than it may, if one did: at most three
     /// times what came from there, no more than what came if that wasn't an INIT, until the address
     /// is proved by a cookie or the answer to a challenge.

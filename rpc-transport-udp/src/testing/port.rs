@@ -123,7 +123,7 @@ impl Datagrams for Port {
     }
 
     fn sleep_watch(&self) -> SleepWatch {
-        SleepWatch::never()
+        SleepWatch::of(self.network.clone())
     }
 }
 

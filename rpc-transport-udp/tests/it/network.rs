@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 
 use bytes::Bytes;
 use rpc_core::{
-    Channel, ErrorKind, Limits, Server,
+    Channel, Delivery, ErrorKind, Limits, Server,
     transport::{Connector, Transport},
 };
 use rpc_transport_udp::testing::{Faults, Network};
@@ -206,6 +206,28 @@ async fn nothing_is_left_of_sessions_and_servers() -> io::Result<()> {
     let (client, server) = pair(&connector, &mut listener).await?;
     drop(listener);
     tokio::task::yield_now().await;
+/// Case T14 of `spec/cases.md`: by a clock that stood still, a call of ten minutes ago is young.
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_machine_slept_is_not_told_that_its_call_never_ran() -> io::Result<()> {
+    for (slept, delivery) in [(0, Delivery::Rejected), (600, Delivery::Unknown)] {
+        let network = Network::new(5);
+        let (server, channel) = serve(&network).await?;
+        let address = server.local_addr().expect("an address").as_socket().expect("an IP address");
+        let client = EchoClient::new(channel);
+        client.echo(content(100)).await.expect("an echo");
+        network.kill(address);
+        let _next = follow(&network, address).await;
+        // The new server has been there for longer than the call, if that is as young as it seems.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let call = tokio::spawn(client.echo(content(100)).into_future());
+        tokio::task::yield_now().await;
+        network.sleep(Duration::from_secs(slept));
+        let error = call.await.expect("no panic").expect_err("another process");
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::ConnectionLost, delivery));
+    }
+    Ok(())
+}
+
     assert_eq!((network.sockets(), tasks()), (2, 1));
     drop((client, server));
     tokio::task::yield_now().await;
