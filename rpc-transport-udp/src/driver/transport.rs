@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Buf;
+
 use super::{
     clock::{self, SleepWatch},
     endpoint::{Begun, Endpoint, is_passing},
@@ -205,25 +207,36 @@ impl UdpTransport {
     /// Hands one transmission to the socket. What it refuses for good is lost, as it might be on its
     /// way, and is sent again.
     fn send(&mut self, now: Instant, transmit: Transmit) {
-        let sent = match self.socket.try_send(&transmit, self.local_ip) {
-            // Perhaps the system has told with it what became of an earlier one, as for a receive
-            // error. Then it didn't look at this one yet, and a second try tells the truth.
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                self.socket.try_send(&transmit, self.local_ip)
-            }
-            sent => sent,
-        };
-        match sent {
+        match self.socket.try_send(&transmit, self.local_ip) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let writable = Arc::clone(&self.socket).writable();
-                self.blocked = Some((transmit, writable));
-            }
-            Err(error) if is_too_large(&error) => {
-                self.session.handle_too_large(now, transmit.segment_bytes);
-            }
-            Err(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(transmit),
+            // Perhaps the system has told with it what became of an earlier one, as for a receive
+            // error. Then it didn't look at this one yet, and a second try tells the truth. Or it
+            // can't send several at once, and some only say so when they are to.
+            Err(_) => self.send_one_by_one(now, transmit),
         }
+    }
+
+    /// The same, datagram by datagram, as far as the socket doesn't refuse one.
+    fn send_one_by_one(&mut self, now: Instant, mut rest: Transmit) {
+        while !rest.bytes.is_empty() {
+            let mut one = Transmit { bytes: rest.bytes.clone(), ..rest };
+            one.bytes.truncate(rest.segment_bytes.max(1));
+            match self.socket.try_send(&one, self.local_ip) {
+                Ok(()) => rest.bytes.advance(one.bytes.len()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.wait(rest),
+                Err(error) if is_too_large(&error) => {
+                    return self.session.handle_too_large(now, rest.segment_bytes);
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// The socket takes no more at present.
+    fn wait(&mut self, transmit: Transmit) {
+        let writable = Arc::clone(&self.socket).writable();
+        self.blocked = Some((transmit, writable));
     }
 
     /// Does what time asks for, sends what doesn't wait for new frames, and sets the timer.

@@ -36,6 +36,7 @@ pub struct Faults {
     pub(super) blocked_for: Duration,
     pub(super) no_buffers: f64,
     pub(super) not_permitted: f64,
+    pub(super) one_at_a_time: bool,
     pub(super) refusals: f64,
     pub(super) rebinding: f64,
     pub(super) bytes_per_second: Option<u64>,
@@ -67,6 +68,7 @@ impl Faults {
             blocked_for: Duration::ZERO,
             no_buffers: 0.0,
             not_permitted: 0.0,
+            one_at_a_time: false,
             refusals: 0.0,
             rebinding: 0.0,
             bytes_per_second: None,
@@ -169,6 +171,13 @@ impl Faults {
     /// A share of send calls fails with `EPERM`: a firewall forbids it. Default: none.
     pub const fn not_permitted(mut self, share: f64) -> Self {
         self.not_permitted = share;
+        self
+    }
+
+    /// Send calls for several datagrams fail with `EIO`, also of sockets that say that they take them: an
+    /// interface that can't cut them. Default: off.
+    pub const fn one_at_a_time(mut self, on: bool) -> Self {
+        self.one_at_a_time = on;
         self
     }
 

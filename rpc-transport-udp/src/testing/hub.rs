@@ -314,7 +314,8 @@ impl Hub {
         port.blocked_until = None;
         let is_server = port.kind == Kind::Server;
         let path = if is_server { &mut self.to_clients } else { &mut self.to_servers };
-        if let Some(refusal) = path.refuse(transmit.segment_bytes) {
+        let are_several = transmit.bytes.len() > transmit.segment_bytes;
+        if let Some(refusal) = path.refuse(transmit.segment_bytes, are_several) {
             self.counts.refused += 1;
             if let Refusal::Blocks(time) = refusal {
                 port.blocked_until = Some(now + time);
@@ -487,6 +488,7 @@ fn error_of(refusal: Refusal) -> io::Error {
         Refusal::TooLarge => (90, 40, 10_040),
         Refusal::NoBuffers => (105, 55, 10_055),
         Refusal::NotPermitted => (1, 1, 10_013),
+        Refusal::Several => (5, 5, 10_022),
     };
     io::Error::from_raw_os_error(if cfg!(any(target_os = "linux", target_os = "android")) {
         linux

@@ -36,6 +36,7 @@ pub(super) enum Refusal {
     NoBuffers,
     NotPermitted,
     TooLarge,
+    Several,
 }
 
 /// What a path has done to datagrams. A datagram counts once for everything that happened to it.
@@ -69,10 +70,13 @@ impl Path {
         most.mul_f64(self.random.f64())
     }
 
-    /// Whether a send call for datagrams of so many bytes fails.
-    pub(super) fn refuse(&mut self, bytes: usize) -> Option<Refusal> {
+    /// Whether a send call for datagrams of so many bytes fails, of several or one.
+    pub(super) fn refuse(&mut self, bytes: usize, are_several: bool) -> Option<Refusal> {
         if bytes > self.faults.interface_bytes {
             return Some(Refusal::TooLarge);
+        }
+        if are_several && self.faults.one_at_a_time {
+            return Some(Refusal::Several);
         }
         if self.hits(self.faults.blocking) {
             let time = self.up_to(self.faults.blocked_for);

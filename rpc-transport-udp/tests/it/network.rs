@@ -102,6 +102,22 @@ async fn a_large_message_comes_back_at_5_percent_loss() {
     echo_64_mib(path().loss(0.05, 2.0)).await;
 }
 
+/// Case T47 of `spec/cases.md`.
+#[tokio::test(start_paused = true)]
+async fn a_large_message_comes_back_though_sockets_that_take_many_datagrams_send_one_at_a_time() {
+    let mut refused = 0;
+    for seed in 0..3 {
+        let network = Network::new(seed).faults(path().one_at_a_time(true));
+        let (server, channel) = serve(&network).await.expect("a server");
+        let sent = content(MIB);
+        let came = EchoClient::new(channel).echo(sent.clone()).await.expect("an echo in time");
+        assert!(came == sent, "other bytes came back");
+        assert_eq!(server.counters().connections, 1, "one session all the time");
+        refused += network.counts().refused;
+    }
+    assert!(refused > 100, "{refused} send calls were for several");
+}
+
 #[tokio::test]
 async fn a_large_message_comes_back_over_loopback() {
     let listener = rpc_transport_udp::listen("127.0.0.1:0").await.expect("a port");
@@ -190,22 +206,6 @@ async fn a_server_that_was_killed_is_replaced_by_another() -> io::Result<()> {
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
-async fn nothing_is_left_of_sessions_and_servers() -> io::Result<()> {
-    let network = Network::new(6);
-    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    let mut listener = network.listen().await?;
-    let connector = network.connector(listener.local_addr());
-    for _ in 0..100 {
-        let (client, server) = pair(&connector, &mut listener).await?;
-        assert_eq!(server.peer().address().as_socket().map(|peer| peer.is_ipv4()), Some(true));
-        drop((client, server));
-    }
-    assert_eq!((network.sockets(), tasks()), (1, 1), "the listener's");
-    // A session outlives the listener, and the socket goes with it.
-    let (client, server) = pair(&connector, &mut listener).await?;
-    drop(listener);
-    tokio::task::yield_now().await;
 /// Case T14 of `spec/cases.md`: by a clock that stood still, a call of ten minutes ago is young.
 #[tokio::test(start_paused = true)]
 async fn a_client_whose_machine_slept_is_not_told_that_its_call_never_ran() -> io::Result<()> {
@@ -228,6 +228,22 @@ async fn a_client_whose_machine_slept_is_not_told_that_its_call_never_ran() -> i
     Ok(())
 }
 
+#[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_sessions_and_servers() -> io::Result<()> {
+    let network = Network::new(6);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let mut listener = network.listen().await?;
+    let connector = network.connector(listener.local_addr());
+    for _ in 0..100 {
+        let (client, server) = pair(&connector, &mut listener).await?;
+        assert_eq!(server.peer().address().as_socket().map(|peer| peer.is_ipv4()), Some(true));
+        drop((client, server));
+    }
+    assert_eq!((network.sockets(), tasks()), (1, 1), "the listener's");
+    // A session outlives the listener, and the socket goes with it.
+    let (client, server) = pair(&connector, &mut listener).await?;
+    drop(listener);
+    tokio::task::yield_now().await;
     assert_eq!((network.sockets(), tasks()), (2, 1));
     drop((client, server));
     tokio::task::yield_now().await;
