@@ -4,12 +4,13 @@
 use std::{future::pending, ops::Range, sync::Arc};
 
 use super::{
-    ledger::{End, Ledger, Run, item, reply_text},
-    plan::{CallPlan, Flow},
+    ledger::{End, Ledger, Run, Told, item, reply_text},
+    plan::{CallPlan, Flow, Reading},
     service::{failed, with_settings},
 };
 use crate::{
     client::Channel,
+    clock,
     service::{Method, Outcome, Plain, Request, Streamed},
     streaming::Streaming,
 };
@@ -27,6 +28,9 @@ pub(super) async fn answer(
         Flow::Up => {
             let mut arriving = request.items::<String>()?;
             for at in 0..=items {
+                if leaves_before(at, &call.reading).await {
+                    break;
+                }
                 match (arriving.next().await, at < items) {
                     (Some(Ok(came)), true) if came == item(number, up, at) => {}
                     (None, false) => {}
@@ -35,6 +39,7 @@ pub(super) async fn answer(
                     (other, _) => ledger.mangle(number, format!("item {at} came as {other:?}")),
                 }
             }
+            drop(arriving);
             run.finish();
             request.reply::<Plain<String>>(&reply_text(number, down))
         }
@@ -72,7 +77,8 @@ pub(super) async fn answer(
     }
 }
 
-/// The caller of one. What it says at last is the text of a reply without items.
+/// The caller of one. What it says at last is the text of a reply without items. How long it has waited
+/// is the time since what it got last, in which its own pauses don't count.
 pub(super) async fn calls(
     channel: Channel,
     method: &'static Method,
@@ -80,15 +86,17 @@ pub(super) async fn calls(
     plan: &CallPlan,
     flow: Flow,
     items: usize,
-) -> (End, String) {
+) -> Told {
+    let began = clock::now();
     let (number, [up, down]) = (args.0, plan.bytes);
     if flow == Flow::Up {
         let call = with_settings(channel.call::<Plain<String>>(method, &args), plan, number);
         drop(channel);
-        return match call.with_items(all(number, up, 0..items)).await {
+        let ended = match call.with_items(all(number, up, 0..items)).await {
             Ok(text) => (End::Value, text),
             Err(error) => failed(&error),
         };
+        return Told::since(began, ended);
     }
     let call = channel.call_stream::<Streamed<String>>(method, &args);
     drop(channel);
@@ -99,18 +107,38 @@ pub(super) async fn calls(
     };
     let mut arriving = match begun {
         Ok(arriving) => arriving,
-        Err(error) => return failed(&error),
+        Err(error) => return Told::since(began, failed(&error)),
     };
     let bytes = if flow == Flow::Both { up } else { down };
-    for at in 0..=items {
-        match (arriving.next().await, at < items) {
-            (Some(Ok(came)), true) if came == item(number, bytes, at) => {}
-            (None, false) => {}
-            (Some(Err(error)), _) => return failed(&error),
-            (other, _) => return (End::Value, format!("item {at} came as {other:?}")),
+    let mut at = 0;
+    loop {
+        let leaves = leaves_before(at, &plan.reading).await;
+        let began = clock::now();
+        if leaves {
+            return Told::since(began, (End::Dropped, String::new()));
         }
+        let ended = match (arriving.next().await, at < items) {
+            (Some(Ok(came)), true) if came == item(number, bytes, at) => {
+                at += 1;
+                continue;
+            }
+            (None, false) => (End::Value, reply_text(number, down)),
+            (Some(Err(error)), _) => match arriving.next().await {
+                None => failed(&error),
+                other => (End::Value, format!("behind an error came {other:?}")),
+            },
+            (other, _) => (End::Value, format!("item {at} came as {other:?}")),
+        };
+        return Told::since(began, ended);
     }
-    (End::Value, reply_text(number, down))
+}
+
+/// What a reader does before the item at this place. Returns whether it goes.
+async fn leaves_before(at: usize, reading: &Reading) -> bool {
+    if let Some((_, time)) = reading.pause.filter(|(before, _)| *before == at) {
+        tokio::time::sleep(time).await;
+    }
+    reading.leave == Some(at)
 }
 
 fn all(number: u32, bytes: usize, which: Range<usize>) -> Streaming<String> {

@@ -9,6 +9,9 @@ use crate::limits::Limits;
 /// Channels at a time.
 pub(super) const CHANNELS: usize = 3;
 
+/// Makes streams follow from other numbers than all else that a seed makes happen.
+const STREAMS: u64 = 0x7374_7265_616d_7321;
+
 /// How long a server may drain if nothing is to be lost.
 pub(super) const GRACE: Duration = Duration::from_secs(60);
 
@@ -59,6 +62,8 @@ pub(super) struct CallPlan {
     pub(super) metadata: bool,
     pub(super) patience: Patience,
     pub(super) leave: Leave,
+    /// Of a stream: what whoever gets items does, the caller if both do.
+    pub(super) reading: Reading,
 }
 
 /// What the handler does.
@@ -99,6 +104,15 @@ pub(super) enum Flow {
     Endless,
 }
 
+/// How items are read. The place of the end is the one behind the last item.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// Before the item at this place its reader does something else for so long.
+    pub(super) pause: Option<(usize, Duration)>,
+    /// Before the item at this place it drops the stream.
+    pub(super) leave: Option<usize>,
+}
+
 /// How long the call may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
@@ -120,6 +134,12 @@ pub(super) enum Leave {
 impl Plan {
     /// A run like any other. Large messages have about `large_bytes`.
     pub(super) fn random(seed: u64, large_bytes: usize) -> Self {
+        let mut plan = Self::without_streams(seed, large_bytes);
+        plan.add_streams(&mut Random::new(seed ^ STREAMS), large_bytes);
+        plan
+    }
+
+    fn without_streams(seed: u64, large_bytes: usize) -> Self {
         let random = &mut Random::new(seed);
         let peaceful = random.one_in(3);
         let mut plan = Self {
@@ -141,6 +161,17 @@ impl Plan {
             plan.step(random, large_bytes);
         }
         plan
+    }
+
+    /// Puts calls with items between the steps that there are, in every other run.
+    fn add_streams(&mut self, random: &mut Random, large_bytes: usize) {
+        if random.one_in(2) {
+            return;
+        }
+        for _ in 0..random.between(1, 8) {
+            let at = random.between(0, self.steps.len());
+            self.steps.insert(at, Step::Call(CallPlan::streaming(random, large_bytes)));
+        }
     }
 
     /// How many connections die.
@@ -191,6 +222,7 @@ impl CallPlan {
             metadata: false,
             patience: Patience::Usual,
             leave: Leave::Never,
+            reading: Reading::default(),
         }
     }
 
@@ -222,6 +254,7 @@ impl CallPlan {
                 5..7 => Leave::After(millis(random, 15)),
                 _ => Leave::Never,
             },
+            reading: Reading::default(),
         };
         match shape {
             Shape::LargeRequest => call.bytes[0] = message_bytes(large_bytes),
@@ -232,6 +265,58 @@ impl CallPlan {
             call.patience = Patience::Timeout(millis(random, 30));
         }
         call
+    }
+
+    /// A call with items: some, or a few large ones, or more than are sent unread.
+    fn streaming(random: &mut Random, large_bytes: usize) -> Self {
+        let flow = match random.below(7) {
+            0..2 => Flow::Up,
+            2..4 => Flow::Down,
+            4..6 => Flow::Both,
+            _ => Flow::Endless,
+        };
+        let (items, bytes) = match random.below(8) {
+            0 => (random.between(1, 3), large_bytes),
+            1 => (random.between(20, 80), 4000),
+            _ => (random.between(0, 20), 1000),
+        };
+        let mut call = Self {
+            channel: random.below(CHANNELS),
+            service: random.below(2),
+            bytes: [random.below(bytes), random.below(bytes)],
+            metadata: random.one_in(4),
+            patience: match random.below(10) {
+                0 => Patience::Endless,
+                1..3 => Patience::Timeout(millis(random, 30)),
+                _ => Patience::Usual,
+            },
+            leave: match random.below(10) {
+                0 => Leave::AfterPolls(random.below(40)),
+                1 => Leave::After(millis(random, 15)),
+                _ => Leave::Never,
+            },
+            ..Self::of(Shape::Stream(flow, items))
+        };
+        if random.one_in(3) {
+            call.reading.pause = Some((random.between(0, items), millis(random, 30)));
+        }
+        if random.one_in(4) {
+            call.reading.leave = Some(random.between(0, items));
+        }
+        if flow == Flow::Endless && call.leave == Leave::Never && call.reading.leave.is_none() {
+            call.patience = Patience::Timeout(millis(random, 30));
+        }
+        call
+    }
+
+    /// How often the time that the call has may begin anew: with each item that is sent.
+    pub(super) fn periods(&self) -> u32 {
+        match self.shape {
+            Shape::Stream(Flow::Up | Flow::Both, items) => {
+                u32::try_from(items).unwrap_or(u32::MAX).saturating_add(1)
+            }
+            _ => 1,
+        }
     }
 
     /// How long the call may take, as far as its caller said so.
@@ -334,7 +419,36 @@ mod tests {
         for step in steps {
             let Step::Call(call) = step else { continue };
             let stops = matches!(call.patience, Patience::Timeout(_)) || call.leave != Leave::Never;
-            assert!(call.shape != Shape::Forever || stops, "{call:?}");
+            let ends = match call.shape {
+                Shape::Forever => stops,
+                Shape::Stream(Flow::Endless, _) => stops || call.reading.leave.is_some(),
+                _ => true,
+            };
+            assert!(ends, "{call:?}");
         }
+    }
+
+    #[test]
+    fn streams_of_all_sorts_are_added_and_nothing_else_changes() {
+        let (mut flows, mut paused, mut left, mut calm) = (Vec::new(), 0, 0, 0);
+        for seed in 0..300 {
+            let mut plan = Plan::random(seed, 1000);
+            calm += usize::from(plan == Plan::without_streams(seed, 1000));
+            plan.steps.retain(|step| {
+                let Step::Call(CallPlan { shape: Shape::Stream(flow, items), reading, .. }) = step
+                else {
+                    return true;
+                };
+                flows.push(*flow);
+                paused += usize::from(reading.pause.is_some());
+                left += usize::from(reading.leave.is_some_and(|before| before < *items));
+                false
+            });
+            assert_eq!(plan, Plan::without_streams(seed, 1000));
+        }
+        for flow in [Flow::Up, Flow::Down, Flow::Both, Flow::Endless] {
+            assert!(flows.iter().filter(|other| **other == flow).count() > 50, "{flow:?}");
+        }
+        assert!(paused > 100 && left > 100 && calm > 100, "{paused} {left} {calm}");
     }
 }

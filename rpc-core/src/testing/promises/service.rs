@@ -6,6 +6,7 @@ use std::{
     pin::pin,
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 use super::{
@@ -127,7 +128,9 @@ pub(super) async fn carry_out(channel: Channel, call: CallPlan, number: u32, led
         Shape::Stream(way, items) => {
             let method = &table[STREAMS];
             let streams = flow::calls(channel, method, (number, text), &call, way, items);
-            until_left(&call, streams).await
+            // The time that a call has counts for each item, and this was that of all.
+            let gone = || Told { end: End::Dropped, text: String::new(), waited: Duration::ZERO };
+            unless_left(&call, streams).await.unwrap_or_else(gone)
         }
         shape => {
             let method = match shape {
@@ -164,7 +167,9 @@ async fn watch<T, F: From<RpcError>>(
     explain: impl FnOnce(Result<T, F>) -> (End, String),
 ) -> Told {
     let call = with_settings(call, plan, number);
-    until_left(plan, async { explain(call.await) }).await
+    let began = clock::now();
+    let ended = unless_left(plan, async { explain(call.await) }).await;
+    Told::since(began, ended.unwrap_or((End::Dropped, String::new())))
 }
 
 /// The call with the time and the metadata that are planned.
@@ -182,16 +187,12 @@ pub(super) fn with_settings<T, F: From<RpcError>>(
 }
 
 /// Waits for the end of a call, unless its caller leaves before.
-async fn until_left(plan: &CallPlan, call: impl Future<Output = (End, String)>) -> Told {
-    let began = clock::now();
-    let ended = match plan.leave {
+async fn unless_left<T>(plan: &CallPlan, call: impl Future<Output = T>) -> Option<T> {
+    match plan.leave {
         Leave::Never => Some(call.await),
         Leave::AfterPolls(polls) => some_polls(call, polls).await,
         Leave::After(time) => tokio::time::timeout(time, call).await.ok(),
-    };
-    let waited = clock::now().duration_since(began);
-    let (end, text) = ended.unwrap_or((End::Dropped, String::new()));
-    Told { end, text, waited }
+    }
 }
 
 /// Polls so often, without waiting to be woken, and gives up.

@@ -5,14 +5,15 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
     Broken, Promise,
-    plan::{CallPlan, Leave, Patience, Shape},
+    plan::{CallPlan, Flow, Leave, Patience, Shape},
 };
 use crate::{
+    clock,
     context::Context,
     error::{Delivery, ErrorKind},
 };
@@ -55,8 +56,15 @@ pub(super) struct Told {
     pub(super) end: End,
     /// The text of the value or of the error.
     pub(super) text: String,
-    /// How long the caller had waited.
+    /// How long the caller had waited; of a stream that has begun, for the last that came.
     pub(super) waited: Duration,
+}
+
+impl Told {
+    /// A caller that has waited since then is told this, now.
+    pub(super) fn since(began: Instant, (end, text): (End, String)) -> Self {
+        Self { end, text, waited: clock::now().duration_since(began) }
+    }
 }
 
 /// How a call ended, as far as its caller knows.
@@ -319,7 +327,8 @@ impl Entry {
 
     /// Whether what the caller was told is true.
     fn check(&self, number: usize, told: &Told) -> Result<(), (Promise, &'static str)> {
-        if self.call.timeout().is_some_and(|timeout| told.waited > timeout + self.late) {
+        let most = self.call.timeout().map(|timeout| timeout * self.call.periods());
+        if most.is_some_and(|most| told.waited > most + self.late) {
             return Err((Promise::Ends, "its deadline has passed long before"));
         }
         match told.end {
@@ -339,7 +348,8 @@ impl Entry {
 
     fn check_reply(&self, number: usize, told: &Told) -> Result<(), (Promise, &'static str)> {
         let end = match self.call.shape {
-            Shape::Echo | Shape::Wait(_) | Shape::Stream(..) => End::Value,
+            Shape::Echo | Shape::Wait(_) => End::Value,
+            Shape::Stream(flow, _) if flow != Flow::Endless => End::Value,
             Shape::Fail => End::AppError,
             _ => return Err((Promise::Answered, "no handler of this sort answers")),
         };

@@ -1,6 +1,6 @@
 //! Books that don't balance, and the promise that each of them breaks.
 
-use super::*;
+use super::{super::plan::Reading, *};
 use crate::error::{Delivery::*, ErrorKind as Kind};
 
 /// Runs that began, finished, panicked and were stopped.
@@ -27,6 +27,7 @@ fn entry(shape: Shape, [began, finished, panicked, stopped]: Runs, end: End) -> 
         metadata: false,
         patience: Patience::Timeout(Duration::from_millis(10)),
         leave: Leave::Never,
+        reading: Reading::default(),
     };
     let told = Told { end, text: reply_text(0, BYTES), waited: Duration::from_millis(11) };
     let told = Some(told);
@@ -54,6 +55,8 @@ fn books_that_balance_are_accepted() {
         (Shape::Fail, FINISHED, End::AppError),
         (Shape::Oneway(Duration::ZERO), STOPPED, End::Left),
         (Shape::Oneway(Duration::ZERO), NONE, End::Left),
+        (Shape::Stream(Flow::Both, 3), FINISHED, End::Value),
+        (Shape::Stream(Flow::Endless, 3), FINISHED, End::Failed(Kind::DeadlineExceeded, Unknown)),
         (Shape::Echo, NONE, End::Dropped),
         (Shape::Echo, STOPPED, End::Dropped),
         (Shape::Panic, PANICKED, End::Failed(Kind::HandlerPanicked, Replied)),
@@ -85,6 +88,8 @@ fn each_lie_is_found_and_named() {
         (Shape::Echo, FINISHED, End::Left, Promise::Answered),
         (Shape::Oneway(Duration::ZERO), TWICE, End::Left, Promise::Once),
         (Shape::Panic, PANICKED, End::Value, Promise::Answered),
+        (Shape::Stream(Flow::Down, 3), NONE, End::Value, Promise::Answered),
+        (Shape::Stream(Flow::Endless, 3), FINISHED, End::Value, Promise::Answered),
         (Shape::Echo, FINISHED, failed(Kind::ConnectionLost, NotSent), Promise::NotSent),
         (Shape::Echo, STOPPED, failed(Kind::DeadlineExceeded, NotSent), Promise::NotSent),
         (Shape::Echo, RUNNING, failed(Kind::ShuttingDown, Rejected), Promise::Rejected),
@@ -140,6 +145,21 @@ fn a_call_that_ends_long_after_its_deadline_is_found() {
         assert_eq!(verdict(&late), None, "{end}");
         late.told.as_mut().unwrap().waited = Duration::from_secs(6);
         assert_eq!(verdict(&late), Some(Promise::Ends), "{end}");
+    }
+}
+
+#[test]
+fn the_time_of_a_call_begins_anew_with_each_item_that_is_sent() {
+    let late = |flow, end, millis| {
+        let mut late = entry(Shape::Stream(flow, 3), FINISHED, end);
+        late.late = Duration::ZERO;
+        late.told.as_mut().unwrap().waited = Duration::from_millis(millis);
+        verdict(&late)
+    };
+    for end in [End::Value, End::Failed(Kind::DeadlineExceeded, Unknown)] {
+        assert_eq!([late(Flow::Up, end, 40), late(Flow::Down, end, 10)], [None, None]);
+        let found = [late(Flow::Up, end, 41), late(Flow::Down, end, 11)];
+        assert_eq!(found, [Some(Promise::Ends); 2], "{end}");
     }
 }
 
