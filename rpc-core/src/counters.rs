@@ -70,3 +70,8 @@ impl AddAssign for Counters {
         self.panics += panics;
     }
 }
+
+/// One more of these, if it is one.
+pub(crate) fn count(counter: &mut u64, one: bool) {
+    *counter = counter.saturating_add(one.into());
+}

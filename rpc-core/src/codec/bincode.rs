@@ -50,7 +50,9 @@ impl Codec for Bincode {
         match Self::decode_front(bytes)? {
             (value, read) if read == bytes.len() => Ok(value),
             // r[impl codec.whole]
-            (_, read) => Err(DecodeError::TrailingBytes { extra: bytes.len() - read }),
+            (_, read) => {
+                Err(DecodeError::TrailingBytes { extra: bytes.len().saturating_sub(read) })
+            }
         }
     }
 

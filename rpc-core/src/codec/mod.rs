@@ -9,6 +9,8 @@
 //! whole    large bytes at the end in no copy     same bytes on the wire as any other
 //! ```
 
+#![cfg_attr(not(any(fuzzing, test)), warn(clippy::arithmetic_side_effects))]
+
 use serde::{Deserialize, Serialize};
 
 mod bincode;

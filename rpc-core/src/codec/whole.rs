@@ -36,7 +36,7 @@ where
 pub(crate) fn decode<T: DeserializeOwned + 'static>(body: Body) -> Result<T, DecodeError> {
     let body = body.into_shared();
     match &body {
-        Body::Shared(message) => decode_last(message, 0, message),
+        Body::Shared(message) => decode_last(message, message),
         Body::Buffer(message) => Bincode::decode(message),
     }
 }
@@ -50,14 +50,14 @@ where
     match body {
         Body::Shared(message) if is_bytes::<T>() => {
             let (front, read) = Bincode::decode_front(message)?;
-            Ok((front, decode_last(message, read, message.get(read..).unwrap_or_default())?))
+            Ok((front, decode_last(message, message.get(read..).unwrap_or_default())?))
         }
         Body::Shared(_) | Body::Buffer(_) => Bincode::decode(body.as_slice()),
     }
 }
 
-/// Reads `rest`, which is what `message` holds from `at` on. Bytes are a part of the message.
-fn decode_last<T>(message: &Bytes, at: usize, rest: &[u8]) -> Result<T, DecodeError>
+/// Reads `rest`, which is the end of `message`. Bytes are a part of the message.
+fn decode_last<T>(message: &Bytes, rest: &[u8]) -> Result<T, DecodeError>
 where
     T: DeserializeOwned + 'static,
 {
@@ -73,7 +73,7 @@ where
         Some(Some(extra)) => return Err(DecodeError::TrailingBytes { extra }),
         Some(None) | None => return Err(DecodeError::UnexpectedEnd),
     }
-    let mut found = Some(message.slice(at + LENGTH_BYTES..));
+    let mut found = Some(message.slice_ref(bytes));
     let value = (&mut found as &mut dyn Any).downcast_mut::<Option<T>>().and_then(Option::take);
     value.ok_or(DecodeError::UnexpectedEnd)
 }

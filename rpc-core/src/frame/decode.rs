@@ -94,7 +94,7 @@ impl<'a> Frame<'a> {
             Kind::Reply | Kind::Data | Kind::Item => DATA_HEADER_BYTES,
             _ => return None,
         };
-        let head = fixed + usize::from(u16::from_le_bytes([low, high]));
+        let head = usize::from(u16::from_le_bytes([low, high])).saturating_add(fixed);
         (head <= bytes.len()).then_some(head)
     }
 

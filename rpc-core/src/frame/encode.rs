@@ -34,9 +34,10 @@ pub(crate) fn framed(out: &mut Vec<u8>, lane: Lane, end: bool, write: impl FnOnc
 /// Sets the length in the prefix at `start` to what follows it.
 #[inline]
 pub(crate) fn patch_length(out: &mut [u8], start: usize) {
+    let Some(frame) = out.get_mut(start..) else { return };
     #[expect(clippy::cast_possible_truncation, reason = "frames are below 2 GiB, see Limits")]
-    let length = out.len().saturating_sub(start + PREFIX_BYTES) as u32;
-    if let Some(word) = out.get_mut(start..).and_then(|rest| rest.first_chunk_mut::<4>()) {
+    let length = frame.len().saturating_sub(PREFIX_BYTES) as u32;
+    if let Some(word) = frame.first_chunk_mut::<4>() {
         let end = u32::from_le_bytes(*word) & END_BIT;
         *word = (length | end).to_le_bytes();
     }
@@ -52,7 +53,7 @@ pub(crate) fn set_end(frame: &mut [u8]) {
 
 /// Sets or clears the flag MORE of the frame that begins at `at`.
 pub(crate) fn set_more(out: &mut [u8], at: usize, more: bool) {
-    if let Some(flags) = out.get_mut(at + 1) {
+    if let Some([_, flags, ..]) = out.get_mut(at..) {
         *flags = *flags & !flag::MORE | if more { flag::MORE } else { 0 };
     }
 }
@@ -233,7 +234,7 @@ fn clipped(text: &str) -> &str {
     // r[impl error.text]
     let mut end = text.len().min(TEXT_BYTES_MAX);
     while !text.is_char_boundary(end) {
-        end -= 1;
+        end = end.saturating_sub(1);
     }
     text.get(..end).unwrap_or_default()
 }

@@ -10,6 +10,9 @@ pub(crate) const METADATA_ENTRIES_MAX: usize = 64;
 /// Keys are limited to what their length byte can say. Spec: `r[metadata.layout]`.
 const KEY_BYTES_MAX: usize = 255;
 
+/// Bytes of an entry beside its key and its value. Spec: `r[metadata.layout]`.
+const ENTRY_HEADER_BYTES: usize = 3;
+
 /// Bytes of an extension before its value. Spec: `r[extension.layout]`.
 pub(crate) const EXTENSION_HEADER_BYTES: usize = 4;
 
@@ -126,7 +129,8 @@ impl Metadata {
         if key.is_empty() || key.len() > KEY_BYTES_MAX {
             return Err(MetadataError::Key { bytes: key.len() });
         }
-        let bytes = self.encoded.len() + 3 + key.len() + value.len();
+        let more = value.len().saturating_add(key.len()).saturating_add(ENTRY_HEADER_BYTES);
+        let bytes = self.encoded.len().saturating_add(more);
         // r[impl metadata.limits]
         if bytes > Self::BYTES_MAX {
             return Err(MetadataError::TooLarge { bytes, limit: Self::BYTES_MAX });
@@ -140,7 +144,7 @@ impl Metadata {
         self.encoded.extend_from_slice(key.as_bytes());
         self.encoded.extend_from_slice(&value_length.to_le_bytes());
         self.encoded.extend_from_slice(value);
-        self.entries += 1;
+        self.entries = self.entries.saturating_add(1);
         Ok(())
     }
 
@@ -193,11 +197,11 @@ impl Metadata {
         if bytes.len() > bytes_max {
             return Err(MetadataError::TooLarge { bytes: bytes.len(), limit: bytes_max });
         }
-        let mut entries = 0;
+        let mut entries = 0_usize;
         let mut rest = bytes;
         while !rest.is_empty() {
             (_, _, rest) = split_metadata(rest).ok_or(MetadataError::Malformed)?;
-            entries += 1;
+            entries = entries.saturating_add(1);
         }
         if entries > METADATA_ENTRIES_MAX {
             return Err(MetadataError::TooMany);

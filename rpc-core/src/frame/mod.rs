@@ -7,6 +7,8 @@
 //! The map of this directory: `encode` writes frames, `decode` is a total function from bytes to a
 //! [`Frame`], `hello` and `extension` are the two parts that have a layout of their own.
 
+#![cfg_attr(not(any(fuzzing, test)), warn(clippy::arithmetic_side_effects))]
+
 mod decode;
 mod encode;
 mod extension;

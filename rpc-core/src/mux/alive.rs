@@ -56,7 +56,7 @@ impl Alive {
 
     /// A pong came. Returns whether there was a ping for it.
     pub(super) fn is_answer(&mut self) -> bool {
-        self.answers += 1;
+        self.answers = self.answers.saturating_add(1);
         self.answers <= self.token
     }
 
@@ -89,7 +89,7 @@ impl Alive {
                 if self.answers < self.token {
                     return Due::Nothing;
                 }
-                self.token += 1;
+                self.token = self.token.saturating_add(1);
                 Due::Ping(self.token)
             }
             _ => Due::Nothing,

@@ -23,13 +23,13 @@ impl BulkIn {
         // r[impl credit.exceeded]
         let Some(rest) = self.credit.checked_sub(cost) else { return false };
         self.credit = rest;
-        self.arrived += cost;
+        self.arrived = self.arrived.saturating_add(cost);
         true
     }
 
     /// Whether it is time to tell the peer.
     pub(super) fn is_due(&self) -> bool {
-        4 * self.arrived >= self.window
+        self.arrived.saturating_mul(4) >= self.window
     }
 
     /// Grants what has come, if it is time: it bounds what is under way, not what is held.
@@ -38,8 +38,9 @@ impl BulkIn {
             return None;
         }
         let granted = std::mem::take(&mut self.arrived);
-        self.credit += granted;
-        u32::try_from(granted - if planted("grant-too-small") { granted % 64 } else { 0 }).ok()
+        self.credit = self.credit.saturating_add(granted);
+        let withheld = if planted("grant-too-small") { granted % 64 } else { 0 };
+        u32::try_from(granted.saturating_sub(withheld)).ok()
     }
 
     /// What the peer may still send, and what is beyond what every peer begins with.

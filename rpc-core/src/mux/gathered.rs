@@ -39,7 +39,7 @@ impl Gathered {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         let covered = self.covered.map_or(0, |covered| covered.len());
-        self.bytes.len() - self.start + covered
+        self.bytes.len().saturating_sub(self.start).saturating_add(covered)
     }
 
     /// Room for the message's next frame, of `frame_bytes`, of which `beginning` has come. It is given
@@ -72,8 +72,10 @@ impl Gathered {
                 match self.bytes.try_unsplit(frame) {
                     Ok(()) => {
                         self.covered = None;
-                        let header = self.bytes.get_mut(at..at + DATA_HEADER_BYTES);
-                        header.unwrap_or_default().copy_from_slice(&covered);
+                        let rest = self.bytes.get_mut(at..).unwrap_or_default();
+                        if let Some(header) = rest.first_chunk_mut() {
+                            *header = covered;
+                        }
                     }
                     // It is another buffer: it had to grow.
                     Err(frame) => {
@@ -90,7 +92,7 @@ impl Gathered {
         self.uncover();
         let Self { mut bytes, start, .. } = self;
         let message = bytes.get(start..).unwrap_or_default();
-        let copy = (bytes.capacity() > PART_TO_FILL * message.len().max(LARGE_BYTES))
+        let copy = (bytes.capacity() > message.len().max(LARGE_BYTES).saturating_mul(PART_TO_FILL))
             .then(|| Bytes::copy_from_slice(message));
         shelf.keep(&mut bytes);
         Body::Shared(copy.unwrap_or_else(|| bytes.freeze().slice(start..)))
@@ -110,7 +112,7 @@ impl Gathered {
 
     /// Makes room for so many more bytes. Memory grows to twice of what is needed.
     fn reserve(&mut self, shelf: &mut Shelf, more: usize) {
-        let length = self.bytes.len() + more;
+        let length = self.bytes.len().saturating_add(more);
         if length <= self.bytes.capacity() {
             return;
         }

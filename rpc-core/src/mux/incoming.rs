@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::{Accepted, CallId, Mux, Phase, Start, TIMEOUT_MAX, part::Part, requests::Stop};
 use crate::{
     body::Body,
+    counters::count,
     error::{CloseReason, ErrorKind, Ran},
     frame::{self, Extensions, Metadata, MetadataError, RequestHeader},
     outbox::BULK_BYTES,
@@ -40,7 +41,7 @@ pub(crate) struct ReplyLimits {
 impl ReplyLimits {
     /// From this size on, a reply isn't copied into a frame.
     pub(crate) fn bulk_bytes(self) -> usize {
-        BULK_BYTES.min(self.frame_bytes - frame::DATA_HEADER_BYTES + 1)
+        BULK_BYTES.min(self.frame_bytes.saturating_sub(frame::DATA_HEADER_BYTES - 1))
     }
 }
 
@@ -135,12 +136,13 @@ impl Mux {
 
     /// Requests of so many bytes are going to be started in tasks of their own.
     pub(crate) fn hold(&mut self, bytes: usize) {
-        self.backlog.bytes += bytes;
+        self.backlog.bytes = self.backlog.bytes.saturating_add(bytes);
     }
 
     /// A request of so many bytes that was held is being started, or never will be.
     pub(crate) fn release(&mut self, id: CallId, bytes: usize) {
-        self.backlog.bytes -= bytes;
+        debug_assert!(bytes <= self.backlog.bytes);
+        self.backlog.bytes = self.backlog.bytes.saturating_sub(bytes);
         self.output.discarded.extend(self.backlog.leave(id));
     }
 
@@ -181,9 +183,9 @@ impl Mux {
 
     /// Queues an error as the terminal frame of one of the peer's calls.
     pub(crate) fn queue_error(&mut self, id: CallId, kind: ErrorKind, ran: Ran, text: &str) {
-        self.counters.requests_refused += u64::from(ran == Ran::Never);
-        self.counters.requests_stopped += u64::from(ran == Ran::Maybe);
-        self.counters.panics += u64::from(kind == ErrorKind::HandlerPanicked);
+        count(&mut self.counters.requests_refused, ran == Ran::Never);
+        count(&mut self.counters.requests_stopped, ran == Ran::Maybe);
+        count(&mut self.counters.panics, kind == ErrorKind::HandlerPanicked);
         self.outbox.append(|out| frame::encode_error(out, id, kind, ran, text));
         self.outbox.count_terminal();
     }
@@ -207,10 +209,10 @@ impl Mux {
                 return Ok(());
             }
         };
-        let deadline = (request.timeout_ms != RequestHeader::NO_TIMEOUT).then(|| {
-            // r[impl request.timeout]
-            now + Duration::from_millis(u64::from(request.timeout_ms)).min(TIMEOUT_MAX)
-        });
+        // r[impl request.timeout]
+        let timeout = (request.timeout_ms != RequestHeader::NO_TIMEOUT)
+            .then(|| Duration::from_millis(request.timeout_ms.into()).min(TIMEOUT_MAX));
+        let deadline = timeout.and_then(|timeout| now.checked_add(timeout));
         self.note_deadline(deadline);
         let mut accepted = Accepted {
             id,
@@ -286,13 +288,13 @@ impl Mux {
     ) -> Result<(), (ErrorKind, String)> {
         let limit = self.limits.message_bytes as usize;
         // r[impl message.size]
-        if had + bytes > limit {
+        if had.saturating_add(bytes) > limit {
             let detail = format!("{what} has more than {limit} bytes (Limits::message_bytes)");
             return Err((ErrorKind::TooLarge, detail));
         }
         // r[impl message.reassembly]
         let limit = self.limits.held_bytes;
-        if held && self.held_bytes() + bytes > limit {
+        if held && self.held_bytes().saturating_add(bytes) > limit {
             let detail = format!(
                 "messages that are incomplete or wait to be run have more than {limit} bytes on \
                  this connection (Limits::held_bytes)"
@@ -303,6 +305,7 @@ impl Mux {
     }
 
     /// Bytes of messages that aren't used yet.
+    #[expect(clippy::arithmetic_side_effects, reason = "all of them are in memory at once")]
     pub(super) fn held_bytes(&self) -> usize {
         self.requests.partial_bytes
             + self.calls.partial_bytes

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     codec::{Bincode, Codec},
+    counters::count,
     error::{CloseReason, Delivery},
     frame::{self, CallId, Frame, FrameError, Hello, Lane, WIRE_VERSION},
     limits::{BULK_WINDOW_BASE, PeerLimits},
@@ -207,7 +208,7 @@ impl Mux {
             return Err(CloseReason::Codec);
         }
         self.peer_limits = PeerLimits::of_hello(hello);
-        self.outbox.allow_bulk(self.peer_limits.window_bytes - BULK_WINDOW_BASE);
+        self.outbox.allow_bulk(self.peer_limits.window_bytes.saturating_sub(BULK_WINDOW_BASE));
         self.peer_hello = Some(*hello);
         self.send_hello();
         self.streams.wake_all(&mut self.output.wakers);
@@ -275,10 +276,12 @@ impl Mux {
         for id in expired {
             self.expire_request(id);
         }
-        let entries = self.calls.slots() + self.requests.slots() + self.waiters.waiting();
+        let entries = [self.calls.slots(), self.requests.slots(), self.waiters.waiting()];
+        let entries = entries.into_iter().fold(0, usize::saturating_add);
         let waiters = self.waiters.expire(now, &mut self.output.wakers);
         self.deadline_hint = super::earlier(super::earlier(calls, requests), waiters);
-        self.scan_after = Some(now + SCAN_REST * u32::try_from(entries).unwrap_or(u32::MAX));
+        let rest = SCAN_REST.saturating_mul(u32::try_from(entries).unwrap_or(u32::MAX));
+        self.scan_after = now.checked_add(rest);
         self.admit();
     }
 
@@ -291,7 +294,7 @@ impl Mux {
         match self.alive.check(now, urgent) {
             Due::Nothing => {}
             Due::Ping(token) => {
-                self.counters.pings += 1;
+                count(&mut self.counters.pings, true);
                 self.outbox.append(|out| frame::encode_ping(out, token));
             }
             Due::GiveUp => self.close(CloseReason::Unresponsive, ""),
@@ -335,7 +338,7 @@ pub(super) fn bulk_cost(frame: &Frame<'_>, bytes: usize) -> usize {
     match frame {
         Frame::Request { more: true, .. } | Frame::Reply { more: true, .. } => bytes,
         Frame::Data { .. } => bytes,
-        Frame::Item { .. } => bytes + ITEM_COST,
+        Frame::Item { .. } => bytes.saturating_add(ITEM_COST),
         _ => 0,
     }
 }

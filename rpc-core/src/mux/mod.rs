@@ -13,6 +13,8 @@
 //! peer's calls, `waiters` the queue in front of the first, `backlog` that in front of the handlers. `outgoing` is everything that happens to the former, `incoming`
 //! to the latter, `input` what comes in and concerns the connection.
 
+#![cfg_attr(not(any(fuzzing, test)), warn(clippy::arithmetic_side_effects))]
+
 mod alive;
 mod backlog;
 mod bulk;
@@ -260,7 +262,7 @@ impl Mux {
     /// about to add a frame to those that there are.
     #[inline]
     pub(crate) fn is_lone(&self) -> bool {
-        self.calls.open() + self.requests.open() <= 1
+        self.calls.open().saturating_add(self.requests.open()) <= 1
             && self.waiters.waiting() == 0
             && self.streams.is_empty()
     }
@@ -402,7 +404,7 @@ impl Mux {
 
     /// Takes buffers back, to use them again.
     pub(crate) fn recycle(&mut self, buffers: &mut Vec<Vec<u8>>) {
-        let room = SPARE_MAX - self.spare.len().min(SPARE_MAX);
+        let room = SPARE_MAX.saturating_sub(self.spare.len());
         self.spare.extend(buffers.drain(..).take(room).filter(|b| b.capacity() <= SPARE_BYTES));
     }
 

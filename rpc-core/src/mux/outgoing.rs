@@ -12,6 +12,7 @@ use super::{
     waiters::Turn,
 };
 use crate::{
+    counters::count,
     error::{CloseReason, Delivery, ErrorKind, Ran, code},
     frame::{self, EXTENSION_HEADER_BYTES, Extensions, Metadata, PREFIX_BYTES, RequestHeader},
     limits::PeerLimits,
@@ -51,7 +52,7 @@ impl Mux {
     ) -> Opened {
         let placed = if self.accepts_calls() {
             let tail = call.tail.map_or(0, Bytes::len);
-            self.place(call, ticket, buffer.len() + tail, &mut waker)
+            self.place(call, ticket, buffer.len().saturating_add(tail), &mut waker)
         } else {
             Err(Opened::Gone)
         };
@@ -112,7 +113,7 @@ impl Mux {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.calls.open() + self.waiters.granted() < self.peer_limits.calls
+        self.calls.open().saturating_add(self.waiters.granted()) < self.peer_limits.calls
             && self.outbox.small_bytes() < self.limits.outbox_bytes
     }
 
@@ -150,14 +151,15 @@ impl Mux {
             timeout_ms: timeout_ms(call.timeout),
             extensions: &extensions,
         };
-        let size = RequestHeader::BYTES + extensions.len() + body.len();
+        let head_bytes = extensions.len().saturating_add(RequestHeader::BYTES);
+        let size = head_bytes.saturating_add(body.len());
         if self.calls.open() == 0 {
             self.alive.wait(call.now);
         }
         let id = self.calls.insert(waker, call.deadline, call.oneway);
         self.streams.note_begun(call.stream);
         if call.tail.is_some() || body.len() >= BULK_BYTES || size > self.frame_bytes() {
-            let mut head = Vec::with_capacity(size - body.len());
+            let mut head = Vec::with_capacity(head_bytes);
             frame::encode_request_header(&mut head, &header, false);
             let parts = [Bytes::from(body), call.tail.cloned().unwrap_or_default()];
             if call.stream {
@@ -171,14 +173,15 @@ impl Mux {
         if call.stream {
             self.streams.open_writer(id, call.timeout, false);
         }
+        let in_outbox = size.saturating_add(PREFIX_BYTES);
         let position = self.outbox.append(|out| {
-            out.reserve(PREFIX_BYTES + size);
+            out.reserve(in_outbox);
             // r[impl lane.end]
             frame::encode_prefix(out, id.lane(), size, !call.stream);
             frame::encode_request_header(out, &header, false);
             out.extend_from_slice(&body);
         });
-        self.calls.queued(id, position, PREFIX_BYTES + size, body);
+        self.calls.queued(id, position, in_outbox, body);
         id
     }
 
@@ -204,8 +207,8 @@ impl Mux {
     /// The caller has gone before its call ended: the peer is told to stop.
     pub(crate) fn drop_call(&mut self, id: CallId) {
         let withdrawn = self.withdraw(id);
-        self.counters.calls_cancelled +=
-            u64::from(matches!(withdrawn, Some(Withdrawn::Sent | Withdrawn::Aborted)));
+        let is_news = matches!(withdrawn, Some(Withdrawn::Sent | Withdrawn::Aborted));
+        count(&mut self.counters.calls_cancelled, is_news);
         let waker = self.calls.abandon(id);
         self.output.discarded.extend(waker);
         self.end_call_writer(id, withdrawn);
@@ -259,7 +262,7 @@ impl Mux {
             self.outbox.append(|out| {
                 if !header.is_empty() {
                     // The peer counts on this request: it gets the beginning of one.
-                    let start = out.len() + PREFIX_BYTES;
+                    let start = out.len().saturating_add(PREFIX_BYTES);
                     frame::framed(out, id.lane(), false, |out| out.extend_from_slice(&header));
                     frame::set_more(out, start, true);
                 }
@@ -450,7 +453,7 @@ impl Mux {
     /// Puts up with a frame without any use, but not with any number of them.
     // r[impl flood.strays]
     pub(super) fn count_stray(&mut self) -> Result<(), CloseReason> {
-        self.strays += 1;
+        self.strays = self.strays.saturating_add(1);
         if self.strays > STRAYS_MAX { Err(CloseReason::Flood) } else { Ok(()) }
     }
 }
@@ -460,6 +463,7 @@ impl Mux {
 fn timeout_ms(timeout: Option<Duration>) -> u32 {
     let Some(timeout) = timeout else { return RequestHeader::NO_TIMEOUT };
     let timeout = timeout.min(TIMEOUT_MAX);
-    let ms = timeout.as_secs() * 1000 + u64::from(timeout.subsec_nanos().div_ceil(1_000_000));
+    let rest_ms = timeout.subsec_nanos().div_ceil(1_000_000);
+    let ms = timeout.as_secs().saturating_mul(1000).saturating_add(rest_ms.into());
     u32::try_from(ms).unwrap_or(RequestHeader::NO_TIMEOUT - 1)
 }

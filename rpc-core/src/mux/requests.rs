@@ -121,7 +121,7 @@ impl Requests {
     #[inline]
     pub(crate) fn open_call(&mut self, id: CallId, terminals: u32) -> Result<bool, CloseReason> {
         // r[impl call.limit]
-        if self.open + terminals >= self.limit {
+        if self.open.saturating_add(terminals) >= self.limit {
             return Err(CloseReason::TooManyCalls);
         }
         let slot = self.slot_mut(id)?;
@@ -135,8 +135,8 @@ impl Requests {
         };
         slot.id = Some(id);
         slot.state = State::RUNNING;
-        self.open += 1;
-        self.received += 1;
+        self.open = self.open.saturating_add(1);
+        self.received = self.received.saturating_add(1);
         Ok(early)
     }
 
@@ -150,7 +150,7 @@ impl Requests {
 
     /// Begins to collect a request of several frames.
     pub(crate) fn begin_partial(&mut self, accepted: Accepted, shelf: &mut Shelf, part: Part<'_>) {
-        self.partial_bytes += part.len();
+        self.partial_bytes = self.partial_bytes.saturating_add(part.len());
         let gathered = Gathered::new(shelf, part, true);
         if let Some(state) = self.state_mut(accepted.id) {
             *state = State::Partial(Box::new(Partial { accepted, gathered }));
@@ -191,7 +191,7 @@ impl Requests {
     ) -> Option<Accepted> {
         let bytes = part.len();
         self.gathered_mut(id)?.add(shelf, part);
-        self.partial_bytes += bytes;
+        self.partial_bytes = self.partial_bytes.saturating_add(bytes);
         if more {
             return None;
         }
@@ -215,7 +215,7 @@ impl Requests {
                 return None;
             }
         };
-        self.partial_bytes -= partial.gathered.len();
+        self.partial_bytes = self.partial_bytes.saturating_sub(partial.gathered.len());
         Some(partial)
     }
 
@@ -227,7 +227,7 @@ impl Requests {
             // r[impl reply.terminal]
             Some(state @ State::Running { .. }) => {
                 *state = State::Vacant;
-                self.open -= 1;
+                self.open = self.open.saturating_sub(1);
                 true
             }
             Some(State::Vacant) => planted("ended-twice"),
@@ -295,8 +295,8 @@ impl Requests {
     /// Counts a cancel. Returns whether there can be a call that it is the only cancel of: one that
     /// has come, or that is under way and has been overtaken.
     pub(crate) fn expects_cancel(&mut self) -> bool {
-        self.cancels += 1;
-        self.cancels <= self.received + u64::from(self.limit)
+        self.cancels = self.cancels.saturating_add(1);
+        self.cancels <= self.received.saturating_add(self.limit.into())
     }
 
     /// The peer cancels a call, which may not even have come yet.
@@ -352,7 +352,7 @@ impl Requests {
         for slot in &mut self.slots {
             if matches!(slot.state, State::Partial(_)) {
                 slot.state = State::Vacant;
-                self.open -= 1;
+                self.open = self.open.saturating_sub(1);
             }
         }
         self.partial_bytes = 0;
@@ -414,7 +414,7 @@ impl Requests {
             return Err(CloseReason::BadCallId);
         }
         if at >= self.slots.len() {
-            self.slots.resize_with(at + 1, Slot::default);
+            self.slots.resize_with(at.saturating_add(1), Slot::default);
         }
         self.slots.get_mut(at).ok_or(CloseReason::BadCallId)
     }

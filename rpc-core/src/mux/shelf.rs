@@ -64,7 +64,7 @@ impl Shelf {
     /// behind it.
     pub(super) fn room(&mut self, bytes: usize, more: bool, beginning: &[u8]) -> BytesMut {
         let mut room = self.take(bytes, more).unwrap_or_else(|| {
-            BytesMut::with_capacity(bytes.min(RESERVE_BYTES.max(2 * beginning.len())))
+            BytesMut::with_capacity(bytes.min(RESERVE_BYTES.max(beginning.len().saturating_mul(2))))
         });
         room.extend_from_slice(beginning);
         room
@@ -79,9 +79,9 @@ impl Shelf {
         self.kept.push_back(Kept { buffer: buffer.split_off(bytes), bytes, used: true });
         let mut all: usize = self.kept.iter().map(|kept| kept.bytes).sum();
         let largest = self.kept.iter().map(|kept| kept.bytes).max().unwrap_or_default();
-        while self.kept.len() > KEPT_MAX || all - largest > KEPT_BYTES {
+        while self.kept.len() > KEPT_MAX || all.saturating_sub(largest) > KEPT_BYTES {
             let oldest = self.kept.iter().position(|kept| kept.bytes < largest).unwrap_or_default();
-            all -= self.kept.remove(oldest).map_or(all, |kept| kept.bytes);
+            all = all.saturating_sub(self.kept.remove(oldest).map_or(all, |kept| kept.bytes));
         }
     }
 

@@ -87,12 +87,13 @@ impl Waiters {
         deadline: Option<Instant>,
     ) -> Ticket {
         let ticket = self.next;
-        self.next.0 += 1;
-        let late_from = deadline.map(|end| now + end.saturating_duration_since(now) / 2);
+        self.next.0 = self.next.0.saturating_add(1);
+        let half = |end: Instant| end.saturating_duration_since(now).checked_div(2);
+        let late_from = deadline.and_then(half).and_then(|half| now.checked_add(half));
         let state = State::Waiting(waker);
         self.queue.insert(ticket, Waiter { state, needs_hello, deadline, late_from });
         self.now = Some(now);
-        self.waiting += 1;
+        self.waiting = self.waiting.saturating_add(1);
         ticket
     }
 
@@ -126,12 +127,12 @@ impl Waiters {
         self.late.remove(&ticket);
         match self.queue.remove(&ticket).map(|waiter| waiter.state) {
             Some(State::Granted) => {
-                self.granted -= 1;
+                self.granted = self.granted.saturating_sub(1);
                 true
             }
             Some(State::Waiting(waker)) => {
                 discarded.push(waker);
-                self.waiting -= 1;
+                self.waiting = self.waiting.saturating_sub(1);
                 false
             }
             Some(State::Expired) | None => false,
@@ -150,10 +151,10 @@ impl Waiters {
         let waker = mem::replace(waker, Waker::noop().clone());
         waiter.state = State::Granted;
         if !self.late.remove(&ticket) {
-            self.turn.0 += 1;
+            self.turn.0 = self.turn.0.saturating_add(1);
         }
-        self.waiting -= 1;
-        self.granted += 1;
+        self.waiting = self.waiting.saturating_sub(1);
+        self.granted = self.granted.saturating_add(1);
         Some(waker)
     }
 
@@ -187,7 +188,7 @@ impl Waiters {
                 wakers.push(mem::replace(waker, Waker::noop().clone()));
                 waiter.state = State::Expired;
                 self.late.remove(ticket);
-                self.waiting -= 1;
+                self.waiting = self.waiting.saturating_sub(1);
             }
         }
         earliest

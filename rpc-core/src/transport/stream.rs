@@ -4,6 +4,8 @@
 //! a preface of 8 bytes, then frames, each behind a prefix with its length and lane. See
 //! `spec/wire.md`, chapter *Stream framing*.
 
+#![cfg_attr(not(any(fuzzing, test)), warn(clippy::arithmetic_side_effects))]
+
 use std::{
     cell::Cell,
     fmt,
@@ -114,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
         } else {
             let mut slices = [IoSlice::new(&[]); SLICES];
             slices[0] = IoSlice::new(preface);
-            let used = 1 + batch.chunks_vectored(&mut slices[1..]);
+            let used = batch.chunks_vectored(&mut slices[1..]).saturating_add(1);
             let from = usize::from(preface.is_empty());
             ready!(io.poll_write_vectored(cx, slices.get(from..used).unwrap_or_default()))?
         };
@@ -123,8 +125,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         let of_preface = written.min(preface.len());
-        self.preface_sent += of_preface;
-        Poll::Ready(Ok(written - of_preface))
+        self.preface_sent = self.preface_sent.saturating_add(of_preface);
+        Poll::Ready(Ok(written.saturating_sub(of_preface)))
     }
 
     /// Goes on with a large frame.
@@ -134,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
         mut large: Large,
         inbox: &mut I,
     ) -> Poll<Result<Received, TransportError>> {
-        let missing = (large.bytes + AHEAD_BYTES).saturating_sub(large.buffer.len());
+        let missing = large.bytes.saturating_add(AHEAD_BYTES).saturating_sub(large.buffer.len());
         // Memory grows with what has come, not with what was announced.
         if large.buffer.len() == large.buffer.capacity() {
             large.buffer.reserve(missing.min(large.buffer.len().max(RESERVE_BYTES)));
@@ -193,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
             return Poll::Ready(Ok(Received::Some));
         }
         self.partial = Vec::new();
-        let filled = scratch.get(..had + read).unwrap_or_default();
+        let filled = scratch.get(..had.saturating_add(read)).unwrap_or_default();
         let parsed = self.parse(filled, inbox);
         self.deaf = parsed.is_err();
         Poll::Ready(parsed.map(|()| Received::Some))
@@ -223,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTransport<S> {
                     bytes = rest;
                 }
                 None if length >= LARGE_BYTES => {
-                    let buffer = inbox.buffer(lane, length + AHEAD_BYTES, body);
+                    let buffer = inbox.buffer(lane, length.saturating_add(AHEAD_BYTES), body);
                     self.large = Some(Large { lane, end, buffer, bytes: length });
                     return Ok(());
                 }
@@ -290,8 +292,8 @@ impl<S: fmt::Debug> fmt::Debug for StreamTransport<S> {
 /// Checks the preface. Returns what follows it, or `None` when it isn't complete. A wrong byte is
 /// told as soon as it is there.
 fn check_preface(bytes: &[u8]) -> Result<Option<&[u8]>, TransportError> {
-    let magic = PREFACE.len() - 1;
-    let same = bytes.iter().zip(PREFACE.iter().take(magic)).all(|(a, b)| a == b);
+    let [magic @ .., _version] = &PREFACE;
+    let same = bytes.iter().zip(magic).all(|(a, b)| a == b);
     // r[impl stream.not-ours]
     if !same {
         let mut began_with = [0; 8];

@@ -3,6 +3,8 @@
 //! All are of one length but the last, which may be shorter. What the first of them says of itself tells
 //! where it ends, and its checksum whether that is so.
 
+#![cfg_attr(not(any(fuzzing, test)), warn(clippy::arithmetic_side_effects))]
+
 use super::{
     frame::Frames,
     packet::{
@@ -29,12 +31,12 @@ fn first_of_several(bytes: &[u8]) -> Option<usize> {
         Peek::Setup { kind, .. } => setup_bytes(kind)?,
         Peek::Data { has_cookie, .. } => {
             let cookie = if has_cookie { COOKIE_BYTES } else { 0 };
-            let mut behind = Frames::new(within.get(HEADER_BYTES + cookie..)?).behind();
+            let mut behind = Frames::new(within.get(HEADER_BYTES..)?.get(cookie..)?).behind();
             // What fills a datagram up. The next one begins with another byte.
             while let Some((0, rest)) = behind.split_first() {
                 behind = rest;
             }
-            within.len() - behind.len()
+            within.len().saturating_sub(behind.len())
         }
     };
     within.get(..end).filter(|first| packet::check(first)).map(<[u8]>::len)

@@ -152,7 +152,7 @@ impl<'b, A> ElementAccess<'b, A> {
             return budget.spend(size);
         };
         if size > FREE_BYTES && size > self.paid {
-            let more = size - self.paid;
+            let more = size.saturating_sub(self.paid);
             self.paid = size;
             return budget.spend_many(left, more);
         }

@@ -31,7 +31,7 @@ impl Calls {
             }
             State::Pending { reply, .. } if more => {
                 reply.app_error = app_error;
-                self.partial_bytes += part.len();
+                self.partial_bytes = self.partial_bytes.saturating_add(part.len());
                 reply.gathered = Some(Box::new(Gathered::new(shelf, part, true)));
                 Ok(None)
             }
@@ -96,13 +96,13 @@ impl Calls {
     ) -> Option<Waker> {
         let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.id == Some(id))?;
         let State::Pending { reply, .. } = &mut slot.state else { return None };
-        self.partial_bytes += part.len();
+        self.partial_bytes = self.partial_bytes.saturating_add(part.len());
         reply.gathered.as_mut()?.add(shelf, part);
         if more {
             return None;
         }
         let (gathered, app_error) = (reply.gathered.take()?, reply.app_error);
-        self.partial_bytes -= gathered.len();
+        self.partial_bytes = self.partial_bytes.saturating_sub(gathered.len());
         let ending = Ending::Reply { body: gathered.into_body(shelf), app_error };
         match mem::replace(&mut slot.state, State::Done { ending, terminal: true }) {
             State::Pending { waker, .. } if !planted("large-reply-wakes-nobody") => Some(waker),

@@ -11,6 +11,7 @@ use oneway::Awaited;
 use super::{Reach, gathered::Gathered};
 use crate::{
     body::Body,
+    counters::count,
     error::{Delivery, ErrorKind},
     frame::{CallId, Role},
     planted::planted,
@@ -184,10 +185,10 @@ impl Calls {
         });
         // r[impl call.new]
         let again = planted("id-used-twice") && self.sequence % 8 == 7;
-        let id = CallId::new(self.sequence - u64::from(again), slot, self.role);
-        self.sequence += 1;
-        self.open += 1;
-        self.sent += 1;
+        let id = CallId::new(self.sequence.saturating_sub(again.into()), slot, self.role);
+        self.sequence = self.sequence.saturating_add(1);
+        self.open = self.open.saturating_add(1);
+        self.sent = self.sent.saturating_add(1);
         if let Some(entry) = self.slots.get_mut(slot as usize) {
             let state = State::Pending { waker, reply: Partial::default() };
             let awaited = if oneway { Awaited::Leaving } else { Awaited::Answer };
@@ -232,7 +233,8 @@ impl Calls {
 
     /// A request was taken back before any of it was sent.
     pub(crate) fn unsend(&mut self) {
-        self.sent -= 1;
+        debug_assert!(self.sent > 0);
+        self.sent = self.sent.saturating_sub(1);
     }
 
     /// Takes the ending of a call, if it has one, and frees its slot.
@@ -274,7 +276,7 @@ impl Calls {
         match mem::replace(&mut slot.state, State::Abandoned) {
             State::Pending { reply, waker } => {
                 if !planted("abandoned-bytes-counted") {
-                    self.partial_bytes -= reply.gathered_bytes();
+                    self.partial_bytes = self.partial_bytes.saturating_sub(reply.gathered_bytes());
                 }
                 return Some(waker);
             }
@@ -303,9 +305,9 @@ impl Calls {
         let delivery = ending.delivery();
         match mem::replace(&mut slot.state, State::Done { ending, terminal }) {
             State::Pending { waker, reply } => {
-                self.rejected += u64::from(delivery == Some(Delivery::Rejected));
-                self.unknown += u64::from(delivery == Some(Delivery::Unknown));
-                self.partial_bytes -= reply.gathered_bytes();
+                count(&mut self.rejected, delivery == Some(Delivery::Rejected));
+                count(&mut self.unknown, delivery == Some(Delivery::Unknown));
+                self.partial_bytes = self.partial_bytes.saturating_sub(reply.gathered_bytes());
                 Some(waker)
             }
             old => {
@@ -336,9 +338,9 @@ impl Calls {
             };
             let fails_unheard = slot.awaited == Awaited::Nothing && slot.is_unanswered_oneway();
             if fails_unheard || matches!(slot.state, State::Pending { .. }) {
-                self.oneways_failed += u64::from(fails_unheard);
-                self.rejected += u64::from(delivery == Delivery::Rejected);
-                self.unknown += u64::from(delivery == Delivery::Unknown);
+                count(&mut self.oneways_failed, fails_unheard);
+                count(&mut self.rejected, delivery == Delivery::Rejected);
+                count(&mut self.unknown, delivery == Delivery::Unknown);
             }
             match mem::replace(&mut slot.state, State::Vacant) {
                 State::Pending { waker, .. } => {
@@ -348,7 +350,7 @@ impl Calls {
                 }
                 State::Done { ending, .. } => slot.state = State::Done { ending, terminal: true },
                 State::Abandoned => {
-                    self.open -= 1;
+                    self.open = self.open.saturating_sub(1);
                     self.free.push(at);
                 }
                 State::Vacant => {}
@@ -387,7 +389,7 @@ impl Calls {
     }
 
     fn release(&mut self, id: CallId) {
-        self.open -= 1;
+        self.open = self.open.saturating_sub(1);
         #[expect(clippy::cast_possible_truncation, reason = "a slot has 23 bits")]
         self.free.push(id.slot() as u32);
     }

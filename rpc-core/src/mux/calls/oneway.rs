@@ -4,7 +4,7 @@
 use std::{mem, task::Waker};
 
 use super::{Calls, Ending, Slot, State};
-use crate::{error::Delivery, frame::CallId, planted::planted};
+use crate::{counters::count, error::Delivery, frame::CallId, planted::planted};
 
 /// What the caller waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Calls {
     /// The outbox has left this process up to `sent`: that ends one-way calls.
     pub(crate) fn leave(&mut self, sent: u64, wakers: &mut Vec<Waker>) {
         while let Some(&(position, id)) = self.leaving.front()
-            && position <= sent + if planted("left-too-early") { 200 } else { 0 }
+            && position <= sent.saturating_add(if planted("left-too-early") { 200 } else { 0 })
         {
             self.leaving.pop_front();
             // It may have ended before, and its caller may have gone.
@@ -60,9 +60,9 @@ impl Calls {
     pub(crate) fn note_failed_oneway(&mut self, id: CallId, delivery: Option<Delivery>) {
         let Some(slot) = self.get(id).filter(|slot| slot.is_unanswered_oneway()) else { return };
         if mem::replace(&mut slot.awaited, Awaited::Failed) == Awaited::Nothing {
-            self.oneways_failed += 1;
-            self.rejected += u64::from(delivery == Some(Delivery::Rejected));
-            self.unknown += u64::from(delivery == Some(Delivery::Unknown));
+            count(&mut self.oneways_failed, true);
+            count(&mut self.rejected, delivery == Some(Delivery::Rejected));
+            count(&mut self.unknown, delivery == Some(Delivery::Unknown));
         }
     }
 

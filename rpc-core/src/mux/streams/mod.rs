@@ -24,6 +24,7 @@ use writer::{Place, Writer};
 
 use super::Mux;
 use crate::{
+    counters::count,
     error::{Delivery, ErrorKind, Ran},
     frame::CallId,
     planted::planted,
@@ -119,7 +120,7 @@ impl Streams {
     /// Streams of which anything is left.
     #[cfg(any(fuzzing, test, feature = "testing"))]
     pub(super) fn open(&self) -> usize {
-        self.readers.len() + self.writers.len() + self.outlived.len()
+        [self.readers.len(), self.writers.len(), self.outlived.len()].iter().sum()
     }
 
     pub(super) fn has_due(&self) -> bool {
@@ -129,9 +130,9 @@ impl Streams {
     /// Changes the reader of a call that goes on, if there is one, and keeps the books.
     fn change<R>(&mut self, id: CallId, change: impl FnOnce(&mut Reader) -> R) -> Option<R> {
         let reader = self.readers.get_mut(&id)?;
-        self.partial_bytes -= reader.partial_bytes();
+        self.partial_bytes = self.partial_bytes.saturating_sub(reader.partial_bytes());
         let result = change(reader);
-        self.partial_bytes += reader.partial_bytes();
+        self.partial_bytes = self.partial_bytes.saturating_add(reader.partial_bytes());
         if reader.is_due() {
             self.due.insert(id);
         }
@@ -169,7 +170,7 @@ impl Streams {
 
     /// A call of this side's was opened. The peer may stop each stream among the arguments once.
     pub(super) fn note_begun(&mut self, stream: bool) {
-        self.begun += u64::from(stream);
+        count(&mut self.begun, stream);
     }
 
     pub(super) fn open_writer(&mut self, id: CallId, patience: Option<Duration>, is_busy: bool) {
@@ -180,7 +181,7 @@ impl Streams {
     pub(super) fn drawn_to_the_end(&mut self, id: CallId, credit: usize, wakers: &mut Vec<Waker>) {
         if let Some(writer) = self.writers.get_mut(&id) {
             writer.is_busy = false;
-            writer.credit += credit;
+            writer.credit = writer.credit.saturating_add(credit);
             wakers.extend(writer.wake());
         }
     }
@@ -190,9 +191,9 @@ impl Streams {
         let Some(reader) = self.outlived.get_mut(&id) else {
             return self.change(id, Reader::take).flatten();
         };
-        self.partial_bytes -= reader.partial_bytes();
+        self.partial_bytes = self.partial_bytes.saturating_sub(reader.partial_bytes());
         let item = reader.take();
-        self.partial_bytes += reader.partial_bytes();
+        self.partial_bytes = self.partial_bytes.saturating_add(reader.partial_bytes());
         item
     }
 
@@ -216,8 +217,8 @@ impl Streams {
     /// Forgets a reader that has outlived its call. `false` if there is none.
     fn forget_outlived(&mut self, id: CallId, discarded: &mut Vec<Waker>) -> bool {
         let Some(mut reader) = self.outlived.remove(&id) else { return false };
-        self.partial_bytes -= reader.partial_bytes();
-        self.growth += reader.grown();
+        self.partial_bytes = self.partial_bytes.saturating_sub(reader.partial_bytes());
+        self.growth = self.growth.saturating_add(reader.grown());
         discarded.extend(reader.wake());
         true
     }
@@ -226,9 +227,9 @@ impl Streams {
     fn abandon_reader(&mut self, id: CallId, discarded: &mut Vec<Waker>) -> bool {
         let Some(reader) = self.readers.get_mut(&id) else { return false };
         if !reader.is_abandoned() {
-            self.partial_bytes -= reader.partial_bytes();
+            self.partial_bytes = self.partial_bytes.saturating_sub(reader.partial_bytes());
             if !planted("window-not-given-back") {
-                self.growth += reader.grown();
+                self.growth = self.growth.saturating_add(reader.grown());
             }
             self.due.remove(&id);
             discarded.extend(reader.abandon());
@@ -246,7 +247,7 @@ impl Streams {
         let place = match writer.place {
             Place::Waiting(place) | Place::Called(place) => place,
             Place::None => {
-                self.next_place += 1;
+                self.next_place = self.next_place.saturating_add(1);
                 self.next_place
             }
         };

@@ -77,6 +77,7 @@ impl ItemQueue {
     }
 
     /// What it takes in memory.
+    #[expect(clippy::arithmetic_side_effects, reason = "all of it is in memory at once")]
     pub(super) fn bytes(&self) -> usize {
         let large: usize = self.large.iter().map(Vec::capacity).sum();
         self.lengths.capacity() * size_of::<u32>()

@@ -108,13 +108,13 @@ impl Reader {
     /// while they were: only the first can have been so.
     pub(super) fn partial_bytes(&self) -> usize {
         let eased = if self.items.is_empty() { 0 } else { self.eased };
-        self.partial.as_ref().map_or(0, Vec::len) + eased
+        self.partial.as_ref().map_or(0, Vec::len).saturating_add(eased)
     }
 
     /// Takes an item, or its beginning. Returns how much of it is here.
     pub(super) fn begin(&mut self, more: bool, body: &[u8]) -> Result<usize, OverCredit> {
         // r[impl credit.cost]
-        self.pay(body.len() + ITEM_COST)?;
+        self.pay(body.len().saturating_add(ITEM_COST))?;
         if more {
             self.partial = Some(body.to_vec());
             self.ease();
@@ -158,7 +158,7 @@ impl Reader {
     fn pay(&mut self, cost: usize) -> Result<(), OverCredit> {
         // r[impl credit.exceeded]
         self.credit = self.credit.checked_sub(cost).ok_or(OverCredit)?;
-        self.held += cost;
+        self.held = self.held.saturating_add(cost);
         Ok(())
     }
 
@@ -167,8 +167,8 @@ impl Reader {
     fn ease(&mut self) {
         if self.items.is_empty() && self.partial.is_some() {
             let held = mem::take(&mut self.held);
-            self.eased += held;
-            self.used += held;
+            self.eased = self.eased.saturating_add(held);
+            self.used = self.used.saturating_add(held);
         }
     }
 
@@ -183,9 +183,10 @@ impl Reader {
     /// The next item, if it is there.
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
         let item = self.items.pop()?;
-        let cost = item.len() + ITEM_COST - mem::take(&mut self.eased);
-        self.held -= cost;
-        self.used += cost;
+        let paid = item.len().saturating_add(ITEM_COST);
+        let cost = paid.saturating_sub(mem::take(&mut self.eased));
+        self.held = self.held.saturating_sub(cost);
+        self.used = self.used.saturating_add(cost);
         self.ease();
         Some(item)
     }
@@ -230,19 +231,19 @@ impl Reader {
     /// Returns how much the peer may send in addition.
     pub(super) fn grant(&mut self, growth: &mut usize) -> usize {
         if self.items.is_empty() {
-            let more = self.window.min(*growth).min(WINDOW_MAX - self.window);
-            *growth -= more;
-            self.window += more;
-            self.used += more;
+            let more = self.window.min(*growth).min(WINDOW_MAX.saturating_sub(self.window));
+            *growth = growth.saturating_sub(more);
+            self.window = self.window.saturating_add(more);
+            self.used = self.used.saturating_add(more);
         }
         let granted = mem::take(&mut self.used);
-        self.credit += granted;
+        self.credit = self.credit.saturating_add(granted);
         granted
     }
 
     /// How much its window has grown, to be given back at its end.
     pub(super) fn grown(&self) -> usize {
-        self.window - WINDOW_BASE
+        self.window.saturating_sub(WINDOW_BASE)
     }
 
     /// What the peer may still send, while that matters.

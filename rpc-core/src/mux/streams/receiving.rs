@@ -7,6 +7,7 @@ use std::{
 
 use super::{NextItem, OverCredit, StreamEnd};
 use crate::{
+    counters::count,
     error::{CloseReason, Delivery, ErrorKind},
     frame::{self, CallId, Lane},
     mux::Mux,
@@ -55,7 +56,7 @@ impl Mux {
         let is_refused = reader.drops_items();
         let comes = self.streams.abandon_reader(id, &mut self.output.discarded);
         if comes && !is_refused && !self.is_closed() {
-            self.counters.calls_cancelled += u64::from(id.opener() == self.role);
+            count(&mut self.counters.calls_cancelled, id.opener() == self.role);
             self.refuse_items(id);
         }
     }

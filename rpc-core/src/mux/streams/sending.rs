@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::{Need, Place, Room, STAGE_BYTES, StreamEnd, WAKE_MAX};
 use crate::{
+    counters::count,
     error::{CloseReason, Delivery, ErrorKind},
     frame::{self, CallId, Lane},
     mux::{Mux, calls::Whereabouts, outgoing::Withdrawn},
@@ -49,7 +50,8 @@ impl Mux {
         }
         self.leave_stream_queue(id);
         let cost = credit.min(self.outbox.bulk_credit()).min(STAGE_BYTES);
-        let item = BULK_BYTES.min(self.frame_bytes() - frame::DATA_HEADER_BYTES + 1) - 1;
+        let item =
+            (BULK_BYTES - 1).min(self.frame_bytes().saturating_sub(frame::DATA_HEADER_BYTES));
         Poll::Ready(Room::Bytes { cost, item: item.min(self.reply_limits().message_bytes) })
     }
 
@@ -107,7 +109,7 @@ impl Mux {
         if cost > writer.credit.min(self.outbox.bulk_credit()) {
             return false;
         }
-        writer.credit -= cost;
+        writer.credit = writer.credit.saturating_sub(cost);
         let patience = writer.patience;
         self.outbox.append_items(staged, cost);
         self.extend_call(now, id, patience);
@@ -185,7 +187,7 @@ impl Mux {
             return Err(CloseReason::UnexpectedFrame);
         }
         // r[impl flood.strays]
-        self.streams.stopped += 1;
+        count(&mut self.streams.stopped, true);
         if self.streams.stopped > self.streams.begun {
             self.count_stray()?;
         }
@@ -200,9 +202,9 @@ impl Mux {
         lane: Lane,
         bytes: u32,
     ) -> Result<(), CloseReason> {
-        self.grants += 1;
+        count(&mut self.grants, true);
         // Each answers to a frame that was charged, to its stream and to the connection.
-        if bytes == 0 || self.grants > 2 * self.outbox.charged_frames() {
+        if bytes == 0 || self.grants > self.outbox.charged_frames().saturating_mul(2) {
             self.count_stray()?;
         }
         if lane == Lane::CONTROL {

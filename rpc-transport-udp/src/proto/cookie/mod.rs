@@ -3,6 +3,8 @@
 //!
 //! Only the server that makes a cookie reads it, so that its layout is this implementation's own.
 
+#![cfg_attr(not(any(fuzzing, test)), warn(clippy::arithmetic_side_effects))]
+
 #[cfg(test)]
 mod tests;
 

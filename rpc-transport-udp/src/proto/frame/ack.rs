@@ -50,7 +50,7 @@ impl<'a> Ack<'a> {
             largest: frames.u32()?,
             window: frames.u32()?,
             first: u16::from_le_bytes(frames.take()?),
-            further: frames.slice(usize::from(count) * RANGE_BYTES)?,
+            further: frames.slice(usize::from(count).saturating_mul(RANGE_BYTES))?,
             ce: if ecn { Some(frames.u32()?) } else { None },
         })
     }
@@ -58,9 +58,8 @@ impl<'a> Ack<'a> {
     /// The same in few bytes, if it has a single range and says nothing of congestion.
     pub(crate) fn plain(&self) -> Option<PlainAck> {
         let is_plain = self.further.is_empty() && self.ce.is_none();
-        let units = self.delay.as_micros() / u128::from(DELAY_UNIT_MICROS);
         is_plain.then_some(PlainAck {
-            delay: u16::try_from(units).unwrap_or(u16::MAX),
+            delay: units_of(self.delay),
             first: self.first,
             largest: self.largest,
             window: self.window,
@@ -70,12 +69,13 @@ impl<'a> Ack<'a> {
     /// The ranges, highest first, once the caller knows all 64 bits of the largest number.
     pub(crate) fn ranges(&self, largest: u64) -> Result<AckRanges<'a>, Malformed> {
         // r[impl ack.ranges]
-        // 32 ranges of 17 bits each: no sum of them comes near 32 bits.
-        let below = self.further().fold(u64::from(self.first), |sum, (gap, len)| sum + gap + len);
+        let below = self.further().fold(u64::from(self.first), |sum, (gap, len)| {
+            sum.saturating_add(gap).saturating_add(len)
+        });
         if below > largest {
             return Err(Malformed::BadValue);
         }
-        let low = largest - u64::from(self.first);
+        let low = largest.saturating_sub(u64::from(self.first));
         Ok(AckRanges { next: Some((low, largest)), further: self.further })
     }
 
@@ -102,8 +102,14 @@ impl From<PlainAck> for Ack<'_> {
     }
 }
 
+/// A delay as an ACK says it: a longer one is the longest.
+fn units_of(delay: Duration) -> u16 {
+    const UNIT: u128 = DELAY_UNIT_MICROS as u128;
+    u16::try_from(delay.as_micros() / UNIT).unwrap_or(u16::MAX)
+}
+
 fn delay_of(units: u16) -> Duration {
-    Duration::from_micros(u64::from(units) * DELAY_UNIT_MICROS)
+    Duration::from_micros(u64::from(units).saturating_mul(DELAY_UNIT_MICROS))
 }
 
 /// Ranges of packet numbers, both ends included, as (lowest, highest); the highest range first.
@@ -119,7 +125,7 @@ impl AckRanges<'_> {
         self.further = rest;
         // A gap of 0 stands for one missing number, and the highest number of the range lies below
         // that.
-        let gap = u64::from(u16::from_le_bytes([g0, g1])) + 2;
+        let gap = u64::from(u16::from_le_bytes([g0, g1])).saturating_add(2);
         Some((gap, u64::from(u16::from_le_bytes([l0, l1]))))
     }
 
@@ -163,20 +169,19 @@ pub(crate) fn encode_ack(
     room: usize,
 ) -> bool {
     // r[impl ack.layout] r[impl ack.delay]
-    let fixed = ACK_BYTES + if head.ce.is_some() { CE_BYTES } else { 0 };
+    let fixed = if head.ce.is_some() { ACK_BYTES + CE_BYTES } else { ACK_BYTES };
     let Some(spare) = room.checked_sub(fixed) else { return false };
     let mut ranges = ranges.into_iter();
     let Some((low, high)) = ranges.next() else { return false };
-    let delay = head.delay.as_micros() / u128::from(DELAY_UNIT_MICROS);
     let first = length(low, high);
-    let count_at = out.len() + 1;
+    let count_at = out.len().saturating_add(1);
     out.extend_from_slice(&[if head.ce.is_some() { kind::ACK_ECN } else { kind::ACK }, 0]);
-    out.extend_from_slice(&u16::try_from(delay).unwrap_or(u16::MAX).to_le_bytes());
+    out.extend_from_slice(&units_of(head.delay).to_le_bytes());
     out.extend_from_slice(&low32(high).to_le_bytes());
     out.extend_from_slice(&low32(head.window).to_le_bytes());
     out.extend_from_slice(&first.to_le_bytes());
-    let mut lowest = high - u64::from(first);
-    let mut count = 0;
+    let mut lowest = high.saturating_sub(first.into());
+    let mut count = 0_u8;
     for (low, high) in ranges.take((spare / RANGE_BYTES).min(FURTHER_RANGES_MAX)) {
         let gap = lowest.checked_sub(high).and_then(|distance| distance.checked_sub(2));
         // A gap too wide for its field: all below it is long known.
@@ -184,8 +189,8 @@ pub(crate) fn encode_ack(
         let len = length(low, high);
         out.extend_from_slice(&gap.to_le_bytes());
         out.extend_from_slice(&len.to_le_bytes());
-        lowest = high - u64::from(len);
-        count += 1;
+        lowest = high.saturating_sub(len.into());
+        count = count.saturating_add(1);
     }
     if let Some(field) = out.get_mut(count_at) {
         *field = count;

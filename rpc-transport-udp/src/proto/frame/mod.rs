@@ -1,6 +1,8 @@
 //! Frames inside data packets, as `spec/datagram.md` defines them; no state. The core's frames are
 //! opaque here: a lane frame carries one, or a piece of one.
 
+#![cfg_attr(not(any(fuzzing, test)), warn(clippy::arithmetic_side_effects))]
+
 mod ack;
 #[cfg(test)]
 mod tests;

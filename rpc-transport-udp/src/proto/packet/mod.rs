@@ -4,6 +4,8 @@
 //! of any bytes. `setup` has the packets that exist outside of sessions; here is what all datagrams
 //! share, and data packets up to their frames.
 
+#![cfg_attr(not(any(fuzzing, test)), warn(clippy::arithmetic_side_effects))]
+
 mod ids;
 mod setup;
 #[cfg(test)]

@@ -251,7 +251,7 @@ impl Versions {
         let start = begin(out, Kind::Versions);
         out.extend_from_slice(&self.nonce.0.to_le_bytes());
         let versions = self.versions.iter().take(Self::COUNT_MAX);
-        out.push(versions.clone().fold(0, |count, _| count + 1));
+        out.push(u8::try_from(versions.len()).unwrap_or(u8::MAX));
         out.extend(versions);
         finish(out, start, RESET_BYTES);
     }

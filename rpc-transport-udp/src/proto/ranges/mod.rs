@@ -1,5 +1,7 @@
 //! Sets of numbers that arrive mostly in order, kept as ranges; it doesn't know what they number.
 
+#![cfg_attr(not(any(fuzzing, test)), warn(clippy::arithmetic_side_effects))]
+
 use std::collections::VecDeque;
 
 /// A set of `u64` as ascending ranges, both ends inclusive, that neither overlap nor touch.
@@ -46,7 +48,7 @@ impl Ranges {
         match self.ranges.back_mut() {
             // Nearly every number is the next one.
             Some((_, last)) if number > *last => {
-                if number - *last == 1 {
+                if number.saturating_sub(*last) == 1 {
                     *last = number;
                 } else {
                     self.ranges.push_back((number, number));
@@ -80,12 +82,14 @@ impl Ranges {
             return;
         }
         let lowest = self.ranges.get(begin).map_or(first, |range| range.0.min(first));
-        let highest = self.ranges.get(end - 1).map_or(last, |range| range.1.max(last));
+        let highest =
+            self.ranges.get(end.saturating_sub(1)).map_or(last, |range| range.1.max(last));
         if let Some(range) = self.ranges.get_mut(begin) {
             *range = (lowest, highest);
         }
-        if end - begin > 1 {
-            self.ranges.drain(begin + 1..end);
+        let after = begin.saturating_add(1);
+        if after < end {
+            self.ranges.drain(after..end);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What this side acknowledges, and when; nothing about what it sent itself.
 
+#![cfg_attr(not(any(fuzzing, test)), warn(clippy::arithmetic_side_effects))]
+
 use std::time::{Duration, Instant};
 
 use crate::{planted::planted, proto::ranges::Ranges};
@@ -50,7 +52,7 @@ impl Acks {
 
     /// The number that comes next if nothing is lost: what truncated numbers are expanded with.
     pub(super) fn expected(&self) -> u64 {
-        self.largest.map_or(0, |(largest, _)| largest + 1)
+        self.largest.map_or(0, |(largest, _)| largest.saturating_add(1))
     }
 
     /// Whether the packet has come before, as far as is remembered.
@@ -73,10 +75,11 @@ impl Acks {
         if !asks {
             return;
         }
-        self.owed += 1;
+        self.owed = self.owed.saturating_add(1);
         // r[impl ack.when]
         let at_once = number != expected || marked || self.owed >= PACKETS_MAX;
-        let due = if at_once { now } else { now + Duration::from_millis(self.delay_ms.into()) };
+        let later = || now.checked_add(Duration::from_millis(self.delay_ms.into()));
+        let due = if at_once { now } else { later().unwrap_or(now) };
         self.due = Some(self.due.map_or(due, |before| before.min(due)));
     }
 

@@ -1,5 +1,7 @@
 //! What the sessions of one endpoint may hold together; counts bytes only.
 
+#![cfg_attr(not(any(fuzzing, test)), warn(clippy::arithmetic_side_effects))]
+
 use std::sync::Arc;
 
 use crate::{
@@ -40,7 +42,7 @@ impl Budget {
     /// before is missing.
     pub(super) fn take(&mut self, bytes: usize, is_next: bool) -> bool {
         let limit = self.shared.limit;
-        let limit = if is_next { limit } else { limit - limit / RESERVE_PART };
+        let limit = if is_next { limit } else { limit.saturating_sub(limit / RESERVE_PART) };
         // Relaxed: it orders nothing, it only counts.
         let seen = planted("budget-overrun").then(|| self.shared.used.load(Ordering::Relaxed));
         let before = self.shared.used.fetch_add(bytes, Ordering::Relaxed);
@@ -49,7 +51,7 @@ impl Budget {
             self.shared.used.fetch_sub(bytes, Ordering::Relaxed);
             return false;
         }
-        self.used += bytes;
+        self.used = self.used.saturating_add(bytes);
         true
     }
 

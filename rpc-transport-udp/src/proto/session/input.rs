@@ -1,5 +1,7 @@
 //! What comes in: packets, their frames, and what they say about the packets that were sent.
 
+#![cfg_attr(not(any(fuzzing, test)), warn(clippy::arithmetic_side_effects))]
+
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
@@ -264,7 +266,7 @@ impl Session {
         }
         self.congestion.on_congestion(now, newest);
         // r[impl congestion.window]
-        if span.longest > self.rtt.pto(self.their_delay()) * PERSISTENT {
+        if span.longest > self.rtt.pto(self.their_delay()).saturating_mul(PERSISTENT) {
             self.congestion.on_persistent_congestion(now);
             self.rtt.on_persistent_congestion();
         }
@@ -315,7 +317,7 @@ struct Span {
 impl Span {
     fn add(&mut self, number: u64, at: Instant) {
         let (_, since) = match self.run {
-            Some(run) if number == self.last + 1 => run,
+            Some(run) if number == self.last.saturating_add(1) => run,
             _ => *self.run.insert((number, at)),
         };
         self.last = number;

@@ -4,6 +4,8 @@
 //! have forgotten it. The server asks the new address for a proof, and goes on using the old one
 //! until it has it (RFC 9000, section 9, for a peer that never asks itself).
 
+#![cfg_attr(not(any(fuzzing, test)), warn(clippy::arithmetic_side_effects))]
+
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
@@ -52,9 +54,10 @@ impl Path {
         bytes: usize,
         question: impl FnOnce() -> [u8; 8],
     ) {
+        let until = now.checked_add(PROOF).unwrap_or(now);
         if let Some(next) = self.next.as_mut().filter(|next| next.address == from) {
             next.credit = next.credit.saturating_add(bytes);
-            next.until = now + PROOF;
+            next.until = until;
             return;
         }
         if planted("address-believed") {
@@ -65,7 +68,7 @@ impl Path {
             question: question(),
             credit: bytes,
             ask_at: now,
-            until: now + PROOF,
+            until,
         });
     }
 
@@ -78,9 +81,9 @@ impl Path {
     ) -> Option<(SocketAddr, [u8; 8])> {
         self.next.take_if(|next| next.until <= now);
         // r[impl path.challenge]
-        let next = self.next.as_mut().filter(|next| next.ask_at <= now && next.credit >= bytes)?;
-        next.credit -= bytes;
-        next.ask_at = now + ASK_AGAIN;
+        let next = self.next.as_mut().filter(|next| next.ask_at <= now)?;
+        next.credit = next.credit.checked_sub(bytes)?;
+        next.ask_at = now.checked_add(ASK_AGAIN).unwrap_or(now);
         Some((next.address, next.question))
     }
 

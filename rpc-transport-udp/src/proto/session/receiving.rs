@@ -4,6 +4,8 @@
 //! window is counted in them, and the end of the direction is one. The order within a lane is in its
 //! lane sequence; a frame that comes too early is held until those before it are there.
 
+#![cfg_attr(not(any(fuzzing, test)), warn(clippy::arithmetic_side_effects))]
+
 use std::{
     collections::BTreeMap,
     mem,
@@ -101,7 +103,7 @@ impl Receiving {
     /// The first frame that the peer may not send yet.
     pub(super) fn window_end(&self) -> u64 {
         // r[impl window.limit]
-        self.next + u64::from(self.window)
+        self.next.saturating_add(self.window.into())
     }
 
     /// Whether everything that the peer sends has come.
@@ -187,7 +189,7 @@ impl Receiving {
         {
             return Err(BROKEN);
         }
-        let after = number + 1;
+        let after = number.saturating_add(1);
         if frame.more && self.ahead.contains(after) && self.held.get(&after) != Some(&frame.lane) {
             return Err(BROKEN);
         }
@@ -201,7 +203,7 @@ impl Receiving {
             self.ahead.insert(number);
             return Ok(());
         }
-        self.next += 1;
+        self.next = self.next.saturating_add(1);
         self.gap = None;
         if !self.ahead.is_empty() {
             self.next = self.ahead.lowest_missing(self.next);
@@ -276,7 +278,8 @@ impl Receiving {
             }
             return Ok(());
         }
-        self.open(lane)?.next += 1;
+        let state = self.open(lane)?;
+        state.next = state.next.saturating_add(1);
         Ok(())
     }
 
@@ -303,7 +306,7 @@ impl Receiving {
         // r[impl window.budget]
         let is_new = !self.lanes.contains_key(&frame.lane);
         let lane_cost = if is_new { self.lane_cost() } else { 0 };
-        let cost = frame.payload.len() + HELD_COST + lane_cost;
+        let cost = frame.payload.len().saturating_add(HELD_COST).saturating_add(lane_cost);
         if !self.budget.take(cost, number == self.next) {
             return Ok(Taken::NoRoom);
         }
@@ -314,8 +317,9 @@ impl Receiving {
             return Err(Violation::Protocol("two frames in one place of a lane"));
         }
         self.held.insert(number, frame.lane);
-        if frame.more && number + 1 >= self.next && !self.ahead.contains(number + 1) {
-            self.unfinished.insert(number + 1, frame.lane);
+        let after = number.saturating_add(1);
+        if frame.more && after >= self.next && !self.ahead.contains(after) {
+            self.unfinished.insert(after, frame.lane);
         }
         Ok(Taken::New)
     }
@@ -335,18 +339,18 @@ impl Receiving {
             self.held.remove(&number);
             let mut whole = payload;
             if more || !state.partial.is_empty() {
-                check_size(state.partial.len() + whole.len(), inbox)?;
+                check_size(state.partial.len().saturating_add(whole.len()), inbox)?;
                 state.partial.extend_from_slice(&whole);
                 if more {
                     // Its bytes are still held.
                     self.budget.give(HELD_COST);
-                    state.next += 1;
+                    state.next = state.next.saturating_add(1);
                     continue;
                 }
                 whole = Bytes::from(mem::take(&mut state.partial));
             }
             let cost = if planted("memory-not-given-back") { 0 } else { HELD_COST };
-            self.budget.give(whole.len() + cost);
+            self.budget.give(whole.len().saturating_add(cost));
             inbox.push(InFrame { lane: Lane::new(lane), end, payload: Payload::Owned(whole) });
             self.is_begun = true;
             self.pass(lane, end)?;

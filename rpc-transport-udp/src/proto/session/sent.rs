@@ -2,6 +2,8 @@
 //!
 //! Loss detection is that of RFC 9002, section 6, with one space of packet numbers.
 
+#![cfg_attr(not(any(fuzzing, test)), warn(clippy::arithmetic_side_effects))]
+
 use std::{
     collections::VecDeque,
     num::NonZeroU64,
@@ -122,9 +124,9 @@ impl Sent {
     pub(super) fn next_number(&mut self) -> u64 {
         // r[impl datagram.pn]
         if self.next == self.skip_at {
-            self.next += 1;
+            self.next = self.next.saturating_add(1);
             self.skipped = NonZeroU64::new(self.skip_at);
-            self.skip_at += 1 + self.random.u64(1..2 * SKIP_EVERY);
+            self.skip_at = self.next.saturating_add(self.random.u64(1..2 * SKIP_EVERY));
         }
         self.next
     }
@@ -132,15 +134,16 @@ impl Sent {
     /// Uses up the [`next_number`](Self::next_number). A packet that asks for no acknowledgement
     /// isn't looked after any further: nobody may ever acknowledge it.
     pub(super) fn use_number(&mut self) {
-        self.next += 1;
+        self.next = self.next.saturating_add(1);
     }
 
     /// Looks after the packet, whose number was used after that of every other one here.
     pub(super) fn track(&mut self, number: u64, packet: Packet) {
-        self.in_flight += u64::from(packet.bytes);
+        self.in_flight = self.in_flight.saturating_add(packet.bytes.into());
         self.last_asked = Some(packet.at);
-        self.under_way += 1;
-        self.with_frames += u32::from(!packet.frames.is_empty());
+        self.under_way = self.under_way.saturating_add(1);
+        let with_frames = u32::from(!packet.frames.is_empty());
+        self.with_frames = self.with_frames.saturating_add(with_frames);
         self.packets.push_back((number, Some(packet)));
     }
 
@@ -175,12 +178,11 @@ impl Sent {
         last: u64,
         mut acked: impl FnMut(u64, Packet),
     ) {
-        let mut at = self.reaching(first);
-        while let Some(number) = self.number(at).filter(|number| *number <= last) {
+        for at in self.reaching(first).. {
+            let Some(number) = self.number(at).filter(|number| *number <= last) else { break };
             if let Some(packet) = self.take(at) {
                 acked(number, packet);
             }
-            at += 1;
         }
         self.largest_acked = self.largest_acked.max(Some(last));
         self.forget_oldest();
@@ -211,17 +213,15 @@ impl Sent {
         for at in 0.. {
             let Some((number, packet)) = self.packets.get(at) else { break };
             let number = *number;
-            if number >= largest {
-                break;
-            }
+            let Some(later @ 1..) = largest.checked_sub(number) else { break };
             let Some(packet) = packet else { continue };
-            let late_at = packet.at + delay;
+            let late_at = packet.at.checked_add(delay).unwrap_or(packet.at);
             // r[impl loss.detect]
-            if largest - number < REORDERING && late_at > now {
+            if later < REORDERING && late_at > now {
                 self.loss_at = Some(late_at);
                 break;
             }
-            let is_missed = planted("late-packet-not-lost") && largest - number < REORDERING;
+            let is_missed = planted("late-packet-not-lost") && later < REORDERING;
             if let Some(packet) = self.take(at).filter(|_| !is_missed) {
                 lost(number, packet);
             }
