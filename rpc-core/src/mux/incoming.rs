@@ -358,6 +358,9 @@ impl Mux {
             Stop::Handler if self.forget_accepted(id) => {
                 self.requests.finish(id);
                 self.queue_error(id, ErrorKind::Cancelled, Ran::Never, "");
+                // No handler has its items, and none will give them up.
+                self.end_request_streams(id);
+                self.drop_reader(id);
             }
             Stop::Handler => {
                 self.output.stopped.push((id, ErrorKind::Cancelled));

@@ -1,7 +1,7 @@
 //! Large messages, servers that vanish, clients that move, sockets that take nothing: over the network
 //! in memory, in paused time, unless said otherwise.
 
-use std::{io, time::Duration};
+use std::{env, io, time::Duration};
 
 use bytes::Bytes;
 use rpc_core::{
@@ -116,6 +116,49 @@ async fn a_large_message_comes_back_though_sockets_that_take_many_datagrams_send
         refused += network.counts().refused;
     }
     assert!(refused > 100, "{refused} send calls were for several");
+}
+
+/// Callers that make one call after the other, and how many each makes for a change. `RPC_TIMES` makes more.
+const CALLERS: u64 = 20;
+const CALLS: u64 = 500;
+
+/// How long each may take: a fifth of what calls have by default.
+const FIRST_DEADLINE: Duration = Duration::from_secs(2);
+
+#[tokio::test(start_paused = true)]
+async fn calls_end_well_by_their_first_deadline_where_a_fiftieth_is_lost_each_way() {
+    let times: u64 = env::var("RPC_TIMES").map_or(1, |times| times.parse().expect("a number"));
+    let network = Network::new(3).faults(path().loss(0.02, 1.0));
+    let (server, channel) = serve(&network).await.expect("a server");
+    let callers = (0..CALLERS).map(|caller| {
+        let client = EchoClient::new(channel.clone());
+        tokio::spawn(async move {
+            let mut failed = 0;
+            for call in 0..CALLS * times {
+                let sent = Bytes::from((caller << 32 | call).to_le_bytes().to_vec());
+                match client.echo(sent.clone()).timeout(FIRST_DEADLINE).await {
+                    Ok(came) => assert_eq!(came, sent, "somebody else's answer"),
+                    Err(error) => {
+                        eprintln!("{error}");
+                        failed += 1;
+                    }
+                }
+            }
+            failed
+        })
+    });
+    let mut failed = 0;
+    for caller in callers.collect::<Vec<_>>() {
+        failed += caller.await.expect("a caller");
+    }
+    let calls = CALLERS * CALLS * times;
+    assert!(failed * 10_000 <= calls, "{failed} of {calls}");
+    assert_eq!(network.violation(), None);
+    let lost = network.counts();
+    eprintln!("{calls} calls, {failed} failed: {lost:?}");
+    eprintln!("FIGURE loss.calls={calls}\nFIGURE loss.failed={failed}");
+    drop(channel);
+    assert!(server.shutdown(Duration::from_secs(60)).await);
 }
 
 #[tokio::test]

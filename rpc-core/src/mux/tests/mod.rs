@@ -241,6 +241,16 @@ impl Side {
         buffer
     }
 
+    /// Takes frames that come in one read: nobody looks at what the first of them led to before the
+    /// last was taken.
+    fn take_at_once(&mut self, frames: &[OutFrame]) {
+        for OutFrame { lane, end, payload } in frames {
+            let payload = Payload::Borrowed(payload);
+            self.mux.handle_frame(self.now, InFrame { lane: *lane, end: *end, payload });
+        }
+        self.settle();
+    }
+
     fn take_all(&mut self, frames: &[OutFrame]) {
         frames.iter().for_each(|frame| self.take(frame));
     }

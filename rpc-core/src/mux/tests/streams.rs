@@ -358,6 +358,24 @@ fn a_request_that_is_taken_back_takes_its_items_with_it() {
     }
 }
 
+#[test]
+fn a_request_that_comes_together_with_its_cancel_leaves_no_stream() {
+    for items in 0..3 {
+        let mut pair = Pair::new();
+        let id = pair.a.call_with_items();
+        for _ in 0..items {
+            assert!(pair.a.send_item(id, b"one"));
+        }
+        let mut frames = pair.a.draw_batch();
+        pair.a.drop_call(id);
+        frames.extend(pair.a.draw_batch());
+        pair.b.take_at_once(&frames);
+        pair.drive();
+        assert_eq!((pair.a.mux.phase(), pair.b.mux.phase()), (&Phase::Open, &Phase::Open));
+        assert!(pair.a.at_rest() && pair.b.at_rest(), "{items}");
+    }
+}
+
 // r[verify item.order]
 #[test]
 fn frames_out_of_order_end_the_connection() {
