@@ -277,7 +277,7 @@ impl CallPlan {
         };
         let (items, bytes) = match random.below(8) {
             0 => (random.between(1, 3), large_bytes),
-            1 => (random.between(20, 80), large_bytes.min(4000)),
+            1 => (random.between(20, 80), (large_bytes / 20).min(4000)),
             _ => (random.between(0, 20), large_bytes.min(1000)),
         };
         let mut call = Self {
