@@ -45,8 +45,8 @@ const BARE_IN_A_ROW: RangeInclusive<u8> = 1..=13;
 /// fast as routers let it.
 const BARE_BYTES_MAX: usize = 1000;
 
-/// How many of those have to come one at a time before any is received bare: in between something large there
-/// are single ones, too.
+/// How many of those have to come behind something large before any is received bare: within something large
+/// there are single ones, too.
 const BARE_BEHIND: u8 = 4;
 
 /// Receive errors in a row, with nothing received and never nothing to receive between them, that
@@ -109,7 +109,7 @@ impl Scratch {
         self.metas.first().is_some_and(|meta| meta.len <= meta.stride)
     }
 
-    /// Whether that may be a part of something large.
+    /// Whether it may have a part of something large.
     fn is_large(&self) -> bool {
         self.metas.first().is_some_and(|meta| meta.len > BARE_BYTES_MAX)
     }
@@ -228,7 +228,8 @@ pub(crate) struct Kernel {
     /// How many receive calls may be bare, and whether the last one was and there may be more.
     bare: AtomicU8,
     may_be_more: AtomicBool,
-    /// How many lone, short datagrams came in a row of which the system was asked, up to `BARE_BEHIND`.
+    /// How many lone, short datagrams have come since something large, of which the system was asked; up to
+    /// `BARE_BEHIND`.
     lone: AtomicU8,
 }
 
@@ -304,9 +305,9 @@ impl Kernel {
             let count = scratch.receive_bare(known, socket)?;
             let is_lone = scratch.is_single() && !self.may_be_more.swap(true, Ordering::Relaxed);
             self.is_calm.store(is_lone, Ordering::Relaxed);
-            let may_go_on = is_lone && !scratch.is_large();
-            self.bare.store(if may_go_on { bare - 1 } else { 0 }, Ordering::Relaxed);
-            if !may_go_on {
+            let is_large = scratch.is_large();
+            self.bare.store(if is_lone && !is_large { bare - 1 } else { 0 }, Ordering::Relaxed);
+            if is_large {
                 self.lone.store(0, Ordering::Relaxed);
             }
             return Ok((count, count));
@@ -320,9 +321,14 @@ impl Kernel {
         let is_calm = count < BUFFERS_CALM;
         self.is_calm.store(is_calm, Ordering::Relaxed);
         let is_lone = is_calm && scratch.is_single() && !scratch.is_large();
-        let lone = if is_lone { BARE_BEHIND.min(self.lone.load(Ordering::Relaxed) + 1) } else { 0 };
+        let lone = match self.lone.load(Ordering::Relaxed) {
+            _ if scratch.is_large() => 0,
+            lone if is_lone => BARE_BEHIND.min(lone + 1),
+            lone => lone,
+        };
         self.lone.store(lone, Ordering::Relaxed);
-        let bare = if lone == BARE_BEHIND { fastrand::u8(BARE_IN_A_ROW) } else { 0 };
+        let may_be_bare = is_lone && lone == BARE_BEHIND;
+        let bare = if may_be_bare { fastrand::u8(BARE_IN_A_ROW) } else { 0 };
         self.bare.store(bare, Ordering::Relaxed);
         Ok((count, room))
     }
