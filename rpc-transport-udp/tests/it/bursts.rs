@@ -6,19 +6,7 @@ use rpc_core::{Channel, Server};
 use rpc_transport_udp::UdpOptions;
 use tokio::task::JoinSet;
 
-#[rpc_core::service]
-trait Echo {
-    /// Gives back what it gets.
-    async fn echo(&self, bytes: Bytes) -> Bytes;
-}
-
-struct Mirror;
-
-impl Echo for Mirror {
-    async fn echo(&self, bytes: Bytes) -> Bytes {
-        bytes
-    }
-}
+use crate::network::{EchoClient, EchoServer, Mirror};
 
 /// Case U11 of `spec/cases.md`. Each side sends much more at once than the other's socket has room for.
 #[tokio::test]

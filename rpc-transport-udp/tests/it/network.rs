@@ -16,12 +16,12 @@ use crate::{accept, pair};
 const MIB: usize = 1024 * 1024;
 
 #[rpc_core::service]
-trait Echo {
+pub(crate) trait Echo {
     /// Gives back what it gets.
     async fn echo(&self, bytes: Bytes) -> Bytes;
 }
 
-struct Mirror;
+pub(crate) struct Mirror;
 
 impl Echo for Mirror {
     async fn echo(&self, bytes: Bytes) -> Bytes {
@@ -238,9 +238,7 @@ async fn a_server_that_was_killed_is_replaced_by_another() -> io::Result<()> {
     let client = EchoClient::new(channel);
     client.echo(content(100)).await.expect("an echo");
     network.kill(address);
-    let listener = network.listen_at(address).await?;
-    let service = EchoServer::new(Mirror);
-    let _next = Server::builder().service(service).limits(limits()).listen(listener).start();
+    let _next = follow(&network, address).await;
     // The first call finds out that its session is unknown, the next one gets another.
     let error = client.echo(content(100)).await.expect_err("another process");
     assert_eq!(error.kind(), ErrorKind::ConnectionLost);

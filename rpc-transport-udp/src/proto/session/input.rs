@@ -88,7 +88,7 @@ impl Session {
             self.settle();
         // r[impl lane-frame.late]
         } else if self.receiving.note_gap(now) > GIVE_UP {
-            let late = Violation::Limit("a frame is missing for too long");
+            let late = Violation::Limit("a frame has not come for 30 s, and those behind it have");
             return Err(self.lose(late.into()));
         }
         if !contents.refused {

@@ -336,7 +336,7 @@ fn a_peer_that_leaves_out_one_frame_for_ever_is_closed() {
             victim.session.inspect().held_bytes
         );
     };
-    let late = Violation::Limit("a frame is missing for too long");
+    let late = Violation::Limit("a frame has not come for 30 s, and those behind it have");
     assert_eq!(lost, Lost::Violation(late));
     assert!((SECOND * 30..SECOND * 31).contains(&(victim.now - begun)));
     assert_eq!(kinds(&victim.sends()[0].1), ["close"]);
