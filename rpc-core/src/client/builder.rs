@@ -95,7 +95,8 @@ impl ChannelBuilder {
         Self { keepalive: Some(Keepalive { silence, answer }), ..self }
     }
 
-    /// The server is never pinged.
+    /// The server is never pinged, not even while it waits for calls back
+    /// ([`service`](Self::service)): one that vanishes then is found by the transport, if at all.
     #[must_use]
     pub fn no_keepalive(self) -> Self {
         Self { keepalive: None, ..self }

@@ -195,7 +195,8 @@ impl<T, F> Call<T, F> {
 
     /// The call may take as long as it likes, whatever the default, the handler's deadline and what
     /// was said before. It still fails when the server dies: see
-    /// [`ChannelBuilder::keepalive`](super::ChannelBuilder::keepalive).
+    /// [`ChannelBuilder::keepalive`](super::ChannelBuilder::keepalive). And its handler still ends when this
+    /// side dies: a server asks after a client that was silent for 30 seconds, and waits as long for an answer.
     pub fn no_deadline(mut self) -> Self {
         self.call.limit = TimeLimit::new(None, None);
         self.call.is_default = false;

@@ -1,5 +1,5 @@
-//! Finds out whether the peer is still there: when to ping it, and when to give it up. It only
-//! counts; frames are sent by the mux.
+//! Finds out whether the peer is still there, while anything depends on it: when to ping it, and when
+//! to give it up. It only counts; frames are sent by the mux.
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,20 @@ impl Default for Keepalive {
     fn default() -> Self {
         Self { silence: Duration::from_secs(4), answer: Duration::from_secs(4) }
     }
+}
+
+/// The same for a peer that owes nothing, and is owed the answers to its requests. It looks after this side
+/// itself, far more often, so that it is pinged only when it is gone or doesn't.
+const OWED: Keepalive =
+    Keepalive { silence: Duration::from_secs(30), answer: Duration::from_secs(30) };
+
+/// What depends on the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AtStake {
+    /// Calls of this side's: it owes their answers.
+    Calls,
+    /// Nothing but requests of its own, which are at work here: for nobody, if it is gone.
+    Requests,
 }
 
 /// What is known about the peer.
@@ -67,10 +81,23 @@ impl Alive {
         self.pinged = None;
     }
 
-    /// When to look again, while the peer owes an answer.
+    /// How long to wait, and for how long then.
     #[inline]
-    pub(super) fn next(&self) -> Option<Instant> {
-        let Keepalive { silence, answer } = self.keepalive?;
+    fn patience(&self, stake: AtStake) -> Option<Keepalive> {
+        let own = self.keepalive?;
+        Some(match stake {
+            AtStake::Calls => own,
+            AtStake::Requests => Keepalive {
+                silence: own.silence.max(OWED.silence),
+                answer: own.answer.max(OWED.answer),
+            },
+        })
+    }
+
+    /// When to look again, while so much depends on the peer.
+    #[inline]
+    pub(super) fn next(&self, stake: AtStake) -> Option<Instant> {
+        let Keepalive { silence, answer } = self.patience(stake)?;
         match self.pinged {
             Some(pinged) => pinged.checked_add(answer),
             None => self.heard.max(self.waiting)?.checked_add(silence),
@@ -79,8 +106,8 @@ impl Alive {
 
     /// Looks whether it is time for something. `urgent` says that a deadline passed meanwhile, so
     /// that any silence will do for a ping.
-    pub(super) fn check(&mut self, now: Instant, urgent: bool) -> Due {
-        let due = self.next().is_some_and(|next| next <= now);
+    pub(super) fn check(&mut self, now: Instant, stake: AtStake, urgent: bool) -> Due {
+        let due = self.next(stake).is_some_and(|next| next <= now);
         match self.pinged {
             Some(_) if due => Due::GiveUp,
             None if due || urgent && self.keepalive.is_some() => {

@@ -285,13 +285,12 @@ impl Mux {
         self.admit();
     }
 
-    /// Pings a peer that owes an answer and says nothing, and gives up one that doesn't react.
+    /// Pings a peer on which something depends and that says nothing, and gives up one that doesn't
+    /// react.
     fn look_after_peer(&mut self, now: Instant, urgent: bool) {
-        // r[impl ping.silence]
-        if !self.awaits_peer() {
-            return;
-        }
-        match self.alive.check(now, urgent) {
+        // r[impl ping.silence] r[impl ping.requests]
+        let Some(stake) = self.at_stake() else { return };
+        match self.alive.check(now, stake, urgent) {
             Due::Nothing => {}
             Due::Ping(token) => {
                 count(&mut self.counters.pings, true);

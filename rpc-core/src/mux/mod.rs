@@ -55,7 +55,7 @@ use crate::{
     frame::{self, CallId, Features, Hello, Metadata, Role, TEXT_BYTES_MAX, WIRE_VERSION},
     limits::{Limits, PeerLimits},
     mux::{
-        alive::Alive,
+        alive::{Alive, AtStake},
         backlog::Backlog,
         bulk::BulkIn,
         calls::Calls,
@@ -303,8 +303,7 @@ impl Mux {
     #[inline]
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let hint = self.deadline_hint.map(|hint| self.scan_after.map_or(hint, |a| hint.max(a)));
-        let alive = if self.awaits_peer() { self.alive.next() } else { None };
-        earlier(hint, alive)
+        earlier(hint, self.at_stake().and_then(|stake| self.alive.next(stake)))
     }
 
     /// What messages are cut to: what suits both the transport and the peer. What can't be cut may be
@@ -314,10 +313,16 @@ impl Mux {
         self.transport_bytes.min(self.peer_limits.frame_bytes)
     }
 
-    /// Whether the peer owes this side an answer.
+    /// What would be lost if the peer were gone.
     #[inline]
-    fn awaits_peer(&self) -> bool {
-        self.calls.open() > 0 && !self.is_closed()
+    fn at_stake(&self) -> Option<AtStake> {
+        if self.is_closed() {
+            return None;
+        }
+        if self.calls.open() > 0 {
+            return Some(AtStake::Calls);
+        }
+        self.requests.any_complete().then_some(AtStake::Requests)
     }
 
     #[inline]

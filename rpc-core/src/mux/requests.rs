@@ -66,8 +66,9 @@ pub(crate) struct Requests {
     /// How many calls the peer may have open.
     limit: u32,
     slots: Vec<Slot>,
-    /// Calls without a terminal frame in the outbox.
+    /// Calls without a terminal frame in the outbox, and those of them that are incomplete.
     open: u32,
+    partial: u32,
     /// Requests received so far, for the drain.
     pub(super) received: u64,
     /// Cancels received so far.
@@ -98,6 +99,7 @@ impl Requests {
             limit,
             slots: Vec::new(),
             open: 0,
+            partial: 0,
             received: 0,
             cancels: 0,
             partial_bytes: 0,
@@ -109,11 +111,10 @@ impl Requests {
         self.open
     }
 
-    /// Whether any call is complete and has no terminal frame in the outbox yet. Looks at all of
-    /// them, unless there is none.
+    /// Whether any call is complete and has no terminal frame in the outbox yet.
+    #[inline]
     pub(crate) fn any_complete(&self) -> bool {
-        let complete = |slot: &Slot| matches!(slot.state, State::Running { .. });
-        self.open > 0 && self.slots.iter().any(complete)
+        self.open > self.partial
     }
 
     /// Opens a call. `terminals` is the number of terminal frames that wait in the outbox: the peer
@@ -154,6 +155,7 @@ impl Requests {
         let gathered = Gathered::new(shelf, part, true);
         if let Some(state) = self.state_mut(accepted.id) {
             *state = State::Partial(Box::new(Partial { accepted, gathered }));
+            self.partial = self.partial.saturating_add(1);
         }
     }
 
@@ -215,6 +217,7 @@ impl Requests {
                 return None;
             }
         };
+        self.partial = self.partial.saturating_sub(1);
         self.partial_bytes = self.partial_bytes.saturating_sub(partial.gathered.len());
         Some(partial)
     }
@@ -355,6 +358,7 @@ impl Requests {
                 self.open = self.open.saturating_sub(1);
             }
         }
+        self.partial = 0;
         self.partial_bytes = 0;
     }
 
@@ -365,19 +369,20 @@ impl Requests {
 
     #[cfg(any(fuzzing, test))]
     pub(super) fn check_invariants(&self) {
-        let (mut open, mut partial_bytes) = (0, 0);
+        let (mut open, mut partials, mut partial_bytes) = (0, 0, 0);
         for (at, slot) in self.slots.iter().enumerate() {
             assert!(slot.id.is_none_or(|id| id.slot() == at && id.opener() == self.opener));
             match &slot.state {
                 State::Running { .. } => open += 1,
                 State::Partial(partial) => {
                     open += 1;
+                    partials += 1;
                     partial_bytes += partial.gathered.len();
                 }
                 State::Vacant | State::Answering | State::CancelledEarly => {}
             }
         }
-        assert_eq!(self.open, open);
+        assert_eq!((self.open, self.partial), (open, partials));
         assert_eq!(self.partial_bytes, partial_bytes);
         assert!(self.slots.len() <= self.limit as usize);
     }

@@ -1,18 +1,18 @@
-//! A thousand connections whose peers fall silent at the same moment: every call on them ends, in time. In paused
-//! time; what one of them does is in `wire` and `lifecycle`.
+//! A thousand connections whose peers fall silent at the same moment: every call on them ends, in time; and clients
+//! that fall silent: their handlers end. In paused time; what one of them does is in `wire` and `lifecycle`.
 
 use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
 };
 
 use rpc_core::{
-    Channel, Delivery, ErrorKind, RpcError, Server, Streaming,
+    Channel, Delivery, ErrorKind, RpcError, Server, StreamSender, Streaming,
     transport::{
         Address, Batch, Connector, Inbox, Peer, Received, Transport, TransportError,
         memory::{self, MemoryConnector, MemoryTransport},
@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::rig::{alive_tasks, to};
+use crate::rig::{alive_tasks, to, until};
 
 const CONNECTIONS: usize = 1000;
 
@@ -34,6 +34,9 @@ const APART: Duration = Duration::from_millis(370);
 /// The keepalive's: so much silence, and so long for an answer.
 const FOUND_WITHIN: Duration = Duration::from_secs(8);
 
+/// The same of a server for its clients, which owe it nothing.
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(60);
+
 #[rpc_core::service]
 trait Quiet {
     async fn hello(&self) -> u32;
@@ -41,20 +44,41 @@ trait Quiet {
     /// Two items, and no end.
     async fn items(&self) -> Streaming<u32>;
     async fn read(&self, items: Streaming<u32>);
+    async fn echo(&self, items: Streaming<u32>) -> Streaming<u32>;
 }
 
-struct Handlers;
+/// Counts the handlers that are at work, with their streams.
+#[derive(Default)]
+struct Handlers(Arc<AtomicUsize>);
+
+struct AtWork(Arc<AtomicUsize>);
+
+impl Handlers {
+    fn at_work(&self) -> AtWork {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        AtWork(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 impl Quiet for Handlers {
     async fn hello(&self) -> u32 {
         7
     }
     async fn forever(&self) {
+        let _at_work = self.at_work();
         std::future::pending::<()>().await;
     }
     async fn items(&self) -> Streaming<u32> {
         let (sender, items) = Streaming::channel(2);
+        let at_work = self.at_work();
         tokio::spawn(async move {
+            let _at_work = at_work;
             for item in 0..2 {
                 let _sent = sender.send(item).await;
             }
@@ -63,7 +87,19 @@ impl Quiet for Handlers {
         items
     }
     async fn read(&self, mut items: Streaming<u32>) {
+        let _at_work = self.at_work();
         while let Some(Ok(_)) = items.next().await {}
+    }
+    async fn echo(&self, mut items: Streaming<u32>) -> Streaming<u32> {
+        let (sender, echoed) = Streaming::channel(2);
+        let at_work = self.at_work();
+        tokio::spawn(async move {
+            let _at_work = at_work;
+            while let Some(Ok(item)) = items.next().await {
+                let _sent = sender.send(item).await;
+            }
+        });
+        echoed
     }
 }
 
@@ -146,20 +182,19 @@ fn call(channel: &Channel, calls: &mut JoinSet<(&'static str, RpcError, Instant)
     });
     let items = client.items().no_deadline();
     calls.spawn(async move {
-        let mut items = items.await.unwrap();
-        loop {
-            if let Err(error) = items.next().await.expect("no end was sent") {
-                return ("reading items", error, Instant::now());
-            }
-        }
+        let error = error_of(items.await.unwrap()).await;
+        ("reading items", error, Instant::now())
     });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_peers_that_fall_silent_at_once_are_all_found_in_time() {
     let listener = memory::listen("silence").await.unwrap();
-    let server =
-        Server::builder().service(QuietServer::new(Handlers)).listen(listener).start().unwrap();
+    let server = Server::builder()
+        .service(QuietServer::new(Handlers::default()))
+        .listen(listener)
+        .start()
+        .unwrap();
     let tasks = alive_tasks();
     let (silent, mut calls) = (Arc::<AtomicBool>::default(), JoinSet::new());
     let mut channels = Vec::new();
@@ -196,4 +231,63 @@ async fn a_thousand_peers_that_fall_silent_at_once_are_all_found_in_time() {
     eprintln!("FIGURE silence.connections={connections}");
     eprintln!("FIGURE silence.calls={ended}");
     eprintln!("FIGURE silence.slowest_ms={}", slowest.as_millis());
+}
+
+/// A client that never pings, and has calls of each sort under way that no deadline ends. Those with items in reply
+/// have begun it.
+async fn patient_client(
+    server: &Server,
+    silent: &Arc<AtomicBool>,
+) -> (JoinSet<RpcError>, StreamSender<u32>) {
+    let (silent, is_first) = (Arc::clone(silent), AtomicBool::new(true));
+    let connector = Hushing { inner: to(server), silent, is_first };
+    let channel = Channel::builder().no_keepalive().connect(connector).await.unwrap();
+    let (client, mut calls) = (QuietClient::new(channel), JoinSet::new());
+    let endless = client.forever().no_deadline();
+    calls.spawn(async move { endless.await.unwrap_err() });
+    let items = client.items().no_deadline().await.unwrap();
+    calls.spawn(error_of(items));
+    let (sender, items) = Streaming::channel(1);
+    let mut echoed = client.echo(items).no_deadline().await.unwrap();
+    sender.send(7).await.unwrap();
+    assert_eq!(echoed.next().await, Some(Ok(7)));
+    calls.spawn(error_of(echoed));
+    (calls, sender)
+}
+
+/// The error that ends a stream.
+async fn error_of(mut items: Streaming<u32>) -> RpcError {
+    loop {
+        if let Err(error) = items.next().await.expect("no end was sent") {
+            return error;
+        }
+    }
+}
+
+/// Nothing that was sent to it is unanswered, no call waits for it, and its connection has calls: only that it is
+/// asked whether it is there can find that it isn't.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_vanishes_leaves_no_handler_however_patient_it_was() {
+    let listener = memory::listen("vanished").await.unwrap();
+    let handlers = Handlers::default();
+    let at_work = Arc::clone(&handlers.0);
+    let server =
+        Server::builder().service(QuietServer::new(handlers)).listen(listener).start().unwrap();
+    let (vanishes, stays) = (Arc::default(), Arc::default());
+    let vanished = patient_client(&server, &vanishes).await;
+    let (mut calls, _sender) = patient_client(&server, &stays).await;
+    until("all run", || at_work.load(Ordering::SeqCst) == 6).await;
+
+    vanishes.store(true, Ordering::SeqCst);
+    sleep(FOUND_WITHIN).await;
+    assert_eq!(at_work.load(Ordering::SeqCst), 6, "a server is in no hurry");
+    // It closes what nobody answers, and lingers for a second.
+    sleep(GIVEN_UP_WITHIN - FOUND_WITHIN + Duration::from_secs(3)).await;
+    assert_eq!((at_work.load(Ordering::SeqCst), server.connections()), (3, 1));
+
+    // Who is only silent answers, and stays.
+    sleep(Duration::from_secs(3600)).await;
+    assert_eq!((at_work.load(Ordering::SeqCst), server.connections()), (3, 1));
+    assert!(calls.try_join_next().is_none());
+    drop(vanished);
 }

@@ -1,4 +1,5 @@
-//! Peers that have gone silent: when they are pinged, and when they are given up.
+//! Peers that have gone silent: when they are pinged, and when they are given up. Those that owe an answer, and
+//! those that are owed one.
 
 use super::*;
 
@@ -8,6 +9,16 @@ fn watchful() -> Pair {
     let settings =
         Settings { keepalive: Some(Keepalive::default()), ..settings(Limits::default()) };
     pair.a = Side::of(Mux::new(Role::Connector, settings), pair.now);
+    pair.drive();
+    pair
+}
+
+/// A peer that never pings, and a side that runs its requests and pings after 30 s of silence.
+fn watchful_server() -> Pair {
+    let mut pair = Pair::strangers(Limits::default(), Limits::default());
+    let settings =
+        Settings { keepalive: Some(Keepalive::default()), ..settings(Limits::default()) };
+    pair.b = Side::of(Mux::new(Role::Acceptor, settings), pair.now);
     pair.drive();
     pair
 }
@@ -98,4 +109,70 @@ fn a_deadline_that_passes_in_silence_pings_at_once() {
     pair.a.draw();
     pair.advance(ms(101));
     assert_eq!(kinds(&pair.a.draw()), "cancel ping");
+}
+
+// r[verify ping.requests]
+#[test]
+fn a_peer_whose_request_is_at_work_is_given_up_after_a_minute_of_silence() {
+    let mut pair = watchful_server();
+    pair.a.call_with(&endless());
+    pair.drive();
+    pair.advance(ms(29_999));
+    assert_eq!(kinds(&pair.b.draw()), "");
+    pair.advance(ms(1));
+    assert_eq!(kinds(&pair.b.draw()), "ping");
+    pair.advance(ms(29_999));
+    assert_eq!(*pair.b.mux.phase(), Phase::Open);
+    pair.advance(ms(1));
+    assert_eq!(kinds(&pair.b.draw()), "close");
+}
+
+// r[verify ping.requests]
+#[test]
+fn a_peer_that_waits_and_pings_is_not_pinged() {
+    let mut pair = Pair::strangers(Limits::default(), Limits::default());
+    for (role, side) in [(Role::Connector, &mut pair.a), (Role::Acceptor, &mut pair.b)] {
+        let settings =
+            Settings { keepalive: Some(Keepalive::default()), ..settings(Limits::default()) };
+        *side = Side::of(Mux::new(role, settings), pair.now);
+    }
+    pair.drive();
+    pair.a.call_with(&endless());
+    pair.drive();
+    for _ in 0..1000 {
+        pair.advance(ms(4000));
+        let (of_a, of_b) = (pair.a.draw(), pair.b.draw());
+        assert_eq!((kinds(&of_a).as_str(), kinds(&of_b).as_str()), ("ping", ""));
+        pair.b.take_all(&of_a);
+        pair.drive();
+    }
+}
+
+// r[verify ping.requests]
+#[test]
+fn a_peer_that_is_owed_nothing_is_not_pinged_whatever_it_has_begun() {
+    let mut pair = watchful_server();
+    let done = pair.a.call_with(&endless());
+    pair.drive();
+    pair.b.reply(done, "done");
+    pair.drive();
+    assert_eq!(pair.b.mux.next_timeout(), None);
+    pair.a.call_with(&Want { body: vec![7; 1 << 20], ..Want::default() });
+    let first = pair.a.draw().swap_remove(0);
+    pair.b.take(&first);
+    assert!(pair.b.mux.is_busy() && !pair.b.mux.is_at_work(), "half a request");
+    pair.advance(Duration::from_secs(3600));
+    assert_eq!(kinds(&pair.b.draw()), "");
+}
+
+// r[verify ping.requests]
+#[test]
+fn a_side_that_waits_as_well_does_not_wait_longer() {
+    let mut pair = watchful_server();
+    pair.a.call_with(&endless());
+    pair.drive();
+    pair.b.call_with(&endless());
+    pair.drive();
+    pair.advance(ms(4000));
+    assert_eq!(kinds(&pair.b.draw()), "ping");
 }
