@@ -29,6 +29,17 @@ const LANES_MAX: usize = 1 << 18;
 const LANES_FREE: usize = 1024;
 const LANE_COST: usize = 128;
 
+/// How much of a silence counts as waiting for a frame. The peer's machine may have slept, or this one.
+// r[impl lane-frame.late]
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// A frame that is waited for: when others last came, and for how long it has been.
+#[derive(Debug)]
+struct Gap {
+    last: Instant,
+    waited: Duration,
+}
+
 /// What a held frame costs beside its bytes.
 const HELD_COST: usize = 64;
 
@@ -51,8 +62,8 @@ pub(super) struct Receiving {
     window: u32,
     /// How many frames the peer sends in all, once it has said so.
     total: Option<u64>,
-    /// Since when frames beyond the lowest missing number have come, and that one hasn't.
-    gap: Option<Instant>,
+    /// Set while frames beyond the lowest missing number have come, and that one hasn't. Boxed: it is rare.
+    gap: Option<Box<Gap>>,
     budget: Budget,
 }
 
@@ -116,7 +127,11 @@ impl Receiving {
         if self.ahead.is_empty() {
             return Duration::ZERO;
         }
-        now.saturating_duration_since(*self.gap.get_or_insert(now))
+        let gap =
+            self.gap.get_or_insert_with(|| Box::new(Gap { last: now, waited: Duration::ZERO }));
+        let silence = now.saturating_duration_since(gap.last).min(SILENCE_MAX);
+        **gap = Gap { last: now, waited: gap.waited.saturating_add(silence) };
+        gap.waited
     }
 
     /// Bytes that are held for the frames before them, with what they cost.

@@ -343,6 +343,29 @@ fn a_peer_that_leaves_out_one_frame_for_ever_is_closed() {
 }
 
 #[test]
+fn a_peer_that_slept_has_not_left_a_frame_out() {
+    // r[verify lane-frame.late]
+    let mut victim = Victim::new(Side::Server);
+    victim.take(&Writer::new().lane(0, 0, 0, b"hello")).unwrap();
+    victim.take(&Writer::new().lane(2, 9, 1, b"")).unwrap();
+    victim.pass(SECOND * 400).unwrap();
+    // It wakes up, and what was lost comes behind something new.
+    victim.take(&Writer::new().lane(3, 9, 2, b"")).unwrap();
+    victim.pass(SECOND * 9).unwrap();
+    victim.take(&Writer::new().lane(4, 9, 3, b"")).unwrap();
+    victim.take(&Writer::new().lane(1, 9, 0, b"")).unwrap();
+    // But who is silent again and again gains little.
+    victim.take(&Writer::new().lane(6, 9, 5, b"")).unwrap();
+    let lost = (7..).find_map(|number| {
+        victim.pass(SECOND * 60).unwrap();
+        let taken = victim.take(&Writer::new().lane(number, 9, number - 1, b""));
+        taken.err().map(|lost| (number, lost))
+    });
+    let late = Violation::Limit("a frame has not come for 30 s, and those behind it have");
+    assert_eq!(lost, Some((10, Lost::Violation(late))));
+}
+
+#[test]
 fn a_gap_that_closes_is_none_any_more() {
     // r[verify lane-frame.late]
     let mut victim = Victim::new(Side::Server);

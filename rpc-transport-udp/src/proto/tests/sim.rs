@@ -158,6 +158,9 @@ enum Event {
     Leave,
     FreezeServer(Duration),
     FreezeClient(usize, Duration),
+    /// The same, and clocks stand still meanwhile.
+    SleepServer(Duration),
+    SleepClient(usize, Duration),
     /// Applications take nothing.
     DeafServer(Duration),
     DeafClient(usize, Duration),
@@ -200,6 +203,7 @@ fn run(seed: u64) -> Figures {
         events.push((Duration::from_millis(more.u64(..12_000)), Event::Move { client }));
     }
     events.extend(goodbye(&mut fastrand::Rng::with_seed(seed ^ 0x00b7_e5ee)));
+    events.extend(sleep(&mut fastrand::Rng::with_seed(seed ^ 0x0051_ee90), world.clients.len()));
     events.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     let outages = outages(&events);
     while let Some((at, event)) = events.pop() {
@@ -216,10 +220,10 @@ fn run(seed: u64) -> Figures {
     // An orphan is a session whose client is gone and couldn't say so.
     let orphans: Vec<u64> = world.server.sessions.keys().copied().collect();
     for id in orphans {
-        world.server.close(world.now, id);
+        world.server.close(world.server_now(), id);
     }
     world.pass(super::world::Server::MEMORY);
-    let uptime_ms = world.server.uptime_ms(world.now);
+    let uptime_ms = world.server.uptime_ms(world.server_now());
     world.server.table.handle_datagram(uptime_ms, world.address, &[]);
     assert_eq!(world.server.table.len(), 0, "the table remembers");
     Figures::of(&world)
@@ -245,6 +249,8 @@ fn outages(events: &[(Duration, Event)]) -> Duration {
         Event::Cut { lasts, .. }
         | Event::FreezeServer(lasts)
         | Event::FreezeClient(_, lasts)
+        | Event::SleepServer(lasts)
+        | Event::SleepClient(_, lasts)
         | Event::DeafServer(lasts)
         | Event::DeafClient(_, lasts)
         | Event::Restart { down: lasts } => *lasts,
@@ -339,6 +345,18 @@ fn goodbye(random: &mut fastrand::Rng) -> Vec<(Duration, Event)> {
     vec![(at, Event::OfferNoMore), (leaves, Event::Leave), (restarts, Event::Restart { down })]
 }
 
+/// In every third run a machine sleeps once, the server's or a client's.
+fn sleep(random: &mut fastrand::Rng, clients: usize) -> Option<(Duration, Event)> {
+    let ms = Duration::from_millis;
+    let sleeps = random.u32(..3) == 0;
+    let (at, lasts) = (ms(random.u64(..20_000)), ms(random.u64(10..40_000)));
+    let event = match random.usize(..=clients) {
+        0 => Event::SleepServer(lasts),
+        client => Event::SleepClient(client - 1, lasts),
+    };
+    sleeps.then_some((at, event))
+}
+
 fn happen(
     world: &mut World,
     events: &mut Vec<(Duration, Event)>,
@@ -365,22 +383,20 @@ fn happen(
         Event::Restart { down } => world.restart_server(down),
         Event::OfferNoMore => world.server.table.offer_no_more(),
         Event::Leave => world.server.table.leave(),
-        Event::FreezeServer(lasts) => {
-            if world.server_stands_until.is_none() {
-                world.server_stands_until = Some(now + lasts);
-            }
-        }
-        Event::FreezeClient(client, lasts) => {
-            world.clients[client].frozen_until = Some(now + lasts);
-        }
+        Event::FreezeServer(lasts) => world.freeze_server(lasts, false),
+        Event::SleepServer(lasts) => world.freeze_server(lasts, true),
+        Event::FreezeClient(client, lasts) => world.clients[client].freeze(now, lasts),
+        Event::SleepClient(client, lasts) => world.clients[client].fall_asleep(now, lasts),
         Event::DeafServer(lasts) => {
+            let until = world.server_now() + lasts;
             for end in world.server.sessions.values_mut() {
-                end.deaf_until = Some(now + lasts);
+                end.deaf_until = Some(until);
             }
         }
         Event::DeafClient(client, lasts) => {
+            let until = world.clients[client].own(now) + lasts;
             if let Some(end) = world.clients[client].end_mut() {
-                end.deaf_until = Some(now + lasts);
+                end.deaf_until = Some(until);
             }
         }
         Event::Mtu { client, bytes } => {

@@ -75,6 +75,11 @@ pub(crate) struct Client {
     /// Until then it does nothing at all.
     pub(crate) frozen_until: Option<Instant>,
     frozen: Vec<Parcel>,
+    /// How long its clock stands still of the time that it is frozen.
+    sleep: Duration,
+    /// How far its clock is behind the world's, and how far that was when its session began.
+    slept: Duration,
+    slept_before: Duration,
     pub(crate) up: Link,
     pub(crate) down: Link,
     pub(crate) random: fastrand::Rng,
@@ -124,6 +129,9 @@ impl Client {
             next_lane: 1,
             frozen_until: None,
             frozen: Vec::new(),
+            sleep: Duration::ZERO,
+            slept: Duration::ZERO,
+            slept_before: Duration::ZERO,
             up: links.0,
             down: links.1,
             random,
@@ -155,7 +163,26 @@ impl Client {
         self.calls.len() >= self.habits.calls && self.open.is_empty()
     }
 
-    /// Does all that there is to do now.
+    /// It does nothing for so long.
+    pub(crate) fn freeze(&mut self, now: Instant, lasts: Duration) {
+        if self.sleep.is_zero() {
+            self.frozen_until = Some(now + lasts);
+        }
+    }
+
+    /// The same, and its clock stands still meanwhile.
+    pub(crate) fn fall_asleep(&mut self, now: Instant, lasts: Duration) {
+        if self.frozen_until.is_none() {
+            (self.frozen_until, self.sleep) = (Some(now + lasts), lasts);
+        }
+    }
+
+    /// Its time at the world's.
+    pub(crate) fn own(&self, now: Instant) -> Instant {
+        now - self.slept
+    }
+
+    /// Does all that there is to do now, which is the world's time.
     pub(crate) fn turn(&mut self, now: Instant) {
         while let Some(parcel) = self.down.receive(now) {
             if self.frozen.len() < 200 {
@@ -166,6 +193,8 @@ impl Client {
             return;
         }
         self.frozen_until = None;
+        self.slept += std::mem::take(&mut self.sleep);
+        let now = self.own(now);
         for parcel in std::mem::take(&mut self.frozen) {
             self.handle_datagram(now, parcel);
         }
@@ -206,7 +235,7 @@ impl Client {
             if *until <= now {
                 self.wait(now);
             } else if let Some(init) = setup.poll_transmit(now) {
-                self.up.send(now, self.outer, &init);
+                self.up.send(now + self.slept, self.outer, &init);
             }
         }
     }
@@ -217,6 +246,7 @@ impl Client {
         let session = Session::new(agreed, Budget::new(64 << 20), self.random.u64(..));
         let mut end = End::new(session, sends, receives);
         end.session.greet();
+        self.slept_before = self.slept;
         self.phase = Phase::Up { end: Box::new(end), established };
     }
 
@@ -227,7 +257,8 @@ impl Client {
         if let Some(reset) = reset {
             let judged = Judgement::of(&reset, established.agreed.epoch, established.retention);
             self.resets += 1;
-            self.lose(now, judged.never_ran_since);
+            let slept = self.slept - self.slept_before;
+            self.lose(now, judged.never_ran_since.saturating_sub(slept));
             return;
         }
         for lane in std::mem::take(&mut end.books.ended) {
@@ -277,10 +308,10 @@ impl Client {
     /// Sends, and sees whether the session is over.
     fn flush(&mut self, now: Instant) {
         let Phase::Up { end, .. } = &mut self.phase else { return };
-        let (up, outer) = (&mut self.up, self.outer);
+        let (up, outer, at) = (&mut self.up, self.outer, now + self.slept);
         end.send(now, |transmit| {
             for datagram in transmit.bytes.chunks(transmit.segment_bytes) {
-                up.send(now, outer, datagram);
+                up.send(at, outer, datagram);
             }
         });
         for lane in std::mem::take(&mut end.queue.begun) {
@@ -322,8 +353,8 @@ impl Client {
         if let Phase::Up { end, .. } = &mut self.phase {
             self.frames += end.books.frames;
             end.session.abort();
-            let (up, outer) = (&mut self.up, self.outer);
-            end.send(now, |transmit| up.send(now, outer, &transmit.bytes));
+            let (up, outer, at) = (&mut self.up, self.outer, now + self.slept);
+            end.send(now, |transmit| up.send(at, outer, &transmit.bytes));
         }
         self.wait(now);
     }
@@ -343,7 +374,7 @@ impl Client {
             }
             Phase::Done => None,
         };
-        arrives.into_iter().chain(own).min()
+        arrives.into_iter().chain(own.map(|at| at + self.slept)).min()
     }
 
     fn next_call(&self) -> Option<Instant> {

@@ -40,6 +40,9 @@ pub(crate) struct World {
     pub(crate) server_stands_until: Option<Instant>,
     pub(crate) server_is_gone: bool,
     standing: Vec<Parcel>,
+    /// How long the server's clock stands still of that, and how far it is behind the world's.
+    server_sleep: Duration,
+    server_slept: Duration,
     pub(crate) random: fastrand::Rng,
     /// What happened, as one number.
     pub(crate) trace: u64,
@@ -74,6 +77,8 @@ impl World {
             server_stands_until: None,
             server_is_gone: false,
             standing: Vec::new(),
+            server_sleep: Duration::ZERO,
+            server_slept: Duration::ZERO,
             random,
             trace: 0,
             datagrams: 0,
@@ -96,11 +101,25 @@ impl World {
 
     /// A new process takes the server's place, after `down`.
     pub(crate) fn restart_server(&mut self, down: Duration) {
-        self.server.restart(self.now);
+        self.server.restart(self.server_now());
+        self.server_sleep = Duration::ZERO;
         self.meter = Meter::default();
         self.standing.clear();
         self.server_is_gone = true;
         self.server_stands_until = Some(self.now + down);
+    }
+
+    /// The server's machine does nothing for so long, and if it `sleeps` its clock stands still meanwhile.
+    pub(crate) fn freeze_server(&mut self, lasts: Duration, sleeps: bool) {
+        if self.server_stands_until.is_none() {
+            self.server_stands_until = Some(self.now + lasts);
+            self.server_sleep = if sleeps { lasts } else { Duration::ZERO };
+        }
+    }
+
+    /// The server's time, which is the world's unless it has slept.
+    pub(crate) fn server_now(&self) -> Instant {
+        self.now - self.server_slept
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -125,8 +144,9 @@ impl World {
         if self.server_stands_until.is_none_or(|until| until <= now) {
             if self.server_stands_until.take().is_some() && self.server_is_gone {
                 self.server_is_gone = false;
-                self.server.restart(now);
+                self.server.restart(self.server_now());
             }
+            self.server_slept += std::mem::take(&mut self.server_sleep);
             for parcel in std::mem::take(&mut self.standing) {
                 self.reach(parcel);
             }
@@ -150,15 +170,15 @@ impl World {
         self.note(1, &parcel.bytes);
         self.meter.note_arrival(parcel.from, &parcel.bytes);
         let from = parcel.from;
-        if let Some(answer) = self.server.handle_datagram(self.now, parcel) {
+        if let Some(answer) = self.server.handle_datagram(self.server_now(), parcel) {
             self.send_down(from, &answer);
         }
     }
 
     fn turn_server(&mut self) {
-        let mut out = Vec::new();
+        let (mut out, now) = (Vec::new(), self.server_now());
         let executed = &mut self.executed;
-        self.server.turn(self.now, executed, |to, datagram| out.push((to, datagram.to_vec())));
+        self.server.turn(now, executed, |to, datagram| out.push((to, datagram.to_vec())));
         for (to, datagram) in out {
             self.send_down(to, &datagram);
         }
@@ -177,7 +197,8 @@ impl World {
     /// When something happens next.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         let clients = self.clients.iter().flat_map(|it| [it.next_at(), it.up.next_at()]).flatten();
-        let server = self.server_stands_until.or_else(|| self.server.next_at());
+        let own = || self.server.next_at().map(|at| at + self.server_slept);
+        let server = self.server_stands_until.or_else(own);
         clients.chain(server).min()
     }
 
