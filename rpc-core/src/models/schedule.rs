@@ -17,6 +17,8 @@ use shuttle::{
     scheduler::{DfsScheduler, Schedule, Scheduler, Task, TaskId},
 };
 
+use rpc_core::testing::checkout;
+
 /// Runs of a model unless something else is asked for.
 const RUNS: u64 = 100;
 
@@ -86,7 +88,8 @@ impl Drop for Replay {
         let (package, name) = (env!("CARGO_PKG_NAME"), current.name().unwrap_or_default());
         eprintln!(
             "to see it again: RUSTFLAGS='--cfg rpc_shuttle' RPC_SEED={seed} cargo test -p {package} --lib \
-             --target-dir target/concurrency {name}"
+             --target-dir target/concurrency {name}{}",
+            checkout()
         );
     }
 }

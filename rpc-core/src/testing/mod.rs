@@ -21,6 +21,7 @@
 )]
 
 pub mod adversary;
+mod checkout;
 pub mod conformance;
 pub mod mortal;
 #[doc(hidden)]
@@ -36,6 +37,8 @@ use std::{
 };
 
 use bytes::Bytes;
+#[doc(hidden)]
+pub use checkout::checkout;
 
 use crate::{
     frame::Lane,

@@ -20,6 +20,7 @@ mod world;
 use std::{collections::BTreeMap, env, ops::Range, thread};
 
 use plan::Plan;
+use rpc_core::testing::checkout;
 
 /// How many seeds are tried, unless `RPC_SEEDS` says otherwise.
 const SEEDS: u64 = 100;
@@ -104,7 +105,10 @@ impl Drop for Replay {
             // A release build makes more calls, so its seeds are others.
             let release = if cfg!(debug_assertions) { "" } else { "--release " };
             let target = "-p rpc-transport-tcp --test turmoil";
-            eprintln!("to see it again: RPC_SEED={seed} cargo test {release}{target} {test}");
+            let commit = checkout();
+            eprintln!(
+                "to see it again: RPC_SEED={seed} cargo test {release}{target} {test}{commit}"
+            );
         }
     }
 }

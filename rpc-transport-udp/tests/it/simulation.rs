@@ -18,6 +18,7 @@ use std::{
 
 use rpc_core::{
     testing::{
+        checkout,
         mortal::Switchboard,
         promises::{Kit, Network},
     },
@@ -161,9 +162,11 @@ async fn the_same_seed_does_the_same() {
     let (first, second) = (fingerprints().await, fingerprints().await);
     for ((seed, one), (_, other)) in first.1.iter().zip(&second.1) {
         assert_eq!(
-            one, other,
+            one,
+            other,
             "it sent something else\n  replay: RPC_SEED={seed} cargo test -p rpc-transport-udp --test \
-             it the_same_seed"
+             it the_same_seed{}",
+            checkout(),
         );
     }
     assert_eq!(first, second);

@@ -41,7 +41,7 @@ mod verdict;
 use std::{fmt, future::Future, time::Duration};
 
 use self::{ends::Lab, verdict::Broken};
-use super::in_time;
+use super::{checkout, in_time};
 use crate::transport::Transport;
 
 /// How long one check may take, unless told otherwise. Each takes milliseconds.
@@ -307,6 +307,7 @@ impl fmt::Display for Report {
         writeln!(f, "the transport broke the promise \"{name}\": {meaning}")?;
         writeln!(f, "  found:  {}", broken.found)?;
         writeln!(f, "  check:  {check:?}, seed {seed:#x}")?;
-        write!(f, "  replay: Kit::new().checks([Check::{check:?}]).seeds([{seed:#x}]).run(..)")
+        let (at, commit) = (format!("{seed:#x}"), checkout());
+        write!(f, "  replay: Kit::new().checks([Check::{check:?}]).seeds([{at}]).run(..){commit}")
     }
 }

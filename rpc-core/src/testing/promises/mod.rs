@@ -73,7 +73,7 @@ use std::{collections::BTreeMap, env, fmt, thread, time::Duration};
 pub use network::{Memory, Network};
 
 use self::plan::Plan;
-use super::in_time;
+use super::{checkout, in_time};
 
 /// How many seeds are tried, unless told otherwise.
 const SEEDS: u64 = 100;
@@ -347,6 +347,7 @@ impl fmt::Display for Report<'_> {
         let test = test.map_or(String::new(), |name| format!(" {name}"));
         let session = kit.session.filter(|number| *number > 0);
         let session = session.map_or(String::new(), |number| format!("RPC_SESSION={number} "));
-        write!(f, "  replay: {session}RPC_SEED={seed} cargo test{package}{test}")
+        let commit = checkout();
+        write!(f, "  replay: {session}RPC_SEED={seed} cargo test{package}{test}{commit}")
     }
 }

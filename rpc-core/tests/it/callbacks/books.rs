@@ -12,7 +12,10 @@ use std::{
 
 use rpc_core::{
     Channel, Context, Delivery, Limits, Server,
-    testing::adversary::{Adversary, Death, Direction},
+    testing::{
+        adversary::{Adversary, Death, Direction},
+        checkout,
+    },
 };
 use tokio::{
     sync::mpsc,
@@ -181,7 +184,8 @@ struct Replay(u64);
 impl Drop for Replay {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("replay: RPC_SEED={} cargo test -p rpc-core callbacks::books", self.0);
+            let (seed, commit) = (self.0, checkout());
+            eprintln!("replay: RPC_SEED={seed} cargo test -p rpc-core callbacks::books{commit}");
         }
     }
 }

@@ -12,7 +12,10 @@ use std::{
 };
 
 use rpc_core::{
-    testing::promises::{Kit, Memory, Network, Promise},
+    testing::{
+        checkout,
+        promises::{Kit, Memory, Network, Promise},
+    },
     transport::{
         Address, Batch, Connector, InFrame, Inbox, Lane, Listener, OutFrame, Payload, Peer,
         Received, Transport, TransportError,
@@ -89,6 +92,8 @@ fn a_complaint_says_how_to_replay_it() {
     let seed = complaint.split("seed:").nth(1).unwrap().split(',').next().unwrap().trim();
     let replay = format!("RPC_SEED={seed} cargo test -p rpc-core");
     assert!(complaint.contains(&replay), "{complaint}");
+    // A seed does the same in the same commit only; git says which, where there is one.
+    assert!(complaint.ends_with(&checkout()), "{complaint}");
 }
 
 /// What the kit says about a transport that lies so. `None`: nothing.

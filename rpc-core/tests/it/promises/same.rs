@@ -12,6 +12,7 @@ use std::{
 use rpc_core::{
     testing::{
         adversary::Adversary,
+        checkout,
         promises::{Kit, Memory, Network},
     },
     transport::{
@@ -45,9 +46,10 @@ async fn run_twice<N: Network>(kit: Kit, network: impl Fn(u64) -> N) -> usize {
         assert!(
             first == second,
             "frame {at} is {:?} at first and then {:?}\n  replay: RPC_SEED={seed} cargo test -p \
-             rpc-core --test it same (number {number} of this run)",
+             rpc-core --test it same{}\n  number {number} of this run",
             first.frames.get(at),
             second.frames.get(at),
+            checkout(),
         );
     }
     first.len()

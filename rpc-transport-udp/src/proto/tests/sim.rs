@@ -4,6 +4,8 @@
 
 use std::{collections::HashSet, env, ops::Range, thread, time::Duration};
 
+use rpc_core::testing::checkout;
+
 use super::world::{Config, Faults, Habits, Outcome, World};
 use crate::proto::session::{CloseCode, Lost};
 
@@ -29,10 +31,9 @@ pub(super) struct Replay(pub(super) u64, pub(super) &'static str);
 impl Drop for Replay {
     fn drop(&mut self) {
         if thread::panicking() {
-            let Self(seed, name) = self;
-            eprintln!(
-                "to see it again: RPC_SEED={seed} cargo test -p rpc-transport-udp --lib {name}"
-            );
+            let (Self(seed, name), commit) = (self, checkout());
+            let target = "-p rpc-transport-udp --lib";
+            eprintln!("to see it again: RPC_SEED={seed} cargo test {target} {name}{commit}");
         }
     }
 }

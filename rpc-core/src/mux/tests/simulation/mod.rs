@@ -13,6 +13,7 @@ use super::{
     link::{Chance, Lanes},
     *,
 };
+use crate::testing::checkout;
 
 #[test]
 fn whatever_happens_the_ledger_agrees() {
@@ -119,7 +120,11 @@ struct Simulation {
 impl Drop for Simulation {
     fn drop(&mut self) {
         if let Some(seed) = self.seed.filter(|_| thread::panicking()) {
-            eprintln!("to see it again: RPC_SEED={seed} cargo test -p rpc-core --lib simulation");
+            let test = "simulation";
+            let commit = checkout();
+            eprintln!(
+                "to see it again: RPC_SEED={seed} cargo test -p rpc-core --lib {test}{commit}"
+            );
         }
     }
 }

@@ -10,7 +10,10 @@ use std::{
 use bytes::Buf;
 
 use super::{Chance, number, *};
-use crate::mux::{ITEM_COST, Need, NextItem, Room, StreamEnd};
+use crate::{
+    mux::{ITEM_COST, Need, NextItem, Room, StreamEnd},
+    testing::checkout,
+};
 
 const STREAMS: usize = 1000;
 const PIPE_BYTES: usize = 16;
@@ -21,7 +24,9 @@ fn a_thousand_streams_get_through_a_pipe_of_16_bytes() {
     let seeds = number("RPC_SEEDS").map_or(1, |seeds| seeds.div_ceil(100));
     let seeds = number("RPC_SEED").map_or(0..seeds, |seed| seed..seed + 1);
     for seed in seeds {
-        eprintln!("to see it again: RPC_SEED={seed} cargo test -p rpc-core --lib simulation::pipe");
+        let test = "simulation::pipe";
+        let commit = checkout();
+        eprintln!("to see it again: RPC_SEED={seed} cargo test -p rpc-core --lib {test}{commit}");
         Echo::new(seed).run();
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use super::{Simulation, number, streams};
+use crate::testing::checkout;
 
 /// How many, unless `RPC_SEEDS` says otherwise.
 const SEEDS: u64 = 100;
@@ -19,12 +20,15 @@ fn the_same_seed_sends_the_same_frames() {
     for seed in seeds {
         let calls = || Simulation::new(seed).traced();
         let (first, second) = (calls(), calls());
-        let replay = format!("to see it again: RPC_SEED={seed} cargo test -p rpc-core --lib same");
-        assert_eq!(first, second, "calls: {replay}");
+        let replay = || {
+            let commit = checkout();
+            format!("to see it again: RPC_SEED={seed} cargo test -p rpc-core --lib same{commit}")
+        };
+        assert_eq!(first, second, "calls: {}", replay());
         different.insert(first);
         // A run with streams takes many times as long.
         if seed % 10 == 0 {
-            assert_eq!(streams::trace(seed), streams::trace(seed), "streams: {replay}");
+            assert_eq!(streams::trace(seed), streams::trace(seed), "streams: {}", replay());
         }
     }
     // Some end before anything is sent.

@@ -10,7 +10,10 @@ mod link;
 use std::{collections::BTreeMap, hash::Hasher, sync::atomic::AtomicBool, task::Poll, thread};
 
 use super::{Chance, number, *};
-use crate::mux::{Need, NextItem, Room};
+use crate::{
+    mux::{Need, NextItem, Room},
+    testing::checkout,
+};
 use flow::{Flow, Reading, Sending};
 use link::Link;
 
@@ -163,8 +166,10 @@ struct Simulation {
 impl Drop for Simulation {
     fn drop(&mut self) {
         if let Some(seed) = self.seed.filter(|_| thread::panicking()) {
+            let test = "simulation::streams";
+            let commit = checkout();
             eprintln!(
-                "to see it again: RPC_SEED={seed} cargo test -p rpc-core --lib simulation::streams"
+                "to see it again: RPC_SEED={seed} cargo test -p rpc-core --lib {test}{commit}"
             );
         }
     }
