@@ -3,24 +3,27 @@
 
 use super::*;
 
-/// A side that pings after 4 s of silence and gives up after 4 s more, and its peer.
-fn watchful() -> Pair {
+/// Two sides with these keepalives.
+fn pair_of(connector: Option<Keepalive>, acceptor: Option<Keepalive>) -> Pair {
     let mut pair = Pair::strangers(Limits::default(), Limits::default());
-    let settings =
-        Settings { keepalive: Some(Keepalive::default()), ..settings(Limits::default()) };
-    pair.a = Side::of(Mux::new(Role::Connector, settings), pair.now);
+    let sides =
+        [(Role::Connector, connector, &mut pair.a), (Role::Acceptor, acceptor, &mut pair.b)];
+    for (role, keepalive, side) in sides {
+        let settings = Settings { keepalive, ..settings(Limits::default()) };
+        *side = Side::of(Mux::new(role, settings), pair.now);
+    }
     pair.drive();
     pair
 }
 
+/// A side that pings after 4 s of silence and gives up after 4 s more, and its peer.
+fn watchful() -> Pair {
+    pair_of(Some(Keepalive::default()), None)
+}
+
 /// A peer that never pings, and a side that runs its requests and pings after 30 s of silence.
 fn watchful_server() -> Pair {
-    let mut pair = Pair::strangers(Limits::default(), Limits::default());
-    let settings =
-        Settings { keepalive: Some(Keepalive::default()), ..settings(Limits::default()) };
-    pair.b = Side::of(Mux::new(Role::Acceptor, settings), pair.now);
-    pair.drive();
-    pair
+    pair_of(None, Some(Keepalive::default()))
 }
 
 fn endless() -> Want {
@@ -130,13 +133,7 @@ fn a_peer_whose_request_is_at_work_is_given_up_after_a_minute_of_silence() {
 // r[verify ping.requests]
 #[test]
 fn a_peer_that_waits_and_pings_is_not_pinged() {
-    let mut pair = Pair::strangers(Limits::default(), Limits::default());
-    for (role, side) in [(Role::Connector, &mut pair.a), (Role::Acceptor, &mut pair.b)] {
-        let settings =
-            Settings { keepalive: Some(Keepalive::default()), ..settings(Limits::default()) };
-        *side = Side::of(Mux::new(role, settings), pair.now);
-    }
-    pair.drive();
+    let mut pair = pair_of(Some(Keepalive::default()), Some(Keepalive::default()));
     pair.a.call_with(&endless());
     pair.drive();
     for _ in 0..1000 {
@@ -175,4 +172,27 @@ fn a_side_that_waits_as_well_does_not_wait_longer() {
     pair.drive();
     pair.advance(ms(4000));
     assert_eq!(kinds(&pair.b.draw()), "ping");
+}
+
+// r[verify ping.requests]
+#[test]
+fn who_is_patient_with_its_own_calls_is_as_patient_with_requests() {
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let mut pair = pair_of(None, Some(Keepalive { silence: minutes(1), answer: minutes(2) }));
+    pair.a.call_with(&endless());
+    pair.drive();
+    pair.advance(minutes(1) - ms(1));
+    assert_eq!(kinds(&pair.b.draw()), "");
+    pair.advance(ms(1));
+    assert_eq!(kinds(&pair.b.draw()), "ping");
+    pair.advance(minutes(2) - ms(1));
+    assert_eq!(kinds(&pair.b.draw()), "");
+    pair.advance(ms(1));
+    assert_eq!(kinds(&pair.b.draw()), "close");
+    // And who never pings never does.
+    let mut pair = pair_of(None, None);
+    pair.a.call_with(&endless());
+    pair.drive();
+    pair.advance(minutes(60));
+    assert_eq!((kinds(&pair.b.draw()).as_str(), pair.b.mux.next_timeout()), ("", None));
 }
