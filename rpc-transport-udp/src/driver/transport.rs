@@ -51,6 +51,8 @@ pub struct UdpTransport {
     is_settled: bool,
     /// Whether whoever sends waits for more than the socket.
     is_full: bool,
+    /// Whether whoever closes waits for the peer to have everything.
+    is_closing: bool,
     /// Why it is over, once that is so.
     lost: Option<Failure>,
     /// What was sent by when, on the client's side.
@@ -103,6 +105,7 @@ impl UdpTransport {
             timer: Timer::default(),
             is_settled: false,
             is_full: false,
+            is_closing: false,
             lost: None,
             positions: Positions::default(),
         }
@@ -298,27 +301,39 @@ impl UdpTransport {
 
     /// Everything has come from the peer, which is told so.
     fn end(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Progress, TransportError> {
-        self.receive_after_end(cx, now)?;
+        if self.receive_after_end(cx, now)? {
+            self.wake_others(cx);
+        }
         let _ = self.poll_transmit(cx, now, &mut Nothing);
         self.keep_time(cx, now).map_err(|failure| self.fail(cx, now, failure))?;
         Ok(Progress::End)
     }
 
+    /// Something has come. There may be room now, or the peer has everything; and neither sending nor closing
+    /// need come after receiving.
+    fn wake_others(&mut self, cx: &Context<'_>) {
+        let is_closed = self.is_closing && self.session.is_sent();
+        if mem::take(&mut self.is_full) || is_closed {
+            cx.waker().wake_by_ref();
+        }
+    }
+
     /// Once everything has come from the peer, nobody receives any more, but acknowledgements and
-    /// questions still have to be.
-    fn receive_after_end(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<()> {
+    /// questions still have to be. Returns whether there was anything.
+    fn receive_after_end(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
+        let mut has_come = false;
         if !self.session.is_received() {
-            return Ok(());
+            return Ok(has_come);
         }
         for _ in 0..READS_PER_POLL {
             match self.poll_receive(cx, now, &mut Nobody) {
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(came)) => has_come |= came != Came::Nothing,
                 Poll::Ready(Err(failure)) => return Err(into_io(self.fail(cx, now, failure))),
-                Poll::Pending => return Ok(()),
+                Poll::Pending => return Ok(has_come),
             }
         }
         cx.waker().wake_by_ref();
-        Ok(())
+        Ok(has_come)
     }
 
     /// Receives until something is worth it. `Pending`, and a wake-up, when there is nothing, or too
@@ -400,10 +415,7 @@ impl Transport for UdpTransport {
         }
         match self.poll_worth(cx, now, inbox) {
             Poll::Ready(Ok(())) => {
-                // There may be room now, and sending need not come after receiving.
-                if mem::take(&mut self.is_full) {
-                    cx.waker().wake_by_ref();
-                }
+                self.wake_others(cx);
                 // What it leads to goes first: what there is to do otherwise, if nothing more has come,
                 // isn't what the peer waits for.
                 return Poll::Ready(Ok(Progress::Part));
@@ -438,7 +450,8 @@ impl Transport for UdpTransport {
         if let Err(failure) = self.keep_time(cx, now) {
             return Poll::Ready(Err(into_io(self.fail(cx, now, failure))));
         }
-        if self.session.is_sent() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        self.is_closing = !self.session.is_sent();
+        if self.is_closing { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 }
 
