@@ -260,6 +260,8 @@ impl Dispatcher {
         self.accepted = Vec::new();
         self.staged = Vec::new();
         self.ended = Vec::new();
+        self.others = Vec::new();
+        self.spawned = Vec::new();
     }
 }
 

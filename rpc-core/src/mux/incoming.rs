@@ -241,7 +241,12 @@ impl Mux {
             // r[impl request.stream]
             self.streams.open_reader(accepted.id, accepted.patience);
         }
-        self.output.accepted.push(accepted);
+        let batch = &mut self.output.accepted;
+        // Many connections have one call at a time, and a vector begins with room for four.
+        if batch.capacity() == 0 {
+            batch.reserve_exact(1);
+        }
+        batch.push(accepted);
     }
 
     /// Refuses a request that would break a limit, or that nobody waits for any more.

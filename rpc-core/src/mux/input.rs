@@ -110,7 +110,7 @@ impl Mux {
         frame: Frame<'_>,
         part: Part<'_>,
     ) -> Result<(), CloseReason> {
-        if self.peer_hello.is_none() && !matches!(frame, Frame::Hello(_) | Frame::Close { .. }) {
+        if !self.hello_arrived && !matches!(frame, Frame::Hello(_) | Frame::Close { .. }) {
             // r[impl hello.first]
             return Err(CloseReason::HelloMissing);
         }
@@ -195,7 +195,7 @@ impl Mux {
     }
 
     fn handle_hello(&mut self, hello: &Hello) -> Result<(), CloseReason> {
-        if self.peer_hello.is_some() {
+        if self.hello_arrived {
             // r[impl hello.once]
             return Err(CloseReason::HelloRepeated);
         }
@@ -209,7 +209,7 @@ impl Mux {
         }
         self.peer_limits = PeerLimits::of_hello(hello);
         self.outbox.allow_bulk(self.peer_limits.window_bytes.saturating_sub(BULK_WINDOW_BASE));
-        self.peer_hello = Some(*hello);
+        self.hello_arrived = true;
         self.send_hello();
         self.streams.wake_all(&mut self.output.wakers);
         self.wake_writers(WAKE_MAX);
@@ -244,7 +244,7 @@ impl Mux {
         let awaits = self.calls.open() > 0 && !planted("close-beats-replies");
         if reason == CloseReason::Done && awaits {
             self.take_back_queued(&closed);
-            self.farewell = Some(closed);
+            self.farewell = Some(Box::new(closed));
             if self.phase == Phase::Open {
                 self.begin_drain(None);
             }
@@ -316,7 +316,7 @@ impl Mux {
     /// left, whatever is known of it.
     pub(crate) fn handle_lost(&mut self, closed: Closed, sent: u64, never_ran_from: Option<u64>) {
         if !self.is_closed() {
-            self.phase = Phase::Closed(self.farewell.take().unwrap_or(closed));
+            self.phase = Phase::Closed(self.farewell.take().map_or(closed, |farewell| *farewell));
         }
         self.handle_sent(sent);
         self.lose_calls(Reach::left(sent).never_ran_from(never_ran_from));

@@ -32,10 +32,7 @@ mod tests;
 mod types;
 mod waiters;
 
-use std::{
-    mem,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 pub(crate) use alive::Keepalive;
 pub(crate) use backlog::Start;
@@ -98,10 +95,10 @@ const SCAN_REST: Duration = Duration::from_nanos(50);
 pub(crate) struct Mux {
     role: Role,
     limits: Limits,
-    hello: Hello,
-    hello_sent: bool,
+    /// Until it is sent.
+    hello: Option<Box<Hello>>,
     peer_limits: PeerLimits,
-    peer_hello: Option<Hello>,
+    hello_arrived: bool,
     /// The largest frame that suits the transport.
     transport_bytes: usize,
     /// Buffers of bodies that nobody needs any more, for those to come.
@@ -124,7 +121,7 @@ pub(crate) struct Mux {
     /// Whether nobody on this side needs the connection, but for one-way calls to be answered.
     retired: bool,
     /// How the peer took its leave, while answers of its that it has sent may still come.
-    farewell: Option<Closed>,
+    farewell: Option<Box<Closed>>,
     /// The ping to answer with the next frames. Only the newest: a flood isn't amplified.
     pong: Option<u64>,
     /// The go-away to send with the next frames, and whether it is an answer.
@@ -146,30 +143,33 @@ pub(crate) struct Mux {
     output: Output,
 }
 
+/// What this side says first.
+fn hello(limits: &Limits, instance: u128) -> Hello {
+    Hello {
+        version: WIRE_VERSION,
+        codec: Bincode::ID,
+        // r[impl hello.features]
+        features: Features::default(),
+        instance,
+        frame_bytes: limits.frame_bytes,
+        message_bytes: limits.message_bytes,
+        calls: limits.calls,
+        metadata_bytes: limits.metadata_bytes,
+        window_bytes: limits.window_bytes,
+    }
+}
+
 impl Mux {
     pub(crate) fn new(role: Role, settings: Settings) -> Self {
         let Settings { limits, keepalive, frame_bytes, instance, cautious } = settings;
         let limits = in_range(limits);
-        let hello = Hello {
-            version: WIRE_VERSION,
-            codec: Bincode::ID,
-            // r[impl hello.features]
-            features: Features::default(),
-            instance,
-            frame_bytes: limits.frame_bytes,
-            message_bytes: limits.message_bytes,
-            calls: limits.calls,
-            metadata_bytes: limits.metadata_bytes,
-            window_bytes: limits.window_bytes,
-        };
         // A peer may make this many calls before it can know of a lower limit.
         let calls = limits.calls.max(PeerLimits::BASE.calls);
         let mut mux = Self {
             role,
-            hello,
-            hello_sent: false,
+            hello: Some(Box::new(hello(&limits, instance))),
             peer_limits: PeerLimits::BASE,
-            peer_hello: None,
+            hello_arrived: false,
             transport_bytes: frame_bytes.max(FRAME_BYTES_MIN),
             spare: Vec::new(),
             shelf: Shelf::default(),
@@ -223,7 +223,7 @@ impl Mux {
     }
 
     pub(crate) fn hello_arrived(&self) -> bool {
-        self.peer_hello.is_some()
+        self.hello_arrived
     }
 
     /// Whether the peer has answered any call.
@@ -248,7 +248,7 @@ impl Mux {
     pub(crate) fn has_frames(&self) -> bool {
         !self.outbox.is_empty()
             || self.pong.is_some()
-            || self.go_away.is_some() && self.hello_sent
+            || self.go_away.is_some() && self.hello.is_none()
             || self.streams.has_due()
             || self.bulk_in.is_due()
     }
@@ -357,7 +357,7 @@ impl Mux {
         }
         if let Some(farewell) = self.farewell.take() {
             // Everything was said already.
-            self.phase = Phase::Closed(farewell);
+            self.phase = Phase::Closed(*farewell);
             return;
         }
         let text = if text.is_empty() { reason.text() } else { text };
@@ -404,6 +404,8 @@ impl Mux {
     /// Gives back the memory that an idle connection doesn't need.
     pub(crate) fn shrink(&mut self) {
         self.outbox.shrink();
+        self.output.shrink();
+        self.requests.shrink();
         self.spare = Vec::new();
     }
 
@@ -416,8 +418,7 @@ impl Mux {
     // ---- the connection's own frames
 
     fn send_hello(&mut self) {
-        if !mem::replace(&mut self.hello_sent, true) {
-            let hello = self.hello;
+        if let Some(hello) = self.hello.take() {
             self.outbox.append(|out| frame::encode_hello(out, &hello));
         }
     }
@@ -430,7 +431,7 @@ impl Mux {
             self.outbox.append(|out| frame::encode_pong(out, token));
         }
         self.append_credit();
-        if !self.hello_sent {
+        if self.hello.is_some() {
             return;
         }
         if let Some(answer) = self.go_away.take() {

@@ -107,8 +107,8 @@ impl Mux {
 
     fn needs_hello(&self, call: &NewCall<'_>, bytes: usize) -> bool {
         // r[impl hello.first]
-        !self.hello_sent
-            || self.peer_hello.is_none()
+        self.hello.is_some()
+            || !self.hello_arrived
                 && (self.cautious && !call.idempotent || bytes > PeerLimits::BASE.message_bytes)
     }
 
@@ -133,7 +133,7 @@ impl Mux {
         if metadata > self.peer_limits.metadata_bytes {
             return too_large("metadata", metadata, self.peer_limits.metadata_bytes, "the peer");
         }
-        if self.peer_hello.is_some() && bytes > self.peer_limits.message_bytes {
+        if self.hello_arrived && bytes > self.peer_limits.message_bytes {
             return too_large("arguments", bytes, self.peer_limits.message_bytes, "the peer");
         }
         Ok(())
@@ -304,7 +304,7 @@ impl Mux {
     /// Gives free places to the calls that wait for one.
     pub(super) fn admit(&mut self) {
         while self.waiters.waiting() > 0 && self.has_room() {
-            let Some(waker) = self.waiters.grant(self.peer_hello.is_some()) else { break };
+            let Some(waker) = self.waiters.grant(self.hello_arrived) else { break };
             self.output.wakers.push(waker);
         }
     }

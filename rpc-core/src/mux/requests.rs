@@ -106,6 +106,12 @@ impl Requests {
         }
     }
 
+    /// Gives back the memory that an idle connection doesn't need. Slots stay: the next calls in them have to be
+    /// newer than the last.
+    pub(crate) fn shrink(&mut self) {
+        self.slots.shrink_to_fit();
+    }
+
     /// Calls without a terminal frame in the outbox.
     pub(crate) fn open(&self) -> u32 {
         self.open
@@ -419,6 +425,10 @@ impl Requests {
             return Err(CloseReason::BadCallId);
         }
         if at >= self.slots.len() {
+            // Many connections have one call at a time.
+            if at == 0 {
+                self.slots.reserve_exact(1);
+            }
             self.slots.resize_with(at.saturating_add(1), Slot::default);
         }
         self.slots.get_mut(at).ok_or(CloseReason::BadCallId)

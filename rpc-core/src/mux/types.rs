@@ -102,6 +102,16 @@ pub(crate) struct Output {
     pub(crate) discarded: Vec<Waker>,
 }
 
+impl Output {
+    /// Gives back the memory that an idle connection doesn't need.
+    pub(super) fn shrink(&mut self) {
+        self.wakers.shrink_to_fit();
+        self.accepted.shrink_to_fit();
+        self.stopped.shrink_to_fit();
+        self.discarded.shrink_to_fit();
+    }
+}
+
 /// What a state machine is made with, beside its role.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {

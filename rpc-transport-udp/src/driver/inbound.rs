@@ -134,6 +134,14 @@ impl Inbound {
         None
     }
 
+    /// Gives back the memory that nothing needs while nothing comes.
+    pub(super) fn shrink(&self) {
+        let mut state = self.lock();
+        if state.pieces.is_empty() {
+            state.pieces = VecDeque::new();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }

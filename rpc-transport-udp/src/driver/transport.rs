@@ -41,11 +41,10 @@ pub struct UdpTransport {
     feed: Feed,
     /// What has come and wasn't looked at yet.
     rest: VecDeque<Received>,
-    peer: Peer,
     /// The address at which the peer reaches this side.
     local_ip: Option<IpAddr>,
     /// What the socket didn't take yet, and the wait until it does.
-    blocked: Option<(Transmit, Writable)>,
+    blocked: Option<Box<(Transmit, Writable)>>,
     timer: Timer,
     /// Whether nothing has come since whoever receives was told to wait.
     is_settled: bool,
@@ -54,17 +53,24 @@ pub struct UdpTransport {
     /// Whether whoever closes waits for the peer to have everything.
     is_closing: bool,
     /// Why it is over, once that is so.
-    lost: Option<Failure>,
-    /// What was sent by when, on the client's side.
-    positions: Positions,
+    lost: Option<Box<Failure>>,
 }
 
 /// Where datagrams come from.
 enum Feed {
-    /// The session's own socket. What a reset from there means depends on the rest.
-    Socket { epoch: Epoch, retention: Duration, sleep: SleepWatch },
+    /// The session's own socket. Boxed: servers have it not.
+    Socket(Box<Client>),
     /// The task that reads the socket of a server.
     Endpoint { endpoint: Arc<Endpoint>, inbound: Arc<Inbound> },
+}
+
+/// What the meaning of a reset depends on, on the client's side.
+struct Client {
+    epoch: Epoch,
+    retention: Duration,
+    sleep: SleepWatch,
+    /// What was sent by when.
+    positions: Positions,
 }
 
 impl UdpTransport {
@@ -72,9 +78,11 @@ impl UdpTransport {
     pub(super) fn connected(socket: Arc<dyn Datagrams>, established: Established) -> Self {
         let Established { agreed, retention } = established;
         let sleep = socket.sleep_watch();
-        let feed = Feed::Socket { epoch: agreed.epoch, retention, sleep };
+        let positions = Positions::default();
+        let client = Client { epoch: agreed.epoch, retention, sleep, positions };
         let budget = Budget::new(CLIENT_BUDGET_BYTES);
-        let mut this = Self::new(Session::new(agreed, budget, socket.seed()), socket, feed);
+        let session = Session::new(agreed, budget, socket.seed());
+        let mut this = Self::new(session, socket, Feed::Socket(Box::new(client)));
         // The server has a session when its first packet arrives, whoever speaks first.
         this.session.greet();
         let now = clock::now();
@@ -92,14 +100,11 @@ impl UdpTransport {
     }
 
     fn new(session: Session, socket: Arc<dyn Datagrams>, feed: Feed) -> Self {
-        let mut remote = session.remote();
-        remote.set_ip(remote.ip().to_canonical());
         Self {
             session,
             socket,
             feed,
             rest: VecDeque::new(),
-            peer: Peer::new(Address::Socket(remote)),
             local_ip: None,
             blocked: None,
             timer: Timer::default(),
@@ -107,7 +112,6 @@ impl UdpTransport {
             is_full: false,
             is_closing: false,
             lost: None,
-            positions: Positions::default(),
         }
     }
 
@@ -118,10 +122,11 @@ impl UdpTransport {
         now: Instant,
         inbox: &mut impl Inbox,
     ) -> Poll<Result<Came, Failure>> {
-        let Self { session, socket, feed, local_ip, positions, rest, .. } = self;
+        let Self { session, socket, feed, local_ip, rest, .. } = self;
         let mut input = Input { session, now, inbox, came: Came::Nothing, failed: None };
         match feed {
-            Feed::Socket { epoch, retention, sleep } => {
+            Feed::Socket(client) => {
+                let Client { epoch, retention, sleep, positions } = &mut **client;
                 let mut when_worthless = |session: &Session, bytes: &[u8]| {
                     let reset = reset_of(session, bytes)?;
                     let judged = Judgement::of(&reset, *epoch, *retention);
@@ -185,7 +190,7 @@ impl UdpTransport {
         source: &mut impl Source,
     ) -> Poll<()> {
         loop {
-            if let Some((transmit, writable)) = &mut self.blocked {
+            if let Some((transmit, writable)) = self.blocked.as_deref_mut() {
                 if ready!(writable.as_mut().poll(cx)).is_err() {
                     self.blocked = None;
                     continue;
@@ -239,7 +244,7 @@ impl UdpTransport {
     /// The socket takes no more at present.
     fn wait(&mut self, transmit: Transmit) {
         let writable = Arc::clone(&self.socket).writable();
-        self.blocked = Some((transmit, writable));
+        self.blocked = Some(Box::new((transmit, writable)));
     }
 
     /// Does what time asks for, sends what doesn't wait for new frames, and sets the timer.
@@ -254,9 +259,7 @@ impl UdpTransport {
                 next = self.session.poll_timeout();
             }
             let Some(next) = next else {
-                // Nobody polls the timer from here on, so nobody may rely on it.
-                self.timer.clear();
-                self.session.shrink();
+                self.shrink();
                 return Ok(());
             };
             // What is still due waits for the socket, which wakes this when it takes more.
@@ -265,6 +268,19 @@ impl UdpTransport {
                 return Ok(());
             }
             now = clock::now();
+        }
+    }
+
+    /// Gives back the memory that an idle session doesn't need.
+    fn shrink(&mut self) {
+        // Nobody polls it from here on, so nobody may rely on it.
+        self.timer = Timer::default();
+        self.session.shrink();
+        if self.rest.is_empty() {
+            self.rest = VecDeque::new();
+        }
+        if let Feed::Endpoint { inbound, .. } = &self.feed {
+            inbound.shrink();
         }
     }
 
@@ -293,7 +309,7 @@ impl UdpTransport {
         }
         let _ = self.poll_transmit(cx, now, &mut Nothing);
         let error = failure.error();
-        self.lost = Some(failure);
+        self.lost = Some(Box::new(failure));
         // Whoever sends hears of it too, whichever of the two is polled first.
         cx.waker().wake_by_ref();
         error
@@ -372,7 +388,9 @@ fn reset_of(session: &Session, datagram: &[u8]) -> Option<Reset> {
 
 impl Transport for UdpTransport {
     fn peer(&self) -> Peer {
-        self.peer.clone()
+        let mut remote = self.session.remote();
+        remote.set_ip(remote.ip().to_canonical());
+        Peer::new(Address::Socket(remote))
     }
 
     /// What fits the smallest datagram that every path has to take.
@@ -386,8 +404,10 @@ impl Transport for UdpTransport {
         }
         let now = clock::now();
         self.receive_after_end(cx, now)?;
-        if !batch.is_empty() && matches!(self.feed, Feed::Socket { .. }) {
-            self.positions.note(now, batch.position());
+        if let Feed::Socket(client) = &mut self.feed
+            && !batch.is_empty()
+        {
+            client.positions.note(now, batch.position());
         }
         // r[impl session.not-sent]
         let sent = self.poll_transmit(cx, now, &mut Frames(batch));
@@ -472,7 +492,7 @@ impl Drop for UdpTransport {
 impl fmt::Debug for UdpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UdpTransport")
-            .field("peer", &self.peer)
+            .field("peer", &self.peer())
             .field("session", &self.session.id())
             .field("lost", &self.lost)
             .finish_non_exhaustive()

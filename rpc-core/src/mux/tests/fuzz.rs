@@ -123,7 +123,7 @@ impl<'a> Victim<'a> {
             calls: self.input.u8().into(),
             metadata_bytes: self.input.u16().into(),
             window_bytes: self.input.u16().into(),
-            ..self.side.mux.hello
+            ..hello(&Limits::default(), 0)
         }
     }
 

@@ -22,7 +22,7 @@ const VIOLATIONS: &[Row] = &[
         pair.b.take(&raw(Lane::CONTROL, 8, 0, &[0; 8]));
     }),
     ("a second hello", CloseReason::HelloRepeated, |pair| {
-        let hello = pair.a.mux.hello;
+        let hello = hello(&Limits::default(), 0);
         pair.b.take(&made(|out| frame::encode_hello(out, &hello)));
     }),
     ("no bytes", CloseReason::MalformedFrame, |pair| {
@@ -162,7 +162,7 @@ fn request(id: CallId) -> OutFrame {
 /// A connection of which the hello is not what it should be.
 fn stranger(pair: &mut Pair, change: fn(&mut Hello)) {
     *pair = Pair::strangers(Limits::default(), Limits::default());
-    let mut hello = pair.a.mux.hello;
+    let mut hello = hello(&Limits::default(), 0);
     change(&mut hello);
     pair.b.take(&made(|out| frame::encode_hello(out, &hello)));
 }
@@ -379,7 +379,7 @@ fn at_no_time_do_more_handlers_run_than_announced() {
 #[test]
 fn a_hello_cannot_take_back_what_every_peer_accepts() {
     let mut pair = Pair::strangers(Limits::default(), Limits::default());
-    let mut hello = pair.b.mux.hello;
+    let mut hello = hello(&Limits::default(), 0);
     (hello.frame_bytes, hello.calls, hello.message_bytes, hello.metadata_bytes) = (0, 0, 0, 0);
     pair.a.take(&made(|out| frame::encode_hello(out, &hello)));
     assert_eq!(pair.a.mux.peer_limits.calls, 1);

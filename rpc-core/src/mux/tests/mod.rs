@@ -41,7 +41,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Accepted, Ending, Keepalive, Mux, NewCall, Opened, Phase, Settings, Ticket};
+use super::{Accepted, Ending, Keepalive, Mux, NewCall, Opened, Phase, Settings, Ticket, hello};
 use crate::{
     error::{CloseReason, Delivery, ErrorKind, Ran},
     frame::{self, CallId, Frame, Lane, Metadata, PREFIX_BYTES, Role},

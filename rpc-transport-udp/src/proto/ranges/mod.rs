@@ -27,6 +27,11 @@ impl Ranges {
         self.ranges.is_empty()
     }
 
+    /// Gives back the memory that nothing is in.
+    pub(crate) fn shrink(&mut self) {
+        self.ranges.shrink_to_fit();
+    }
+
     /// The highest number.
     pub(crate) fn max(&self) -> Option<u64> {
         self.ranges.back().map(|&(_, last)| last)

@@ -43,6 +43,11 @@ impl Acks {
         }
     }
 
+    /// Gives back the memory that an idle session doesn't need.
+    pub(super) fn shrink(&mut self) {
+        self.seen.shrink();
+    }
+
     /// As if the packets below this had come, and nothing of them were owed.
     #[cfg(any(fuzzing, test))]
     pub(super) fn begin_at(&mut self, number: u64, now: Instant) {

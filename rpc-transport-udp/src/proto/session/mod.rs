@@ -5,13 +5,14 @@
 //! [`poll_timeout`](Session::poll_timeout) asked again.
 //!
 //! The map of this directory: `input` is what comes in, `output` what goes out; between them
-//! `receiving` and `sending` are the frames, `acks` and `sent` the packets of the two directions, `path`
+//! `receiving` and `sending` are the frames, `lanes` what both keep of each lane, `acks` and `sent` the packets of the two directions, `path`
 //! is the peer's address, `close` why a session ends, `budget` what all sessions hold together.
 
 mod acks;
 mod budget;
 mod close;
 mod input;
+mod lanes;
 mod output;
 mod path;
 mod receiving;
@@ -92,8 +93,8 @@ pub(crate) struct Session {
     side: Side,
     id: SessionId,
     epoch: Epoch,
-    /// Sent along until the server has answered.
-    cookie: Option<[u8; 40]>,
+    /// Sent along until the server has answered. Boxed: servers have none.
+    cookie: Option<Box<[u8; 40]>>,
     theirs: Params,
     path: Path,
     sending: Sending,
@@ -141,7 +142,7 @@ impl Session {
             side,
             id,
             epoch,
-            cookie,
+            cookie: cookie.map(Box::new),
             theirs,
             path: Path::new(remote),
             sending: Sending::new(theirs.window),
@@ -278,7 +279,10 @@ impl Session {
 
     /// Gives back the memory that an idle session doesn't need.
     pub(crate) fn shrink(&mut self) {
+        self.sending.shrink();
+        self.receiving.shrink();
         self.sent.shrink();
+        self.acks.shrink();
         self.room = None;
     }
 

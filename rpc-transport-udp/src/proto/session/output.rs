@@ -384,7 +384,7 @@ impl Session {
             pn: number,
         };
         // r[impl cookie.echo] r[impl cookie.opaque]
-        packet::begin_data(out, header, self.cookie.as_ref());
+        packet::begin_data(out, header, self.cookie.as_deref());
         number
     }
 

@@ -23,7 +23,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct Path {
     remote: SocketAddr,
-    next: Option<Candidate>,
+    /// Boxed: it is rare.
+    next: Option<Box<Candidate>>,
 }
 
 #[derive(Debug)]
@@ -63,13 +64,13 @@ impl Path {
         if planted("address-believed") {
             self.remote = from;
         }
-        self.next = Some(Candidate {
+        self.next = Some(Box::new(Candidate {
             address: from,
             question: question(),
             credit: bytes,
             ask_at: now,
             until,
-        });
+        }));
     }
 
     /// The address to ask now, if any, and what. `bytes` is how much the datagram takes: no more is

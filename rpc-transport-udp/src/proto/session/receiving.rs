@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use rpc_core::transport::{InFrame, Inbox, Lane, Payload};
 
-use super::{Violation, budget::Budget};
+use super::{Violation, budget::Budget, lanes::Lanes};
 use crate::{
     planted::planted,
     proto::{frame::LaneFrame, packet::expand, ranges::Ranges},
@@ -51,13 +51,11 @@ pub(super) struct Receiving {
     /// Frames beyond it that have come.
     ahead: Ranges,
     /// Lanes that have begun and not ended. A lane of one frame never gets here.
-    lanes: BTreeMap<u64, LaneState>,
+    lanes: Lanes<LaneState>,
     /// Whether the hello was handed out: everything else waits for it.
     is_begun: bool,
-    /// The lanes of frames that are held, by their numbers.
-    held: BTreeMap<u64, u64>,
-    /// Pieces that go on in the next number, with their lanes, as far as that hasn't come.
-    unfinished: BTreeMap<u64, u64>,
+    /// Boxed: most sessions never have any.
+    disorder: Option<Box<Disorder>>,
     /// How many frames beyond `next` the peer may send.
     window: u32,
     /// How many frames the peer sends in all, once it has said so.
@@ -71,9 +69,35 @@ pub(super) struct Receiving {
 struct LaneState {
     /// The lane sequence that comes next.
     next: u64,
+    /// Boxed: most lanes have none.
+    early: Option<Box<Early>>,
+}
+
+impl LaneState {
+    fn has_held(&self) -> bool {
+        self.early.as_ref().is_some_and(|early| !early.held.is_empty())
+    }
+
+    fn has_partial(&self) -> bool {
+        self.early.as_ref().is_some_and(|early| !early.partial.is_empty())
+    }
+}
+
+/// What has come of a lane and can't be handed out yet.
+#[derive(Debug, Default)]
+struct Early {
     held: BTreeMap<u64, Held>,
     /// The pieces so far of a frame that is cut into several.
     partial: Vec<u8>,
+}
+
+/// What is out of order, in all lanes.
+#[derive(Debug, Default)]
+struct Disorder {
+    /// The lanes of frames that are held, by their numbers.
+    held: BTreeMap<u64, u64>,
+    /// Pieces that go on in the next number, with their lanes, as far as that hasn't come.
+    unfinished: BTreeMap<u64, u64>,
 }
 
 #[derive(Debug)]
@@ -100,10 +124,9 @@ impl Receiving {
         Self {
             next: 0,
             ahead: Ranges::new(),
-            lanes: BTreeMap::new(),
+            lanes: Lanes::new(),
             is_begun: false,
-            held: BTreeMap::new(),
-            unfinished: BTreeMap::new(),
+            disorder: None,
             window,
             total: None,
             gap: None,
@@ -132,6 +155,17 @@ impl Receiving {
         let silence = now.saturating_duration_since(gap.last).min(SILENCE_MAX);
         **gap = Gap { last: now, waited: gap.waited.saturating_add(silence) };
         gap.waited
+    }
+
+    /// Gives back the memory that an idle session doesn't need.
+    pub(super) fn shrink(&mut self) {
+        self.lanes.shrink();
+        self.ahead.shrink();
+        // Lane 0 stays.
+        if let Some(control) = self.lanes.get_mut(Lane::CONTROL.number()) {
+            control.early.take_if(|it| it.held.is_empty() && it.partial.is_empty());
+        }
+        self.disorder.take_if(|it| it.held.is_empty() && it.unfinished.is_empty());
     }
 
     /// Bytes that are held for the frames before them, with what they cost.
@@ -199,13 +233,14 @@ impl Receiving {
     fn check_pieces(&mut self, number: u64, frame: &LaneFrame<'_>) -> Result<(), Violation> {
         // r[impl lane-frame.pieces]
         const BROKEN: Violation = Violation::Protocol("a frame in the middle of another one");
-        if let Some(&lane) = self.unfinished.get(&number)
-            && lane != frame.lane
-        {
+        let disorder = self.disorder.as_ref();
+        let goes_on = disorder.and_then(|it| it.unfinished.get(&number));
+        if goes_on.is_some_and(|lane| *lane != frame.lane) {
             return Err(BROKEN);
         }
         let after = number.saturating_add(1);
-        if frame.more && self.ahead.contains(after) && self.held.get(&after) != Some(&frame.lane) {
+        let next = disorder.and_then(|it| it.held.get(&after));
+        if frame.more && self.ahead.contains(after) && next != Some(&frame.lane) {
             return Err(BROKEN);
         }
         Ok(())
@@ -213,7 +248,9 @@ impl Receiving {
 
     /// Counts a frame that has come.
     fn note(&mut self, number: u64) -> Result<(), Violation> {
-        self.unfinished.remove(&number);
+        if let Some(disorder) = &mut self.disorder {
+            disorder.unfinished.remove(&number);
+        }
         if number != self.next {
             self.ahead.insert(number);
             return Ok(());
@@ -226,7 +263,8 @@ impl Receiving {
         }
         // r[impl lane-frame.gap]
         // Numbers follow the lanes: everything before this number was handed out or never will be.
-        if self.held.first_key_value().is_some_and(|(first, _)| *first < self.next) {
+        let held = self.disorder.as_ref().and_then(|it| it.held.first_key_value());
+        if held.is_some_and(|(first, _)| *first < self.next) {
             return Err(Violation::Protocol("a frame whose lane lacks one before it"));
         }
         Ok(())
@@ -240,7 +278,7 @@ impl Receiving {
         inbox: &mut impl Inbox,
     ) -> Result<Taken, Violation> {
         let lane = frame.lane;
-        let state = self.lanes.get(&lane);
+        let state = self.lanes.get(lane);
         let next = state.map_or(0, |state| state.next);
         let sequence = expand(frame.lane_seq, next);
         // r[impl lane-frame.first]
@@ -254,7 +292,7 @@ impl Receiving {
         let was_begun = self.is_begun;
         let may_pass = was_begun || is_control;
         // The usual cases: the whole of a lane, or the next of it, where nothing is incomplete.
-        let is_plain = !frame.more && state.is_none_or(|state| state.partial.is_empty());
+        let is_plain = !frame.more && state.is_none_or(|state| !state.has_partial());
         let in_order = sequence == next || planted("lane-order-lost");
         let is_new = state.is_none();
         if in_order && may_pass && is_plain {
@@ -284,11 +322,11 @@ impl Receiving {
     /// The next frame of the lane was handed out.
     fn pass(&mut self, lane: u64, end: bool) -> Result<(), Violation> {
         if end {
-            let left = self.lanes.remove(&lane);
+            let left = self.lanes.remove(lane);
             if left.is_some() {
                 self.budget.give(self.lane_cost());
             }
-            if left.is_some_and(|state| !state.held.is_empty()) {
+            if left.is_some_and(|state| state.has_held()) {
                 return Err(Violation::Protocol("frames behind the end of their lane"));
             }
             return Ok(());
@@ -305,10 +343,10 @@ impl Receiving {
 
     fn open(&mut self, lane: u64) -> Result<&mut LaneState, Violation> {
         // r[impl lane-frame.gap]
-        if self.lanes.len() >= LANES_MAX && !self.lanes.contains_key(&lane) {
+        if self.lanes.len() >= LANES_MAX && !self.lanes.contains(lane) {
             return Err(Violation::Limit("more lanes are open than this side allows"));
         }
-        Ok(self.lanes.entry(lane).or_default())
+        Ok(self.lanes.begin(lane))
     }
 
     /// Keeps a frame for later.
@@ -319,7 +357,7 @@ impl Receiving {
         frame: &LaneFrame<'_>,
     ) -> Result<Taken, Violation> {
         // r[impl window.budget]
-        let is_new = !self.lanes.contains_key(&frame.lane);
+        let is_new = !self.lanes.contains(frame.lane);
         let lane_cost = if is_new { self.lane_cost() } else { 0 };
         let cost = frame.payload.len().saturating_add(HELD_COST).saturating_add(lane_cost);
         if !self.budget.take(cost, number == self.next) {
@@ -327,42 +365,47 @@ impl Receiving {
         }
         let payload = Bytes::copy_from_slice(frame.payload);
         let held = Held { number, end: frame.end, more: frame.more, payload };
-        let before = self.open(frame.lane)?.held.insert(sequence, held);
+        let early = self.open(frame.lane)?.early.get_or_insert_default();
+        let before = early.held.insert(sequence, held);
         if before.is_some() {
             return Err(Violation::Protocol("two frames in one place of a lane"));
         }
-        self.held.insert(number, frame.lane);
+        let disorder = self.disorder.get_or_insert_default();
+        disorder.held.insert(number, frame.lane);
         let after = number.saturating_add(1);
         if frame.more && after >= self.next && !self.ahead.contains(after) {
-            self.unfinished.insert(after, frame.lane);
+            disorder.unfinished.insert(after, frame.lane);
         }
         Ok(Taken::New)
     }
 
     /// Hands out what came before the hello.
     fn release_all(&mut self, inbox: &mut impl Inbox) -> Result<(), Violation> {
-        let waiting: Vec<u64> = self.lanes.keys().copied().collect();
+        let waiting: Vec<u64> = self.lanes.numbers().collect();
         waiting.into_iter().try_for_each(|lane| self.release(lane, inbox))
     }
 
     /// Hands out what is held of a lane and can go now.
     fn release(&mut self, lane: u64, inbox: &mut impl Inbox) -> Result<(), Violation> {
         loop {
-            let Some(state) = self.lanes.get_mut(&lane) else { return Ok(()) };
-            let Some(held) = state.held.remove(&state.next) else { return Ok(()) };
+            let Some(state) = self.lanes.get_mut(lane) else { return Ok(()) };
+            let Some(early) = &mut state.early else { return Ok(()) };
+            let Some(held) = early.held.remove(&state.next) else { return Ok(()) };
             let Held { number, end, more, payload } = held;
-            self.held.remove(&number);
+            if let Some(disorder) = &mut self.disorder {
+                disorder.held.remove(&number);
+            }
             let mut whole = payload;
-            if more || !state.partial.is_empty() {
-                check_size(state.partial.len().saturating_add(whole.len()), inbox)?;
-                state.partial.extend_from_slice(&whole);
+            if more || !early.partial.is_empty() {
+                check_size(early.partial.len().saturating_add(whole.len()), inbox)?;
+                early.partial.extend_from_slice(&whole);
                 if more {
                     // Its bytes are still held.
                     self.budget.give(HELD_COST);
                     state.next = state.next.saturating_add(1);
                     continue;
                 }
-                whole = Bytes::from(mem::take(&mut state.partial));
+                whole = Bytes::from(mem::take(&mut early.partial));
             }
             let cost = if planted("memory-not-given-back") { 0 } else { HELD_COST };
             self.budget.give(whole.len().saturating_add(cost));

@@ -1,9 +1,10 @@
 //! The frames that go out: their numbers, what is sent again, the end; no packets.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::lanes::Lanes;
 use crate::{
     planted::planted,
     proto::{
@@ -37,9 +38,9 @@ pub(super) struct Sending {
     /// The first number that the peer doesn't take yet.
     window_end: u64,
     /// The next lane sequence of each lane that has begun and not ended.
-    lanes: BTreeMap<u64, u64>,
+    lanes: Lanes<u64>,
     /// A frame that is cut into several, and what is left of it.
-    cut: Option<Cut>,
+    cut: Option<Box<Cut>>,
     /// Frames that were lost, as they lay in their packets.
     lost: VecDeque<Bytes>,
     fin: Fin,
@@ -70,7 +71,7 @@ impl Sending {
         Self {
             next: 0,
             window_end: u64::from(window),
-            lanes: BTreeMap::new(),
+            lanes: Lanes::new(),
             cut: None,
             lost: VecDeque::new(),
             fin: Fin::Open,
@@ -95,6 +96,14 @@ impl Sending {
     #[cfg(any(fuzzing, test))]
     pub(super) fn lanes(&self) -> usize {
         self.lanes.len()
+    }
+
+    /// Gives back the memory that an idle session doesn't need.
+    pub(super) fn shrink(&mut self) {
+        self.lanes.shrink();
+        if self.lost.is_empty() {
+            self.lost = VecDeque::new();
+        }
     }
 
     /// Nothing more comes from the source.
@@ -195,7 +204,7 @@ impl Sending {
             if bytes > FRAME_BYTES {
                 let mut whole = Vec::with_capacity(bytes);
                 source.take(&mut whole);
-                self.cut = Some(Cut { lane, end, rest: Bytes::from(whole) });
+                self.cut = Some(Box::new(Cut { lane, end, rest: Bytes::from(whole) }));
                 continue;
             }
             if out.len() + FRAME_HEADER_BYTES + bytes > limit {
@@ -228,7 +237,7 @@ impl Sending {
     /// Appends the header of a new frame.
     fn begin(&mut self, out: &mut Vec<u8>, lane: u64, bytes: usize, end: bool, more: bool) {
         // r[impl lane-frame.order]
-        let lane_seq = match (end, self.lanes.get_mut(&lane)) {
+        let lane_seq = match (end, self.lanes.get_mut(lane)) {
             (false, Some(next)) => {
                 let this = *next;
                 *next += 1;
@@ -236,7 +245,7 @@ impl Sending {
             }
             (true, Some(next)) => {
                 let this = *next;
-                self.lanes.remove(&lane);
+                self.lanes.remove(lane);
                 this
             }
             (false, None) => {

@@ -261,8 +261,8 @@ impl Sent {
 
     /// Gives back the memory that nothing needs while nothing is under way.
     pub(super) fn shrink(&mut self) {
-        if self.packets.len() < 8 {
-            self.packets.shrink_to(8);
+        if self.packets.is_empty() {
+            self.packets = VecDeque::new();
         }
     }
 
