@@ -260,6 +260,7 @@ impl Mux {
             let (kind, detail) = (closed.kind, closed.text.clone());
             let ending = Ending::Failed { kind, delivery: Delivery::NotSent, detail };
             self.output.wakers.extend(self.calls.give_up(id, ending, true));
+            self.taken_back = self.taken_back.saturating_add(1);
         }
     }
 

@@ -122,6 +122,8 @@ pub(crate) struct Mux {
     retired: bool,
     /// How the peer took its leave, while answers of its that it has sent may still come.
     farewell: Option<Box<Closed>>,
+    /// How many calls were taken back then, to which answers may still come.
+    taken_back: u32,
     /// The ping to answer with the next frames. Only the newest: a flood isn't amplified.
     pong: Option<u64>,
     /// The go-away to send with the next frames, and whether it is an answer.
@@ -187,6 +189,7 @@ impl Mux {
             phase: Phase::Open,
             retired: false,
             farewell: None,
+            taken_back: 0,
             pong: None,
             go_away: None,
             counted: false,

@@ -445,6 +445,11 @@ impl Mux {
                 Ok(())
             }
             Err(Stray::OutOfPlace) => Err(CloseReason::UnexpectedFrame),
+            // r[impl reply.late]
+            Err(Stray::NoCall) if self.taken_back > 0 => {
+                self.taken_back = self.taken_back.saturating_sub(1);
+                Ok(())
+            }
             // r[impl reply.stray]
             Err(Stray::NoCall) => self.count_stray(),
         }

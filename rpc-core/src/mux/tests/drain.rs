@@ -115,6 +115,32 @@ fn a_close_that_overtakes_replies_loses_none() {
     assert_eq!(kinds(&pair.a.draw()), "", "a close isn't answered");
 }
 
+// r[verify reply.late]
+#[test]
+fn a_close_that_overtakes_a_refusal_makes_no_stray_of_it() {
+    let limits = Limits { held_bytes: 500_000, ..Limits::default() };
+    let mut pair = Pair::with(Limits::default(), limits);
+    (0..3_u8).for_each(|_| drop(pair.a.call(vec![0; 300_000])));
+    let refused = loop {
+        let batch = pair.a.draw_batch();
+        assert!(!batch.is_empty(), "one of three was refused before it had left as a whole");
+        pair.b.take_all(&batch);
+        if let Some(error) =
+            pair.b.draw().into_iter().find(|it| matches!(decode(it), Frame::Error { .. }))
+        {
+            break error;
+        }
+    };
+    pair.b.mux.close(CloseReason::Done, "bye");
+    let close = pair.b.draw();
+    pair.a.take_all(&close);
+    pair.a.take(&refused);
+    assert_eq!(pair.a.mux.strays, 0);
+    // Each of those that were taken back has one answer at most.
+    (0..3).for_each(|_| pair.a.take(&refused));
+    assert_eq!(pair.a.mux.strays, 1);
+}
+
 #[test]
 fn a_close_with_calls_open_says_why_they_were_lost() {
     let mut pair = Pair::new();
