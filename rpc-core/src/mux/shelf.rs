@@ -64,7 +64,7 @@ impl Shelf {
     /// behind it.
     pub(super) fn room(&mut self, bytes: usize, more: bool, beginning: &[u8]) -> BytesMut {
         let mut room = self.take(bytes, more).unwrap_or_else(|| {
-            BytesMut::with_capacity(bytes.min(RESERVE_BYTES.max(beginning.len().saturating_mul(2))))
+            BytesMut::with_capacity(bytes.min(beginning.len().saturating_add(RESERVE_BYTES)))
         });
         room.extend_from_slice(beginning);
         room

@@ -47,8 +47,9 @@ pub use crate::{
 };
 pub use address::{Address, Peer};
 
-/// What is reserved for a large frame before that much of it has come.
-pub(crate) const RESERVE_BYTES: usize = 64 * 1024;
+/// What is reserved for a large frame before that much of it has come. With all else that a connection takes,
+/// a peer has 64 KiB reserved that it hasn't sent.
+pub(crate) const RESERVE_BYTES: usize = 60 * 1024;
 
 /// One established connection, as the core drives it: one task polls all three directions of it.
 ///
@@ -137,7 +138,8 @@ pub trait Inbox {
     /// where it doesn't, frames are copied as if they had come in a buffer of the transport's.
     fn buffer(&mut self, lane: Lane, bytes: usize, beginning: &[u8]) -> BytesMut {
         let _ = lane;
-        let mut buffer = BytesMut::with_capacity(bytes.min(RESERVE_BYTES.max(2 * beginning.len())));
+        let mut buffer =
+            BytesMut::with_capacity(bytes.min(beginning.len().saturating_add(RESERVE_BYTES)));
         buffer.extend_from_slice(beginning);
         buffer
     }

@@ -120,7 +120,9 @@ fn a_close_that_overtakes_replies_loses_none() {
 fn a_close_that_overtakes_a_refusal_makes_no_stray_of_it() {
     let limits = Limits { held_bytes: 500_000, ..Limits::default() };
     let mut pair = Pair::with(Limits::default(), limits);
-    (0..3_u8).for_each(|_| drop(pair.a.call(vec![0; 300_000])));
+    for _ in 0..3 {
+        pair.a.call(vec![0; 300_000]);
+    }
     let refused = loop {
         let batch = pair.a.draw_batch();
         assert!(!batch.is_empty(), "one of three was refused before it had left as a whole");
