@@ -144,6 +144,22 @@ fn a_close_that_overtakes_a_refusal_makes_no_stray_of_it() {
 }
 
 #[test]
+fn a_close_without_a_go_away_waits_for_the_replies_that_it_overtakes() {
+    let mut pair = Pair::new();
+    let id = pair.a.call("");
+    pair.drive();
+    pair.b.echo_all();
+    let reply = pair.b.draw();
+    pair.b.mux.close(CloseReason::Done, "");
+    let close = pair.b.draw();
+    pair.a.take_all(&close);
+    assert!(!close_if_drained(&mut pair.a));
+    pair.a.take_all(&reply);
+    assert!(matches!(pair.a.end_of(id), Some(End::Reply(_))));
+    assert!(close_if_drained(&mut pair.a), "that was all");
+}
+
+#[test]
 fn a_close_with_calls_open_says_why_they_were_lost() {
     let mut pair = Pair::new();
     let id = pair.a.call("");

@@ -112,6 +112,16 @@ fn after_a_reconnect_only_idempotent_calls_go_before_the_hello() {
 }
 
 #[test]
+fn who_waits_for_the_hello_alone_keeps_the_connection_busy() {
+    let mut pair = Pair::strangers(Limits::default(), Limits::default());
+    assert!(!pair.a.mux.is_busy());
+    let ticket = pair.a.wait(&Want { body: vec![0; 4 * 1024 * 1024], ..Want::default() });
+    assert!(pair.a.mux.is_busy() && pair.a.mux.is_at_work());
+    pair.drive();
+    assert!(has_turn(&mut pair.a, ticket).is_some());
+}
+
+#[test]
 fn waiting_is_first_come_first_served() {
     let (mut pair, [one, two]) = full();
     let tickets: Vec<_> = (0..3).map(|_| pair.a.wait(&Want::default())).collect();

@@ -88,6 +88,21 @@ fn a_message_that_is_held_is_never_written_over() {
 }
 
 #[test]
+fn small_buffers_are_not_kept_although_their_message_came_in_two_frames() {
+    let mut pair = Pair::new();
+    let id = pair.a.call("");
+    let OutFrame { lane, payload, .. } = pair.a.draw().remove(0);
+    let header = &payload[4..frame::RequestHeader::BYTES];
+    pair.b.take(&raw(lane, frame::Kind::Request as u8, frame::flag::MORE, header));
+    pair.b.take(&raw(lane, frame::Kind::Data as u8, 0, &[1; 4 * KIB]));
+    assert_eq!(
+        pair.b.accepted.pop().map(|it| (it.id, it.body.as_slice().len())),
+        Some((id, 4 * KIB))
+    );
+    assert_eq!(kept(&mut pair.b), 0, "allocators keep that");
+}
+
+#[test]
 fn few_buffers_are_kept_and_not_much_beside_the_largest() {
     let mut pair = Pair::new();
     drop(deliver(&mut pair, 1, 15 * KIB));
