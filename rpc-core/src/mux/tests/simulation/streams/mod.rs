@@ -242,6 +242,7 @@ impl Simulation {
         }
         self.wind_down();
         self.check_rest();
+        self.sides.iter_mut().for_each(run_out);
         let flows = self.ledger.iter().flat_map(|e| e.arguments.iter().chain(&e.reply));
         let ends = flows.filter_map(Flow::outcome).collect();
         (ends, self.sides.each_ref().map(|side| side.trace.finish()))
