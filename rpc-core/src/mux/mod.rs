@@ -122,7 +122,7 @@ pub(crate) struct Mux {
     retired: bool,
     /// How the peer took its leave, while answers of its that it has sent may still come.
     farewell: Option<Box<Closed>>,
-    /// How many calls were taken back then, to which answers may still come.
+    /// How many calls were taken back then. To those that had begun to leave answers may still come.
     taken_back: u32,
     /// The ping to answer with the next frames. Only the newest: a flood isn't amplified.
     pong: Option<u64>,

@@ -47,8 +47,8 @@ pub use crate::{
 };
 pub use address::{Address, Peer};
 
-/// What is reserved for a large frame before that much of it has come. With all else that a connection takes,
-/// a peer has 64 KiB reserved that it hasn't sent.
+/// What is reserved for a large frame beyond what has come of it; when it has come, as much again as has. With
+/// all else that a connection takes, a peer that sends little has 64 KiB reserved that it hasn't sent.
 pub(crate) const RESERVE_BYTES: usize = 60 * 1024;
 
 /// One established connection, as the core drives it: one task polls all three directions of it.

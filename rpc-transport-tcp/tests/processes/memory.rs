@@ -14,10 +14,10 @@ use crate::{
 const IDLE_BYTES: u64 = 4 * 1024;
 const HALF_FRAME_BYTES: u64 = 8 * 1024;
 
-/// What it may take of the address space besides: 60 KiB are reserved for a large frame, and the
-/// allocator asks for 64 MiB at a time, which is much for few connections.
+/// What it may take of the address space besides: 60 KiB are reserved for a large frame of which 64 have
+/// come, and for each of two threads the allocator asks for 64 MiB at a time, much for few connections.
 const VIRTUAL_BYTES: u64 = 64 * 1024;
-const ARENA_BYTES: u64 = 64 * 1024 * 1024;
+const ARENA_BYTES: u64 = 2 * 64 * 1024 * 1024;
 
 /// What a crowd does to a server's memory.
 struct Growth {

@@ -27,9 +27,11 @@ impl Ranges {
         self.ranges.is_empty()
     }
 
-    /// Gives back the memory that nothing is in.
+    /// Gives back the memory that nothing is in, unless there are gaps, which come and go.
     pub(crate) fn shrink(&mut self) {
-        self.ranges.shrink_to_fit();
+        if self.ranges.len() <= 1 {
+            self.ranges.shrink_to_fit();
+        }
     }
 
     /// The highest number.

@@ -177,7 +177,9 @@ impl Session {
         if self.sending.is_open() {
             self.blocked_at = None;
         }
-        match ack.plain().filter(|_| self.sent.is_alone()) {
+        // Whoever closes waits to hear that the peer has everything, and for nothing that is to be sent.
+        let may_wait = self.sent.is_alone() && !self.sending.is_ending();
+        match ack.plain().filter(|_| may_wait) {
             Some(ack) => self.put_off = Some((now, ack)),
             None => self.acknowledge(now, &ack),
         }

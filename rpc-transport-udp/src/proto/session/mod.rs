@@ -5,8 +5,9 @@
 //! [`poll_timeout`](Session::poll_timeout) asked again.
 //!
 //! The map of this directory: `input` is what comes in, `output` what goes out; between them
-//! `receiving` and `sending` are the frames, `lanes` what both keep of each lane, `acks` and `sent` the packets of the two directions, `path`
-//! is the peer's address, `close` why a session ends, `budget` what all sessions hold together.
+//! `receiving` and `sending` are the frames, `lanes` what both keep of each lane, `acks` and `sent` the
+//! packets of the two directions, `path` is the peer's address, `close` why a session ends, `budget` what
+//! all sessions hold together.
 
 mod acks;
 mod budget;

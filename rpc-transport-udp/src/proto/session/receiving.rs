@@ -161,10 +161,6 @@ impl Receiving {
     pub(super) fn shrink(&mut self) {
         self.lanes.shrink();
         self.ahead.shrink();
-        // Lane 0 stays.
-        if let Some(control) = self.lanes.get_mut(Lane::CONTROL.number()) {
-            control.early.take_if(|it| it.held.is_empty() && it.partial.is_empty());
-        }
         self.disorder.take_if(|it| it.held.is_empty() && it.unfinished.is_empty());
     }
 
@@ -390,7 +386,10 @@ impl Receiving {
         loop {
             let Some(state) = self.lanes.get_mut(lane) else { return Ok(()) };
             let Some(early) = &mut state.early else { return Ok(()) };
-            let Some(held) = early.held.remove(&state.next) else { return Ok(()) };
+            let Some(held) = early.held.remove(&state.next) else {
+                state.early.take_if(|it| it.held.is_empty() && it.partial.is_empty());
+                return Ok(());
+            };
             let Held { number, end, more, payload } = held;
             if let Some(disorder) = &mut self.disorder {
                 disorder.held.remove(&number);

@@ -113,6 +113,11 @@ impl Sending {
         }
     }
 
+    /// Whether nothing more comes from the source.
+    pub(super) fn is_ending(&self) -> bool {
+        self.fin != Fin::Open
+    }
+
     /// Whether the peer has everything, as far as this knows: nothing waits to be sent.
     pub(super) fn is_known(&self) -> bool {
         self.fin == Fin::Known && self.lost.is_empty() && self.cut.is_none()

@@ -54,6 +54,16 @@ fn it_is_taken_at_once_when_nothing_comes_with_it_or_others_are_under_way() {
 }
 
 #[test]
+fn it_is_taken_at_once_when_it_is_of_the_end() {
+    let mut victim = waiting(0);
+    victim.session.end();
+    assert_eq!(victim.sends().len(), 1);
+    assert!(!victim.session.is_sent());
+    victim.take(&Writer::new().ack(0, 0, &[]).last(0, 0, 0, b"hello")).unwrap();
+    assert!(victim.session.is_sent(), "whoever closes waits for it");
+}
+
+#[test]
 fn what_was_put_off_is_known_all_the_same() {
     // r[verify reset.accept]
     let mut victim = waiting(1);
