@@ -37,9 +37,9 @@ pub struct UdpOptions {
     held_bytes: usize,
     only_v6: bool,
     public: bool,
-    /// The network of a test, instead of the system's.
+    /// The sockets of a test's network, instead of the system's.
     #[cfg(feature = "testing")]
-    network: Option<crate::testing::Network>,
+    network: Option<Arc<dyn crate::testing::Sockets>>,
 }
 
 impl Default for UdpOptions {
@@ -159,7 +159,7 @@ impl UdpOptions {
 
     /// Sockets are in this network instead of the system's.
     #[cfg(feature = "testing")]
-    pub(crate) fn over(self, network: crate::testing::Network) -> Self {
+    pub(crate) fn over(self, network: Arc<dyn crate::testing::Sockets>) -> Self {
         Self { network: Some(network), ..self }
     }
 

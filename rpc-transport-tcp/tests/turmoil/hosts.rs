@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     books::{Books, End, reply_text, text},
-    network::{SimConnector, SimListener},
+    network,
     plan::{CallPlan, Patience, Plan, Shape, TIMEOUT},
 };
 
@@ -114,7 +114,7 @@ pub(crate) async fn serve(stage: Arc<Stage>) -> turmoil::Result {
             .limits(limits)
             .hello_timeout(HELLO)
             .service(BookServer::new(Shelf(Arc::clone(&stage.books))))
-            .listen(SimListener::bind().await?)
+            .listen(network::listen().await?)
             .start()?;
         let ordered = |orders: &Orders| orders.end || orders.drains != drains;
         let (grace, end) = {
@@ -158,7 +158,7 @@ fn channel() -> Channel {
         .hello_timeout(HELLO)
         .keepalive(SILENCE, SILENCE)
         .backoff(Duration::from_millis(5), Duration::from_millis(50))
-        .lazy(SimConnector)
+        .lazy(network::connector())
 }
 
 /// Sees that the host comes to rest: nothing runs there but whoever asks.

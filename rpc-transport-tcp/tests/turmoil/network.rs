@@ -13,6 +13,9 @@ use std::{
 use rpc_core::transport::{Address, Connector, Listener, Peer, stream::StreamTransport};
 use turmoil::net::{TcpListener, TcpStream};
 
+/// In figures.
+pub(crate) const NAME: &str = "tcp";
+
 /// The host that serves.
 pub(crate) const SERVER: &str = "server";
 
@@ -21,19 +24,28 @@ const PORT: u16 = 7000;
 /// How long connecting may take: the network doesn't say that nobody hears.
 const CONNECT: Duration = Duration::from_millis(300);
 
-pub(crate) type Simulated = StreamTransport<TcpStream>;
+type Simulated = StreamTransport<TcpStream>;
 
 type Accepting = Pin<Box<dyn Future<Output = io::Result<Simulated>> + Send>>;
 
 /// Listens on the host that runs it.
-pub(crate) struct SimListener {
+pub(crate) async fn listen() -> io::Result<impl Listener> {
+    SimListener::bind().await
+}
+
+/// Connects to [`SERVER`].
+pub(crate) fn connector() -> impl Connector {
+    SimConnector
+}
+
+struct SimListener {
     inner: Arc<TcpListener>,
     address: Address,
     accepting: Accepting,
 }
 
 impl SimListener {
-    pub(crate) async fn bind() -> io::Result<Self> {
+    async fn bind() -> io::Result<Self> {
         let inner = Arc::new(TcpListener::bind(("0.0.0.0", PORT)).await?);
         let address = Address::Socket(inner.local_addr()?);
         let accepting = accept(Arc::clone(&inner));
@@ -62,8 +74,7 @@ impl Listener for SimListener {
     }
 }
 
-/// Connects to [`SERVER`].
-pub(crate) struct SimConnector;
+struct SimConnector;
 
 impl Connector for SimConnector {
     type Transport = Simulated;

@@ -8,8 +8,8 @@ use fastrand::Rng;
 /// How many hosts call.
 pub(crate) const CLIENTS: usize = 2;
 
-/// How many calls each client makes. In a debug build that is less than half, for the sake of time.
-const CALLS: usize = if cfg!(debug_assertions) { 100 } else { 250 };
+/// How many calls each client makes.
+const CALLS: usize = 250;
 
 /// How long it takes to begin them, in milliseconds, at most.
 const SPREAD_MS: u64 = 2000;

@@ -16,6 +16,9 @@ pub(crate) enum SleepWatch {
     /// A network of a test, which has no clock but tokio's, and how long its clients had slept.
     #[cfg(feature = "testing")]
     Network(crate::testing::Network, Duration),
+    /// Of a simulator, in which no machine sleeps.
+    #[cfg(feature = "testing")]
+    Never,
 }
 
 /// Two clocks at one moment: the steady one, and the one that says what time it is.
@@ -43,6 +46,8 @@ impl SleepWatch {
             Self::System(began) => began.slept_until(Clocks::read()),
             #[cfg(feature = "testing")]
             Self::Network(network, before) => network.slept().saturating_sub(*before),
+            #[cfg(feature = "testing")]
+            Self::Never => Duration::ZERO,
         }
     }
 }

@@ -28,9 +28,12 @@
 //! The network also watches servers: what one sends to an address that hasn't proved that somebody is
 //! there is metered, see [`violation`](Network::violation).
 //!
+//! Whoever simulates the network otherwise, as turmoil does, implements [`Simulator`], and has the
+//! transport run over that: [`simulated`].
+//!
 //! The map of this directory: `faults` are numbers, `path` is what they do to one datagram, `hub` knows
 //! all sockets and what is on its way to them, `port` is one of those sockets, `meter` counts, `trace`
-//! prints.
+//! prints; `simulator` has the sockets of others.
 
 #![allow(
     clippy::expect_used,
@@ -45,6 +48,7 @@ mod hub;
 mod meter;
 mod path;
 mod port;
+mod simulator;
 mod trace;
 
 use std::{
@@ -57,7 +61,11 @@ use std::{
 use tokio::time::Instant;
 
 use self::hub::{Direction, Hub};
-pub use self::{faults::Faults, path::Counts};
+pub use self::{
+    faults::Faults,
+    path::Counts,
+    simulator::{SimulatedSocket, Simulator, simulated},
+};
 use crate::{UdpConnector, UdpListener, UdpOptions, driver::socket::Datagrams};
 
 /// Where servers listen that don't say where.
@@ -121,7 +129,7 @@ impl Network {
 
     /// Options whose listeners and connectors are in this network.
     pub fn options(&self) -> UdpOptions {
-        UdpOptions::new().over(self.clone())
+        UdpOptions::new().over(Arc::new(self.clone()))
     }
 
     /// Listens at an address of its own.
@@ -210,18 +218,27 @@ impl Network {
         self.lock().sockets()
     }
 
+    fn lock(&self) -> MutexGuard<'_, Hub> {
+        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where sockets come from, if not from the system.
+pub(crate) trait Sockets: fmt::Debug + Send + Sync {
     /// A server's socket.
-    pub(crate) fn bind(&self, address: SocketAddr) -> io::Result<Arc<dyn Datagrams>> {
+    fn bind(&self, address: SocketAddr) -> io::Result<Arc<dyn Datagrams>>;
+
+    /// A client's socket, to talk to this server.
+    fn connect(&self, server: SocketAddr) -> io::Result<Arc<dyn Datagrams>>;
+}
+
+impl Sockets for Network {
+    fn bind(&self, address: SocketAddr) -> io::Result<Arc<dyn Datagrams>> {
         port::bound(self.clone(), |hub| hub.bind_server(Instant::now().into_std(), address))
     }
 
-    /// A client's socket, to talk to this server.
-    pub(crate) fn connect(&self, server: SocketAddr) -> io::Result<Arc<dyn Datagrams>> {
+    fn connect(&self, server: SocketAddr) -> io::Result<Arc<dyn Datagrams>> {
         port::bound(self.clone(), |hub| Ok(hub.bind_client(server)))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Hub> {
-        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
