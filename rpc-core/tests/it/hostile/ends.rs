@@ -66,8 +66,13 @@ impl Target {
     /// Other connections go on, those that there were and new ones.
     pub(super) async fn others_go_on(&self) {
         self.old_goes_on().await;
-        let another = honest(&self.pipes);
+        let another = self.client();
         assert_eq!(another.echo("new".into()).await.as_deref(), Ok("new"));
+    }
+
+    /// Another client that keeps to the rules.
+    pub(super) fn client(&self) -> VictimClient {
+        honest(&self.pipes)
     }
 
     /// The connection that there was goes on.
