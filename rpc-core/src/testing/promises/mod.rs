@@ -102,6 +102,7 @@ pub async fn run<N: Network>(network: impl Fn(u64) -> N) -> Tally {
 /// The kit, with settings.
 #[derive(Debug, Clone)]
 pub struct Kit {
+    first: u64,
     seeds: u64,
     large_bytes: usize,
     session: Option<usize>,
@@ -110,7 +111,7 @@ pub struct Kit {
 
 impl Default for Kit {
     fn default() -> Self {
-        Self { seeds: SEEDS, large_bytes: LARGE_BYTES, session: None, late: ledger::LATE }
+        Self { first: 0, seeds: SEEDS, large_bytes: LARGE_BYTES, session: None, late: ledger::LATE }
     }
 }
 
@@ -121,10 +122,16 @@ impl Kit {
         Self::default()
     }
 
-    /// How many seeds to try, from 0 on. Default: 100. `RPC_SEEDS` in the environment comes first.
+    /// How many seeds to try. Default: 100. `RPC_SEEDS` in the environment comes first.
     #[must_use]
     pub fn seeds(self, seeds: u64) -> Self {
         Self { seeds, ..self }
+    }
+
+    /// The first of them, so that several kits can share them. Default: 0.
+    #[must_use]
+    pub fn first(self, seed: u64) -> Self {
+        Self { first: seed, ..self }
     }
 
     /// About how many bytes a large message has: several frames of the transport. Default: 150,000.
@@ -171,7 +178,8 @@ impl Kit {
         let mut tally = Tally::default();
         let chosen = variable("RPC_SEED");
         let seeds = variable("RPC_SEEDS").filter(|_| self.session.is_none()).unwrap_or(self.seeds);
-        for seed in chosen.map_or(0..seeds, |seed| seed..seed.saturating_add(1)) {
+        let all = self.first..self.first.saturating_add(seeds);
+        for seed in chosen.map_or(all, |seed| seed..seed.saturating_add(1)) {
             let plan = self.plan(seed);
             if chosen.is_some() {
                 eprintln!("seed {seed}: {plan:#?}");
