@@ -6,7 +6,7 @@ use crate::{
     crowd::{CLAIMED, Manner, gather},
     lab::LabProcess,
     load::channel,
-    process::{Memory, Process, times},
+    process::{Memory, ONE_HEAP, Process, times},
     record::Books,
 };
 
@@ -17,10 +17,6 @@ const HALF_FRAME_BYTES: u64 = 8 * 1024;
 /// What it may take of the address space besides: 60 KiB are reserved for a large frame of which 64 have
 /// come.
 const VIRTUAL_BYTES: u64 = 64 * 1024;
-
-/// Glibc asks for 64 MiB of addresses at a time for each thread, much for few connections: here all threads
-/// share one heap, which grows by what it needs.
-const ONE_HEAP: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
 
 /// What a crowd does to a server's memory.
 struct Growth {
@@ -35,12 +31,15 @@ impl Growth {
         let peers = allowed(peers)?;
         let books = Books::open(&format!("memory-{manner:?}"));
         let frame_bytes = frame_bytes.to_string();
-        let parameters = [
+        let mut parameters = vec![
             ("ADDRESS", "127.0.0.1:0"),
             ("RECORD", books.path()),
             ("FRAME_BYTES", &frame_bytes),
-            ONE_HEAP,
         ];
+        // Where addresses are counted, those that glibc asks for beforehand would be most of them.
+        if matches!(manner, Manner::Claims | Manner::Begins) {
+            parameters.push(ONE_HEAP);
+        }
         let mut server = LabProcess::listening(Process::start("server", &parameters, None)).await;
         // What it keeps for all connections, it has from now on.
         let lab = channel(&server.address);
@@ -80,7 +79,7 @@ impl Growth {
 /// word, where the system tells nothing about memory.
 fn allowed(peers: u64) -> Option<u64> {
     if !fs::exists("/proc/self/status").unwrap_or_default() {
-        eprintln!("SKIPPED, this machine has no /proc to read memory from");
+        eprintln!("SKIPPED: this machine has no /proc to read memory from");
         return None;
     }
     let limits = fs::read_to_string("/proc/self/limits").unwrap();
@@ -88,7 +87,9 @@ fn allowed(peers: u64) -> Option<u64> {
     let hard = line.split_whitespace().nth(1).unwrap().parse().unwrap_or(u64::MAX);
     let most = hard.saturating_sub(100);
     if most < peers {
-        eprintln!("ONLY {most} PEERS of {peers}, this machine allows {hard} open files");
+        eprintln!(
+            "SKIPPED: {peers} peers, {most} are tried: this machine allows {hard} open files"
+        );
     }
     Some(most.min(peers))
 }

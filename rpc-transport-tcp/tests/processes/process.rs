@@ -42,6 +42,10 @@ pub(crate) struct Process {
     told: mpsc::UnboundedReceiver<String>,
 }
 
+/// A parameter: all threads share one heap. Else glibc asks for 64 MiB of addresses at a time for each of
+/// them, used or not.
+pub(crate) const ONE_HEAP: (&str, &str) = ("ONE_HEAP", "yes");
+
 impl Process {
     /// Starts this binary in a role, with as many open files as the system allows, or `files`.
     pub(crate) fn start(role: &str, parameters: &[(&str, &str)], files: Option<u32>) -> Self {
@@ -66,6 +70,9 @@ impl Process {
         command.args(["--exact", "the_other_process", "--nocapture"]);
         for (name, value) in [("ROLE", role)].iter().chain(parameters) {
             command.env(format!("RPC_PROCESS_{name}"), value);
+        }
+        if parameters.contains(&ONE_HEAP) {
+            command.env("MALLOC_ARENA_MAX", "1");
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
