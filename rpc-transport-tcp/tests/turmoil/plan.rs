@@ -91,9 +91,9 @@ pub(crate) enum Shape {
 /// What befalls the network or the server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
-    /// Segments between the server and this client are lost, for so long.
+    /// What goes between the server and this client is lost, for so long.
     Cut(usize, Way, Duration),
-    /// They wait, for so long; then all come at once.
+    /// It waits, for so long; then all comes at once.
     Hold(usize, Duration),
     /// The server's process dies, and its host closes its sockets; another starts after so long.
     Crash(Duration),

@@ -28,7 +28,7 @@
 //! The network also watches servers: what one sends to an address that hasn't proved that somebody is
 //! there is metered, see [`violation`](Network::violation).
 //!
-//! Whoever simulates the network otherwise, as turmoil does, implements [`Simulator`], and has the
+//! Whoever has another simulated network, such as turmoil's, implements [`Simulator`] for it, and has the
 //! transport run over that: [`simulated`].
 //!
 //! The map of this directory: `faults` are numbers, `path` is what they do to one datagram, `hub` knows

@@ -27,7 +27,7 @@ pub(crate) const SERVER: &str = "server";
 
 const PORT: u16 = 7000;
 
-/// How long connecting may take.
+/// How long connecting may take, so that callers whose server is away try again before their time is over.
 const CONNECT: Duration = Duration::from_millis(300);
 
 fn options() -> UdpOptions {
@@ -73,7 +73,7 @@ impl Simulator for Turmoil {
     type Socket = Socket;
 
     fn bind(&self, local: SocketAddr) -> io::Result<Socket> {
-        // It says that it waits, and doesn't.
+        // `bind` is async, and ready at once.
         let mut cx = Context::from_waker(Waker::noop());
         let Poll::Ready(bound) = pin!(UdpSocket::bind(local)).poll(&mut cx) else {
             return Err(io::Error::other("binding waits"));
