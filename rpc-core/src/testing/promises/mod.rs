@@ -102,8 +102,8 @@ pub async fn run<N: Network>(network: impl Fn(u64) -> N) -> Tally {
 /// The kit, with settings.
 #[derive(Debug, Clone)]
 pub struct Kit {
-    first: u64,
     seeds: u64,
+    share: (u64, u64),
     large_bytes: usize,
     session: Option<usize>,
     late: Duration,
@@ -111,7 +111,13 @@ pub struct Kit {
 
 impl Default for Kit {
     fn default() -> Self {
-        Self { first: 0, seeds: SEEDS, large_bytes: LARGE_BYTES, session: None, late: ledger::LATE }
+        Self {
+            seeds: SEEDS,
+            share: (0, 1),
+            large_bytes: LARGE_BYTES,
+            session: None,
+            late: ledger::LATE,
+        }
     }
 }
 
@@ -122,16 +128,17 @@ impl Kit {
         Self::default()
     }
 
-    /// How many seeds to try. Default: 100. `RPC_SEEDS` in the environment comes first.
+    /// How many seeds to try, from 0 on. Default: 100. `RPC_SEEDS` in the environment comes first.
     #[must_use]
     pub fn seeds(self, seeds: u64) -> Self {
         Self { seeds, ..self }
     }
 
-    /// The first of them, so that several kits can share them. Default: 0.
+    /// Only every `of`-th seed is tried, from `first` on, which is less than `of`: so that kits can run at
+    /// the same time, each in a runtime and a thread of its own, and share the seeds. Default: all of them.
     #[must_use]
-    pub fn first(self, seed: u64) -> Self {
-        Self { first: seed, ..self }
+    pub fn share(self, first: u64, of: u64) -> Self {
+        Self { share: (first, of.max(1)), ..self }
     }
 
     /// About how many bytes a large message has: several frames of the transport. Default: 150,000.
@@ -178,8 +185,8 @@ impl Kit {
         let mut tally = Tally::default();
         let chosen = variable("RPC_SEED");
         let seeds = variable("RPC_SEEDS").filter(|_| self.session.is_none()).unwrap_or(self.seeds);
-        let all = self.first..self.first.saturating_add(seeds);
-        for seed in chosen.map_or(all, |seed| seed..seed.saturating_add(1)) {
+        let all = chosen.map_or(0..seeds, |seed| seed..seed.saturating_add(1));
+        for seed in all.filter(|seed| self.is_mine(*seed)) {
             let plan = self.plan(seed);
             if chosen.is_some() {
                 eprintln!("seed {seed}: {plan:#?}");
@@ -201,6 +208,11 @@ impl Kit {
             }
         }
         tally
+    }
+
+    fn is_mine(&self, seed: u64) -> bool {
+        let (first, of) = self.share;
+        seed % of == first
     }
 
     fn plan(&self, seed: u64) -> Plan {
@@ -357,5 +369,19 @@ impl fmt::Display for Report<'_> {
         let session = session.map_or(String::new(), |number| format!("RPC_SESSION={number} "));
         let commit = checkout();
         write!(f, "  replay: {session}RPC_SEED={seed} cargo test{package}{test}{commit}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_seed_is_in_one_share() {
+        let shares = [0, 1, 2].map(|first| Kit::new().share(first, 3));
+        for seed in 0..10 {
+            assert_eq!(shares.iter().filter(|kit| kit.is_mine(seed)).count(), 1, "{seed}");
+            assert!(Kit::new().is_mine(seed));
+        }
     }
 }
