@@ -29,7 +29,7 @@ async fn pair(
 fn has_v6() -> bool {
     let bound = std::net::TcpListener::bind("[::1]:0");
     if let Err(cause) = &bound {
-        eprintln!("SKIPPED, this machine has no IPv6 loopback: {cause}");
+        eprintln!("SKIPPED: this machine has no IPv6 loopback: {cause}");
     }
     bound.is_ok()
 }
