@@ -82,7 +82,8 @@ fn replay(target: &str, run: fn(&[u8])) {
 fn attempt(target: &str, variable: &str, run: impl FnOnce() + panic::UnwindSafe) {
     if let Err(panicked) = panic::catch_unwind(run) {
         eprintln!(
-            "to see it again: {variable} cargo test -p rpc-core --lib fuzz::replay::{target}"
+            "to see it again: {variable} cargo test -p rpc-core --lib fuzz::replay::{target}{}",
+            crate::testing::checkout(),
         );
         panic::resume_unwind(panicked);
     }

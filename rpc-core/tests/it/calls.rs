@@ -212,6 +212,16 @@ async fn a_deadline_ends_the_call_and_its_handler() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_says_nothing_of_its_time_has_ten_seconds() {
+    let Setup { lab, server: _server, .. } = setup().await;
+    let began = tokio::time::Instant::now();
+    let error = lab.forever().await.unwrap_err();
+    check(&error, ErrorKind::DeadlineExceeded, Delivery::Unknown);
+    let waited = began.elapsed();
+    assert!((Duration::from_secs(10)..Duration::from_secs(11)).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_timeout_and_deadline_the_earlier_counts_in_any_order() {
     const SHORT: Duration = Duration::from_millis(50);
     const LONG: Duration = Duration::from_secs(3600);

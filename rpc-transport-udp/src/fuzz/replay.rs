@@ -53,7 +53,8 @@ fn replay(target: &str, run: fn(&[u8])) {
 fn attempt(target: &str, variable: &str, run: impl FnOnce() + panic::UnwindSafe) {
     if let Err(panicked) = panic::catch_unwind(run) {
         eprintln!(
-            "to see it again: {variable} cargo test -p rpc-transport-udp --lib fuzz::replay::{target}"
+            "to see it again: {variable} cargo test -p rpc-transport-udp --lib fuzz::replay::{target}{}",
+            rpc_core::testing::checkout(),
         );
         panic::resume_unwind(panicked);
     }

@@ -110,7 +110,7 @@ impl Network for Rough {
 /// Returns how many calls there were.
 async fn simulate(name: &str, seeds: u64, faults: impl Fn(u64) -> Faults, breaks: bool) -> u64 {
     let totals = Arc::default();
-    let kit = Kit::new().seeds(seeds).large_bytes(20_000);
+    let kit = Kit::new().seeds(seeds).large_bytes(20_000).punctual();
     let tally = kit.run(|seed| Rough::new(seed, faults(seed), breaks, &totals)).await;
     eprintln!("UDP, {name}: {tally}\n  {:?}", totals.lock().expect("no panic"));
     eprintln!("FIGURE simulated.calls={}", tally.calls());

@@ -107,6 +107,7 @@ pub struct Kit {
     large_bytes: usize,
     session: Option<usize>,
     late: Duration,
+    left: Option<Duration>,
 }
 
 impl Default for Kit {
@@ -117,6 +118,7 @@ impl Default for Kit {
             large_bytes: LARGE_BYTES,
             session: None,
             late: ledger::LATE,
+            left: None,
         }
     }
 }
@@ -171,6 +173,13 @@ impl Kit {
     /// wasn't woken.
     #[must_use]
     pub fn prompt(self) -> Self {
+        Self { left: Some(Duration::from_millis(10)), ..self.punctual() }
+    }
+
+    /// For paused time: calls end within 10 ms of their deadlines. What is left of them may need as long as
+    /// the network's [`patience`](Network::patience), for a peer that was lost learns nothing of their end.
+    #[must_use]
+    pub fn punctual(self) -> Self {
         Self { late: Duration::from_millis(10), ..self }
     }
 
@@ -220,7 +229,7 @@ impl Kit {
             Some(number) => Plan::session(number, self.large_bytes),
             None => Plan::random(seed, self.large_bytes),
         };
-        Plan { late: self.late, ..plan }
+        Plan { late: self.late, left: self.left, ..plan }
     }
 }
 

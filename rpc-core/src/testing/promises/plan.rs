@@ -23,8 +23,11 @@ pub(super) struct Plan {
     pub(super) server: Limits,
     pub(super) client: Limits,
     pub(super) steps: Vec<Step>,
-    /// How long after its deadline a call may end, and how long after its end something may be left.
+    /// How long after its deadline a call may end.
     pub(super) late: Duration,
+    /// How long after the end of all calls something may be left of them; if nothing is said, as long as the
+    /// network needs.
+    pub(super) left: Option<Duration>,
 }
 
 /// One thing that is done, after the one before it.
@@ -148,6 +151,7 @@ impl Plan {
             client: client_limits(random),
             steps: Vec::new(),
             late: LATE,
+            left: None,
         };
         for _ in 0..plan.deaths(random) {
             plan.steps.push(Step::Kill(random.next()));

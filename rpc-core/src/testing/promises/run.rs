@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     Broken, Network, Promise, TIMEOUT,
-    ledger::{LATE, Ledger},
+    ledger::Ledger,
     plan::{CHANNELS, CallPlan, GRACE, Plan, Step},
     service::{Book, SERVICES, carry_out},
 };
@@ -160,8 +160,7 @@ impl<N: Network> Stage<'_, N> {
     async fn wind_down(mut self, tasks: usize) -> Result<(), Broken> {
         self.await_calls().await?;
         let patience = self.network.patience();
-        let prompt = (self.plan.late < LATE).then_some(self.plan.late);
-        settle(prompt.unwrap_or(patience), || self.leftovers()).await?;
+        settle(self.plan.left.unwrap_or(patience), || self.leftovers()).await?;
         while let Some(drained) = self.drains.join_next().await {
             if self.peaceful && !drained.unwrap_or(false) {
                 let found = format!("a server has not drained within {GRACE:?}");

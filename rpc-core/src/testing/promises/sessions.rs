@@ -18,7 +18,7 @@ impl Plan {
     pub(super) fn session(number: usize, large_bytes: usize) -> Self {
         let (server, client) = (limits(large_bytes), Limits::default());
         let steps = steps(number % SESSIONS, large_bytes);
-        Self { peaceful: true, server, client, steps, late: LATE }
+        Self { peaceful: true, server, client, steps, late: LATE, left: None }
     }
 }
 

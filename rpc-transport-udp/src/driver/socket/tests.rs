@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+use std::io::Write;
+
 use bytes::Bytes;
 
 use super::*;
@@ -116,7 +118,7 @@ async fn rows_that_the_system_puts_together_tell_of_congestion_beside_lone_datag
     let (kernel, sender) = calm_pair().await;
     let state = UdpSocketState::new(UdpSockRef::from(&sender)).unwrap();
     if state.max_gso_segments() < 3 {
-        println!("SKIPPED: the system puts nothing together");
+        let _ = writeln!(io::stderr(), "SKIPPED: the system puts nothing together");
         return;
     }
     let row = [7; 3600];
@@ -145,7 +147,7 @@ async fn datagrams_that_were_put_together_are_told_apart_unasked() {
         let (kernel, sender) = calm_pair().await;
         let state = UdpSocketState::new(UdpSockRef::from(&sender)).unwrap();
         if state.max_gso_segments() < 3 {
-            println!("SKIPPED: the system puts nothing together");
+            let _ = writeln!(io::stderr(), "SKIPPED: the system puts nothing together");
             return;
         }
         let frames = Writer::new().last(0, 4, 0, payload);
